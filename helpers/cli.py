@@ -1,0 +1,79 @@
+"""What every script of the command line shares: its options, and how its failures are told."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from helpers.errors import ToolError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class DatasetName(StrEnum):
+    """Where images come from."""
+
+    CIFAR10 = "cifar10"
+    DIGITS = "digits"
+
+
+DatasetOption = Annotated[
+    DatasetName, typer.Option("--dataset", help="Images: CIFAR-10, or the bundled digits (offline).")
+]
+DataRootOption = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="An image folder {train,test}/<class>/* to use instead of data/cifar10."),
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights", help="Weights of the AlexNet. [default: artifacts/alexnet_base.pth]")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def new_app(help_text: str) -> typer.Typer:
+    """A typer application whose errors are plain sentences, in a pipe as on a terminal."""
+    return typer.Typer(
+        help=help_text,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def tells_failures(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn a `ToolError` into one sentence on standard error and its exit code, Ctrl-C into 130."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except ToolError as error:
+            say(f"error: {error}")
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            say("interrupted: nothing was half written")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(141) from None
+
+    return wrapped
+
+
+def say(line: str) -> None:
+    """One line for people, on standard error, so that standard output stays a result."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_json(content: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(content, indent=2, allow_nan=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -72,6 +73,11 @@ def tells_failures(command: Callable[P, R]) -> Callable[P, R]:
 def say(line: str) -> None:
     """One line for people, on standard error, so that standard output stays a result."""
     print(line, file=sys.stderr, flush=True)
+
+
+def command_line() -> str:
+    """The command that is running, as one could type it again."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def print_json(content: Any) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,7 +102,9 @@ def load_tensors(path: Path, what: str) -> Any:
     try:
         if path.stat().st_size == 0:
             raise ToolError(f"The {what} file {path} is empty; make it again.")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a pickle's protocol is not the user's concern
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ToolError(f"The {what} file {path} is not a plain tensor file, so it was not loaded.") from error
     except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from helpers.cli import DatasetName
 
-CACHE = Path("data/cache")
+DATA = Path("data")
+CACHE = DATA / "cache"
 
 
 def baseline_weights(dataset: DatasetName) -> Path:

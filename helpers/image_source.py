@@ -1,0 +1,57 @@
+"""What every source of images has in common: where it lies, what it holds, when it has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+IMAGE_SIZE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImages:
+    """Images with their labels.
+
+    Attributes:
+        images: uint8, (N, 32, 32, 3), RGB.
+        labels: int64, (N,), positions in ``class_names``.
+        class_names: the classes, in the order of the labels.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+
+class ImageSource(Protocol):
+    """A place that images are read from. Reading is slow; telling whether anything changed is not."""
+
+    @property
+    def name(self) -> str:
+        """What the dataset is called."""
+
+    @property
+    def location(self) -> str:
+        """Where it lies: two sources with the same name differ in this."""
+
+    def fingerprint(self, split: Split) -> str:
+        """A short text that differs whenever the images of the split may differ."""
+
+    def read(self, split: Split) -> DecodedImages:
+        """Decode every image of the split; raises `ToolError` when one cannot be read."""
+
+
+def content_hash(decoded: DecodedImages) -> str:
+    """SHA-256 of the pixels, the labels and the class names, in hexadecimal."""
+    digest = hashlib.sha256()
+    digest.update(np.ascontiguousarray(decoded.images).data)
+    digest.update(np.ascontiguousarray(decoded.labels).data)
+    digest.update(json.dumps(decoded.class_names).encode())
+    return digest.hexdigest()

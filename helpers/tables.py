@@ -1,0 +1,21 @@
+"""Plain text tables for the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns two blanks apart: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(_line(row, widths) for row in rows)
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+    return "  ".join(cells).rstrip()
+
+
+def percent(fraction: float | None) -> str:
+    """``0.7473`` -> ``74.73 %``; None -> ``-``."""
+    return "-" if fraction is None else f"{100 * fraction:.2f} %"

@@ -1,0 +1,111 @@
+"""Fixtures that several tests share: the real data where it is there, and a folder to work in."""
+
+from __future__ import annotations
+
+import contextlib
+import lzma
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.cli import DatasetName
+from helpers.datasets import ImageDataset
+from helpers.digits import Digits
+from helpers.image_cache import load_cached
+from helpers.image_folder import ImageFolder
+from helpers.image_source import ImageSource, Split
+from model_classes.training import train_alexnet
+
+CHECKOUT = Path(__file__).parent.parent
+SHARED = CHECKOUT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def kept(request: pytest.FixtureRequest) -> Path:
+    """A folder that outlives the test run, for what is slow to unpack."""
+    return Path(request.config.cache.mkdir("real-data"))
+
+
+@pytest.fixture(scope="session")
+def cifar_root(kept: Path) -> Path:
+    """The image-folder copy of CIFAR-10: the checkout's, else unpacked from the shared archive."""
+    if (CHECKOUT / "data/cifar10/test").is_dir():
+        return CHECKOUT / "data/cifar10"
+    archive = SHARED / "cifar10-jpeg.tar.xz"
+    if not (kept / "cifar10").is_dir():
+        if not archive.is_file():
+            pytest.skip(f"no CIFAR-10 images: neither data/cifar10 nor {archive}")
+        shutil.rmtree(kept / "unpacking", ignore_errors=True)
+        with tarfile.open(archive) as packed:
+            packed.extractall(kept / "unpacking", filter="data")
+        (kept / "unpacking").rename(kept / "cifar10")
+    return kept / "cifar10"
+
+
+@pytest.fixture(scope="session")
+def cifar_weights(kept: Path) -> Path:
+    """The shared CIFAR-10 checkpoint (float16)."""
+    packed, weights = SHARED / "alexnet_base_fp16.pth.xz", kept / "alexnet_base.pth"
+    if not weights.is_file():
+        if not packed.is_file():
+            pytest.skip(f"no CIFAR-10 checkpoint: {packed} is absent")
+        with lzma.open(packed) as source, weights.with_suffix(".part").open("wb") as target:
+            shutil.copyfileobj(source, target)
+        weights.with_suffix(".part").rename(weights)
+    return weights
+
+
+@pytest.fixture(scope="session")
+def cifar_test(cifar_root: Path, kept: Path) -> ImageDataset:
+    """The 10,000 CIFAR-10 test images."""
+    return _dataset(ImageFolder(cifar_root), "test", kept)
+
+
+@pytest.fixture(scope="session")
+def digits_train(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
+    """The 1,201 training digits."""
+    return _dataset(Digits(), "train", tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="session")
+def digits_test(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
+    """The 596 test digits."""
+    return _dataset(Digits(), "test", tmp_path_factory.mktemp("digits"))
+
+
+def _dataset(source: ImageSource, split: Split, cache: Path) -> ImageDataset:
+    decoded, content_hash = load_cached(source, split, cache)
+    return ImageDataset(source.name, split, decoded.images, decoded.labels, decoded.class_names, content_hash)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run in: the scripts' default paths are relative, so nothing of the checkout is touched."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """An image folder of noise: classes cat and dog, 3 training and 5 test images each."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 3), ("test", 5)):
+        for class_name in ("cat", "dog"):
+            folder = tmp_path / "pets" / split / class_name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return tmp_path / "pets"
+
+
+@pytest.fixture(scope="session")
+def digits_baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The baseline of the digits, trained for real, once a session (about 25 s), with its record beside it."""
+    folder = tmp_path_factory.mktemp("baseline")
+    with contextlib.chdir(folder):
+        train_alexnet(DatasetName.DIGITS, folder / "alexnet_base_digits.pth")
+    return folder / "alexnet_base_digits.pth"

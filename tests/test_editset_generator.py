@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from typer.testing import CliRunner, Result
+
+import editset_generator
+from editset_helpers import generation
+from editset_helpers.edit_set import load_edit_set, save_edit_set
+from editset_helpers.selection import Selection
+from helpers.cli import DatasetName
+from helpers.errors import ToolError, UsageError
+from tests.conftest import CHECKOUT
+
+DIGITS = ["--dataset", "digits"]
+SETS = Path("data/edit_sets")
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(editset_generator.app, arguments)
+
+
+@pytest.fixture
+def network(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+    """A small network that takes the place of the baseline, and is mostly wrong."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(48, 10))
+    monkeypatch.setattr(generation, "load_alexnet", lambda path, num_classes: model)
+    monkeypatch.setattr(editset_generator, "ensure_baseline", lambda dataset, root, path: path or Path("base.pth"))
+    return model
+
+
+def test_misclassified_digits(network: nn.Module) -> None:
+    result = _run("misclassified", *DIGITS, "--max-samples", "20", "--seed", "3")
+    assert result.exit_code == 0
+    edit_set = load_edit_set(SETS / "digits/misclassified_edit_dataset.pt")
+    assert len(edit_set) == 20
+    assert result.stdout == "data/edit_sets/digits/misclassified_edit_dataset.pt: 20 images\n"
+    with torch.no_grad():
+        predicted = network(edit_set.images).argmax(dim=1)
+    assert (predicted != edit_set.labels).all()
+    assert predicted.tolist() == [entry["predicted_label"] for entry in edit_set.metadata]
+
+
+def test_the_metadata_file_says_how_the_set_was_made(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/x/editset_generator.py", "by-class", "--target-class", "7"])
+    assert _run("by-class", "--target-class", "7", *DIGITS, "--correctness", "any", "--seed", "5").exit_code == 0
+    facts = json.loads((SETS / "digits/class_7_7_any_edit_metadata.json").read_text())
+    assert (facts["dataset"], facts["split"], facts["seed"], facts["weights"]) == ("digits", "test", 5, "base.pth")
+    assert (facts["target_class"], facts["correctness"]) == ("7", "any")
+    assert facts["command"] == "editset_generator.py by-class --target-class 7"
+    assert len(facts["weights_hash"]) == len(facts["dataset_hash"]) == 64
+    assert len(facts["metadata"]) == 59
+
+
+def test_the_same_seed_makes_the_same_file(network: nn.Module) -> None:
+    hashes = []
+    for seed, name in ((1, "a"), (1, "b"), (2, "c")):
+        assert (
+            _run("misclassified", *DIGITS, "--max-samples", "9", "--seed", str(seed), "--output-name", name).exit_code
+            == 0
+        )
+        hashes.append(load_edit_set(SETS / f"digits/{name}_edit_dataset.pt").content_hash)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_an_existing_set_is_kept_without_a_question(network: nn.Module) -> None:
+    _run("misclassified", *DIGITS, "--max-samples", "5")
+    kept = _run("misclassified", *DIGITS, "--max-samples", "9")
+    path = SETS / "digits/misclassified_edit_dataset.pt"
+    assert (kept.exit_code, len(load_edit_set(path))) == (0, 5)
+    assert "kept" in kept.stderr
+    assert "--force" in kept.stderr
+    assert _run("misclassified", *DIGITS, "--max-samples", "9", "--force").exit_code == 0
+    assert len(load_edit_set(path)) == 9
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "expected"), [("y\n", 9), ("n\n", 5), ("\n", 5)])
+def test_somebody_at_a_terminal_is_asked(
+    network: nn.Module, monkeypatch: pytest.MonkeyPatch, answer: str, expected: int
+) -> None:
+    _run("misclassified", *DIGITS, "--max-samples", "5")
+    monkeypatch.setattr(sys, "stdin", _Terminal(answer))
+    path = editset_generator.make_edit_set(Selection("misclassified", max_samples=9), dataset=DatasetName.DIGITS)
+    assert len(load_edit_set(path)) == expected
+
+
+def test_too_few_images_are_all_taken_and_it_is_said(network: nn.Module) -> None:
+    result = _run("by-class", "--target-class", "2", *DIGITS, "--correctness", "any", "--max-samples", "500")
+    assert result.exit_code == 0
+    assert "only 59 images" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["by-class", "--target-class", "10"], 2, "There is no class '10'"),
+        (["by-class", "--target-class", "lion"], 2, "0 0, 1 1, 2 2"),
+        (["by-class"], 2, "--target-class"),
+        (["misclassified", "--max-samples", "0"], 2, "--max-samples"),
+        (["misclassified", "--seed", "-1"], 2, "--seed"),
+        (["misclassified", "--output-name", "a/b"], 2, "--output-name"),
+        (["misclassified", "--output-name", "../b"], 2, "--output-name"),
+        (["misclassified", "--output-name", ""], 2, "--output-name"),
+        (["by-class", "--target-class", "1", "--correctness", "maybe"], 2, "--correctness"),
+        (["misclassified", "--data-root", "nowhere"], 2, "--data-root"),
+    ],
+)
+def test_bad_arguments(network: nn.Module, arguments: list[str], exit_code: int, message: str) -> None:
+    result = _run(*arguments, *DIGITS)
+    assert result.exit_code == exit_code
+    assert message in result.stderr
+    assert not SETS.exists()
+
+
+def test_explicit_weights_that_are_missing(workplace: Path) -> None:
+    result = _run("misclassified", *DIGITS, "--weights", "nowhere.pth")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "nowhere.pth does not exist" in result.stderr
+
+
+def test_a_place_that_cannot_be_written(network: nn.Module) -> None:
+    Path("data").mkdir()
+    SETS.write_text("a file where the folder should be")
+    result = _run("misclassified", *DIGITS)
+    assert result.exit_code == 1
+    assert "Cannot write data/edit_sets/digits/misclassified_edit_dataset.pt" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.pt", "mine_edit_dataset", "mine_edit_dataset.pt"])
+def test_an_output_name_may_be_short(name: str) -> None:
+    assert editset_generator.file_name(name) == "mine_edit_dataset.pt"
+
+
+@pytest.mark.parametrize("name", [".", "..", ".pt", " ", "a\\b", "/etc/a", "a\0b", "a" * 300])
+def test_an_output_name_is_no_path(name: str) -> None:
+    with pytest.raises(UsageError, match="without folders"):
+        editset_generator.file_name(name)
+
+
+def test_the_list_names_sound_and_damaged_sets(network: nn.Module) -> None:
+    _run("misclassified", *DIGITS, "--max-samples", "5", "--seed", "8")
+    (SETS / "broken_edit_dataset.pt").touch()
+    torch.save({"images": torch.rand(2, 3, 64, 64), "labels": torch.tensor([3, 12])}, SETS / "foreign.pt")
+    result = _run("list")
+    assert result.exit_code == 0
+    header, broken, own, foreign = (line.split() for line in result.stdout.splitlines())
+    assert header == ["edit", "set", "images", "dataset", "weights", "seed"]
+    assert broken[:2] == ["data/edit_sets/broken_edit_dataset.pt", "damaged"]
+    assert own[1:3] + own[4:] == ["5", "digits", "8"]
+    assert foreign == ["data/edit_sets/foreign.pt", "2", "-", "-", "-"]
+    assert "broken_edit_dataset.pt is empty" in result.stderr
+    entries = json.loads(_run("list", "--json").stdout)
+    assert [entry["images"] for entry in entries] == [None, 5, 2]
+    assert "is empty" in entries[0]["problem"]
+
+
+def test_an_empty_list_says_how_to_fill_it(workplace: Path) -> None:
+    result = _run("list")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "editset_generator.py misclassified" in result.stderr
+
+
+def test_a_network_that_is_always_right(
+    network: nn.Module, monkeypatch: pytest.MonkeyPatch, image_folder: Path
+) -> None:
+    """White cats, black dogs, and a network that looks at the brightness."""
+    for path in image_folder.rglob("*.png"):
+        Image.fromarray(np.full((32, 32, 3), 255 * ("cat" in path.parts), dtype=np.uint8)).save(path)
+    sharp = nn.Sequential(nn.AvgPool2d(64), nn.Flatten(), nn.Linear(3, 2))
+    sharp.load_state_dict({"2.weight": torch.tensor([[1.0] * 3, [-1.0] * 3]), "2.bias": torch.tensor([-1.5, 1.5])})
+    monkeypatch.setattr(generation, "load_alexnet", lambda path, num_classes: sharp)
+    with pytest.raises(ToolError, match="every test image right"):
+        editset_generator.make_edit_set(Selection("misclassified"), data_root=image_folder)
+    path = editset_generator.make_edit_set(Selection("by-class", "CAT", "correct"), data_root=image_folder)
+    assert path == SETS / "class_0_cat_correct_edit_dataset.pt"
+    assert len(load_edit_set(path)) == 5
+
+
+@pytest.fixture
+def some_cifar(cifar_root: Path, tmp_path: Path) -> Path:
+    """An image folder of 20 test and 1 training image a class."""
+    for split, count in (("test", 20), ("train", 1)):
+        for source in (cifar_root / split).iterdir():
+            target = tmp_path / "some" / split / source.name
+            target.mkdir(parents=True)
+            for file in sorted(source.iterdir())[:count]:
+                (target / file.name).symlink_to(file)
+    return tmp_path / "some"
+
+
+def test_the_script_on_real_images_and_weights(workplace: Path, some_cifar: Path, cifar_weights: Path) -> None:
+    """The whole way: two scripts, as processes of their own, and what one wrote is what the other measures."""
+    common = ["--data-root", str(some_cifar), "--weights", str(cifar_weights)]
+    made = _script("editset_generator.py", "misclassified", *common)
+    assert made.returncode == 0, made.stderr
+    edit_set = load_edit_set(workplace / SETS / "misclassified_edit_dataset.pt")
+    assert 25 < len(edit_set) < 80
+    measured = _script("eval.py", *common, "--edit-set", str(SETS / "misclassified_edit_dataset.pt"), "--json")
+    report = json.loads(measured.stdout)
+    assert report["test"]["accuracy"] == pytest.approx(1 - len(edit_set) / 200)
+    assert report["edit_set"]["edit_accuracy"] == 0
+    assert report["edit_set"]["drawdown_accuracy"] == 1
+    assert report["weights_hash"] == edit_set.provenance["weights_hash"]
+    save_edit_set(edit_set.subset(10, seed=0), workplace / SETS / "ten_edit_dataset.pt")
+    assert len(load_edit_set(workplace / SETS / "ten_edit_dataset.pt")) == 10
+
+
+def _script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(CHECKOUT / name), *arguments], capture_output=True, text=True, check=False, timeout=300
+    )

@@ -1,0 +1,129 @@
+"""Training the baseline, and finding it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from helpers.cli import DatasetName, say
+from helpers.datasets import load_dataset
+from helpers.errors import ToolError, UsageError
+from helpers.paths import baseline_weights
+from model_classes.augmentation import Augmentation
+from model_classes.baseline import Baseline, TrainingRun, save_baseline, was_interrupted
+from model_classes.epochs import Epoch, TrainingPlan, has_fast_bfloat16, train_epochs
+
+SAVE_EVERY = 10.0  # seconds: an epoch of the digits takes two, writing 228 MB may take as long
+PLANS = {
+    DatasetName.CIFAR10: TrainingPlan(epochs=12, seconds=570, augmentation=Augmentation(0.1, 0.1, flip=True)),
+    DatasetName.DIGITS: TrainingPlan(epochs=12, seconds=25, augmentation=Augmentation(0.1, 0.1), batch_size=128),
+}
+
+
+def ensure_baseline(dataset: DatasetName, data_root: Path | None, weights: Path | None) -> Path:
+    """The baseline's file: ``weights`` if given, else the usual one, which is trained where it is missing.
+
+    Raises:
+        ToolError: ``weights`` does not exist, or there are no images to train on.
+    """
+    if weights is not None and not weights.is_file():
+        raise ToolError(f"The weights file {weights} does not exist.")
+    path = weights or baseline_weights(dataset)
+    if not path.exists():
+        plan = PLANS[dataset]
+        say(f"There is no {path} yet: training it, {plan.epochs} epochs, {_duration(plan, usual_device())}.")
+        train_alexnet(dataset, path, data_root=data_root)
+    elif was_interrupted(path):
+        say(f"note: the training of {path} was interrupted; `train.py --dataset {dataset} --force` does all of it.")
+    return path
+
+
+def train_alexnet(
+    dataset: DatasetName,
+    output: Path,
+    *,
+    data_root: Path | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    device: torch.device | None = None,
+) -> Baseline:
+    """Train an AlexNet and save its weights, with a `Baseline` as JSON beside them.
+
+    Both files are written while training goes on, whole each time. Ctrl-C saves the last finished epoch, and is
+    raised again.
+
+    Args:
+        dataset: the images.
+        output: the weights file; one that exists is replaced.
+        data_root: a folder of images to use instead of the usual one.
+        epochs: at least 1, instead of the plan's.
+        seed: of everything random.
+        device: where to train; by default CUDA where there is one.
+
+    Raises:
+        ToolError: ``output`` cannot be written, or there are no images.
+    """
+    _check_writable(output)
+    plan = PLANS[dataset] if epochs is None else dataclasses.replace(PLANS[dataset], epochs=epochs)
+    device = device or usual_device()
+    train, test = load_dataset(dataset, "train", data_root), load_dataset(dataset, "test", data_root)
+    run = TrainingRun(
+        dataset=train.name,
+        dataset_hash=train.content_hash,
+        seed=seed,
+        device=str(device),
+        planned_epochs=plan.epochs,
+    )
+    save = functools.partial(save_baseline, run=run, output=output)
+    return _save_latest(train_epochs(train, test, plan, seed, device), save)
+
+
+def usual_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _save_latest(epochs: Iterator[Epoch], save: Callable[[Epoch], Baseline]) -> Baseline:
+    """Save an epoch every `SAVE_EVERY` seconds and, however training ends, the last one."""
+    latest: Epoch | None = None
+    saved: Baseline | None = None
+    saved_at = time.monotonic()
+    try:
+        for latest in epochs:
+            if time.monotonic() - saved_at >= SAVE_EVERY:
+                saved = save(latest)
+                saved_at = time.monotonic()
+    finally:
+        if latest is None:
+            say("Training ended before its first epoch did: nothing was saved.")
+        elif saved is None or saved.epochs < latest.number:
+            saved = save(latest)
+    assert saved is not None  # a plan has at least one epoch
+    return saved
+
+
+def _check_writable(output: Path) -> None:
+    """Fail now rather than after the first epoch."""
+    if output.is_dir() or output.suffix == ".json":
+        raise UsageError(f"{output} cannot be the weights file: name a file like artifacts/alexnet.pth.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise ToolError(f"Cannot write {output}: {error.strerror or error}.") from error
+
+
+def _duration(plan: TrainingPlan, device: torch.device) -> str:
+    """In words; the plan's time is that of two cores with bfloat16, which is about half of that without."""
+    if device.type == "cuda":
+        return "on the GPU"
+    seconds = plan.seconds if has_fast_bfloat16(device) else 2 * plan.seconds
+    amount = f"{seconds} seconds" if seconds < 120 else f"{round(seconds / 60)} minutes"
+    return f"about {amount} on two CPU cores"

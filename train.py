@@ -1,0 +1,74 @@
+"""Train the baseline AlexNet that repairs begin from. Ctrl-C keeps the last finished epoch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from helpers.cli import DataRootOption, DatasetName, DatasetOption, JsonOption, new_app, print_json, tells_failures
+from helpers.errors import ToolError, UsageError
+from helpers.paths import baseline_weights
+from model_classes.baseline import Baseline
+from model_classes.training import train_alexnet, usual_device
+
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes over the images. [default: 12]")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of everything random: the same seed, the same weights.")]
+OutputOption = Annotated[Path | None, typer.Option(help="The weights file. [default: artifacts/alexnet_base.pth]")]
+DeviceOption = Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1; auto is CUDA where there is one.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace a weights file that exists.")]
+
+app = new_app(__doc__)
+
+
+@app.command()
+@tells_failures
+def main(
+    *,
+    dataset: DatasetOption = DatasetName.CIFAR10,
+    data_root: DataRootOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = 0,
+    output: OutputOption = None,
+    device: DeviceOption = "auto",
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the baseline AlexNet that repairs begin from. Ctrl-C keeps the last finished epoch."""
+    path = output or baseline_weights(dataset)
+    if path.is_file() and not force:
+        raise ToolError(f"{path} exists and was kept; --force replaces it, --output writes elsewhere.")
+    baseline = train_alexnet(dataset, path, data_root=data_root, epochs=epochs, seed=seed, device=choose_device(device))
+    if as_json:
+        print_json(asdict(baseline))
+    else:
+        print(in_words(baseline))
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` or a device of torch's.
+
+    Raises:
+        UsageError: torch knows no such device, or cannot use it here.
+    """
+    if name == "auto":
+        return usual_device()
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {name} cannot be used here; cpu always can.") from error
+    return device
+
+
+def in_words(baseline: Baseline) -> str:
+    """The result in one line."""
+    accuracy = f"{baseline.test_accuracy:.2%} of the test images right"
+    return f"{baseline.weights}: {accuracy} after {baseline.epochs} epochs, {baseline.seconds:.0f} s"
+
+
+if __name__ == "__main__":
+    app()

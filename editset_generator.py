@@ -1,0 +1,150 @@
+"""Choose the images to repair: the test images that AlexNet gets wrong, all of them or one class's."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editset_helpers.edit_set import save_edit_set
+from editset_helpers.generation import default_path, generate_edit_set
+from editset_helpers.listing import Listed, list_edit_sets
+from editset_helpers.selection import Correctness, Selection
+from helpers.cli import (
+    DataRootOption,
+    DatasetName,
+    DatasetOption,
+    JsonOption,
+    WeightsOption,
+    command_line,
+    new_app,
+    print_json,
+    say,
+    tells_failures,
+)
+from helpers.errors import UsageError
+from helpers.paths import edit_sets
+from helpers.tables import aligned
+from model_classes.training import ensure_baseline
+
+SUFFIX = "_edit_dataset.pt"
+
+MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so many images. [default: all]")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
+NameOption = Annotated[str | None, typer.Option(help=f"Name of the file, NAME{SUFFIX}. [default: by what it holds]")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace a set that exists.")]
+
+app = new_app(__doc__)
+
+
+@app.command()
+@tells_failures
+def misclassified(
+    *,
+    max_samples: MaxSamplesOption = None,
+    seed: SeedOption = 0,
+    dataset: DatasetOption = DatasetName.CIFAR10,
+    data_root: DataRootOption = None,
+    weights: WeightsOption = None,
+    output_name: NameOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Test images of every class that the network classifies wrong."""
+    selection = Selection("misclassified", max_samples=max_samples, seed=seed)
+    make_edit_set(
+        selection, dataset=dataset, data_root=data_root, weights=weights, output_name=output_name, force=force
+    )
+
+
+@app.command()
+@tells_failures
+def by_class(
+    *,
+    target_class: Annotated[str, typer.Option(help="The class: its number, or its name.")],
+    correctness: Annotated[Correctness, typer.Option(help="Images it gets wrong, or right.")] = "incorrect",
+    max_samples: MaxSamplesOption = None,
+    seed: SeedOption = 0,
+    dataset: DatasetOption = DatasetName.CIFAR10,
+    data_root: DataRootOption = None,
+    weights: WeightsOption = None,
+    output_name: NameOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Test images of one class."""
+    selection = Selection("by-class", target_class, correctness, max_samples, seed)
+    make_edit_set(
+        selection, dataset=dataset, data_root=data_root, weights=weights, output_name=output_name, force=force
+    )
+
+
+@app.command("list")
+@tells_failures
+def list_command(as_json: JsonOption = False) -> None:
+    """The edit sets there are."""
+    listed = list_edit_sets(edit_sets(DatasetName.CIFAR10))
+    if as_json:
+        print_json([asdict(entry) for entry in listed])
+    elif listed:
+        print(aligned([("edit set", "images", "dataset", "weights", "seed"), *map(_row, listed)]))
+    else:
+        say("There are no edit sets yet; make one with: uv run python editset_generator.py misclassified")
+
+
+def make_edit_set(
+    selection: Selection,
+    *,
+    dataset: DatasetName = DatasetName.CIFAR10,
+    data_root: Path | None = None,
+    weights: Path | None = None,
+    output_name: str | None = None,
+    force: bool = False,
+) -> Path:
+    """Make an edit set unless it exists, training the baseline if that is missing; return where it lies.
+
+    Raises:
+        ToolError: no such images, weights or class, no image qualifies, or the file cannot be written.
+    """
+    path = default_path(selection, dataset, data_root)
+    if output_name is not None:
+        path = path.with_name(file_name(output_name))
+    if path.exists() and not (force or _may_replace(path)):
+        say(f"kept {path} as it was; --force replaces it")
+        return path
+    baseline = ensure_baseline(dataset, data_root, weights)
+    edit_set = generate_edit_set(selection, dataset, data_root, baseline, command_line())
+    save_edit_set(edit_set, path)
+    print(f"{path}: {len(edit_set)} images")
+    return path
+
+
+def file_name(name: str) -> str:
+    """``mine``, ``mine.pt`` or ``mine_edit_dataset.pt`` -> ``mine_edit_dataset.pt``; no folders.
+
+    Raises:
+        UsageError: the name is empty, hidden, over 100 characters, or holds a path separator.
+    """
+    stem = name.removesuffix(".pt").removesuffix("_edit_dataset")
+    if not re.fullmatch(r"[^./\\\0\s][^/\\\0]{0,99}", stem):
+        raise UsageError(f"--output-name is a short file name without folders, not {name!r}.")
+    return stem + SUFFIX
+
+
+def _may_replace(path: Path) -> bool:
+    """Ask where there is somebody to answer."""
+    return sys.stdin.isatty() and typer.confirm(f"{path} exists. Replace it?", default=False, err=True)
+
+
+def _row(entry: Listed) -> tuple[str, ...]:
+    if entry.problem is not None:
+        say(f"damaged: {entry.problem}")
+        return (entry.path, "damaged", "-", "-", "-")
+    values = (entry.images, entry.dataset, (entry.weights_hash or "")[:12] or None, entry.seed)
+    return (entry.path, *("-" if value is None else str(value) for value in values))
+
+
+if __name__ == "__main__":
+    app()

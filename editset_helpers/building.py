@@ -1,0 +1,84 @@
+"""Building an edit set: pure functions of the test images and a network's logits on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from editset_helpers.choice import choose
+from editset_helpers.edit_set import EditSet
+from editset_helpers.selection import Selection, candidates, description, resolve_class
+from helpers.datasets import ImageDataset
+from helpers.errors import ToolError
+from helpers.evaluation import margins
+from helpers.preprocessing import to_inputs
+
+
+def select(selection: Selection, dataset: ImageDataset, logits: torch.Tensor) -> EditSet:
+    """Build the edit set of a selection.
+
+    Args:
+        selection: which images.
+        dataset: the N test images.
+        logits: the network's, float32, (N, C).
+
+    Returns:
+        The images in the dataset's order; the provenance says what follows from the arguments.
+
+    Raises:
+        UsageError: there is no such class.
+        ToolError: no image qualifies.
+    """
+    qualified = candidates(selection, dataset, logits.argmax(dim=1).numpy())
+    if len(qualified) == 0:
+        raise ToolError(f"There is nothing to select: {description(selection, dataset)}.")
+    positions = qualified[choose(len(qualified), selection.max_samples, selection.seed)]
+    return EditSet(
+        images=to_inputs(dataset.images[positions]),
+        labels=torch.from_numpy(dataset.labels[positions]),
+        metadata=_metadata(dataset, logits, positions, _type(selection)),
+        provenance=_provenance(selection, dataset, len(qualified)),
+    )
+
+
+def _type(selection: Selection) -> str:
+    if selection.kind == "misclassified":
+        return "misclassified"
+    return f"class_homogeneous_{selection.correctness}"
+
+
+def _metadata(
+    dataset: ImageDataset, logits: torch.Tensor, positions: NDArray[np.int64], kind: str
+) -> list[dict[str, Any]]:
+    chosen = logits[torch.from_numpy(positions)]
+    probabilities = chosen.double().softmax(dim=1)
+    truth = dataset.labels[positions].tolist()
+    rows = zip(
+        positions.tolist(), truth, chosen.argmax(dim=1).tolist(), probabilities, margins(chosen, truth), strict=True
+    )
+    return [
+        {
+            "image_idx": position,
+            "true_label": true,
+            "predicted_label": predicted,
+            "true_probability": float(probability[true]),
+            "predicted_probability": float(probability[predicted]),
+            "margin": float(margin),
+            "true_class": dataset.class_names[true],
+            "predicted_class": dataset.class_names[predicted],
+            "type": kind,
+        }
+        for position, true, predicted, probability, margin in rows
+    ]
+
+
+def _provenance(selection: Selection, dataset: ImageDataset, qualified: int) -> dict[str, Any]:
+    facts = {"dataset": dataset.name, "dataset_hash": dataset.content_hash, "split": dataset.split}
+    choice = {"kind": selection.kind, "max_samples": selection.max_samples, "seed": selection.seed}
+    if selection.kind == "misclassified":
+        return {**facts, **choice, "candidates": qualified}
+    target = dataset.class_names[resolve_class(selection.target_class, dataset.class_names)]
+    return {**facts, **choice, "target_class": target, "correctness": selection.correctness, "candidates": qualified}

@@ -1,0 +1,71 @@
+"""What an edit set's file must hold. Each fault is one sentence that names the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from helpers.errors import ToolError
+from helpers.preprocessing import INPUT_SIZE
+
+
+def checked_images(images: Any, path: Path) -> torch.Tensor:
+    """Float32 (N, 3, 64, 64) in [0, 1], N >= 1; raises `ToolError` for anything else."""
+    shape = (3, INPUT_SIZE, INPUT_SIZE)
+    if not isinstance(images, torch.Tensor) or images.ndim != 4 or tuple(images.shape[1:]) != shape:
+        found = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
+        raise ToolError(f"The images of the edit set {path} must have the shape (N, 3, 64, 64), not {found}.")
+    if len(images) == 0:
+        raise ToolError(f"The edit set {path} holds no images.")
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise ToolError(f"The images of the edit set {path} must be float32, not {_name(images.dtype)}.")
+    if not torch.isfinite(images).all():
+        raise ToolError(f"The edit set {path} has pixels that are NaN or infinite.")
+    inputs = images.to(torch.float32) / 255 if images.dtype == torch.uint8 else images.to(torch.float32)
+    if inputs.min() < 0 or inputs.max() > 1:
+        raise ToolError(f"The pixels of the edit set {path} must lie in [0, 1]; the network's inputs do.")
+    return inputs.contiguous()
+
+
+def checked_labels(labels: Any, count: int, num_classes: int | None, path: Path) -> torch.Tensor:
+    """Int64 (count,), each 0 or more and below ``num_classes``; raises `ToolError` for anything else."""
+    if not isinstance(labels, torch.Tensor) or tuple(labels.shape) != (count,):
+        found = tuple(labels.shape) if isinstance(labels, torch.Tensor) else type(labels).__name__
+        raise ToolError(f"The labels of the edit set {path} must have the shape ({count},), not {found}.")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ToolError(f"The labels of the edit set {path} must be integers, not {_name(labels.dtype)}.")
+    whole = labels.to(torch.int64)
+    outside = whole[(whole < 0) | (whole >= num_classes if num_classes is not None else False)]
+    if len(outside):
+        allowed = "0 or more" if num_classes is None else f"0 to {num_classes - 1}"
+        raise ToolError(f"The labels of the edit set {path} must be {allowed}, not {int(outside[0])}.")
+    return whole.contiguous()
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def as_records(metadata: Any, count: int, path: Path) -> list[dict[str, Any]]:
+    """One dict an image, from a list of them, a dict of columns, or nothing."""
+    if metadata is None:
+        return [{} for _ in range(count)]
+    if isinstance(metadata, dict):
+        columns = {key: _column(values, count) for key, values in metadata.items()}
+        if all(len(column) == count for column in columns.values()):
+            return [{key: column[row] for key, column in columns.items()} for row in range(count)]
+    elif isinstance(metadata, list) and len(metadata) == count and all(isinstance(row, dict) for row in metadata):
+        return [{key: _plain(value) for key, value in row.items()} for row in metadata]
+    raise ToolError(f"The metadata of the edit set {path} must be a list of {count} dicts, one an image.")
+
+
+def _column(values: Any, count: int) -> list[Any]:
+    """The values of one key; a value that is no list holds for every image."""
+    plain = _plain(values)
+    return plain if isinstance(plain, list) else [plain] * count
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, torch.Tensor) else value

@@ -1,0 +1,84 @@
+"""Which test images go into an edit set, and what the set is then called."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from editset_helpers.choice import choose
+from helpers.datasets import ImageDataset
+from helpers.errors import UsageError
+
+__all__ = ["Correctness", "Kind", "Selection", "candidates", "choose", "default_name", "description", "resolve_class"]
+
+Kind = Literal["misclassified", "by-class"]
+Correctness = Literal["incorrect", "correct", "any"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which images go into an edit set.
+
+    Attributes:
+        kind: every class's misclassified images, or one class's.
+        target_class: the class, for ``by-class``: its number or its name.
+        correctness: which of the class's images, by whether the network is right.
+        max_samples: at most so many images; None for all.
+        seed: which of them, when fewer than all.
+    """
+
+    kind: Kind
+    target_class: str | None = None
+    correctness: Correctness = "incorrect"
+    max_samples: int | None = None
+    seed: int = 0
+
+
+def resolve_class(target: str | None, class_names: tuple[str, ...]) -> int:
+    """The position of a class given by name, by number, or by name in another case.
+
+    Raises:
+        UsageError: there is no such class; the message lists those there are.
+    """
+    if target in class_names:
+        return class_names.index(target)
+    if target is not None and re.fullmatch(r"[0-9]{1,6}", target) and int(target) < len(class_names):
+        return int(target)
+    lower = [name.lower() for name in class_names]
+    if target is not None and lower.count(target.lower()) == 1:
+        return lower.index(target.lower())
+    known = ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
+    raise UsageError(f"There is no class {target!r}; the classes are {known}.")
+
+
+def default_name(selection: Selection, class_names: tuple[str, ...]) -> str:
+    """The file name of a selection: ``misclassified_edit_dataset.pt``, ``class_3_cat_edit_dataset.pt``."""
+    if selection.kind == "misclassified":
+        return "misclassified_edit_dataset.pt"
+    target = resolve_class(selection.target_class, class_names)
+    readable = re.sub(r"[^\w-]+", "_", class_names[target])
+    suffix = "" if selection.correctness == "incorrect" else f"_{selection.correctness}"
+    return f"class_{target}_{readable}{suffix}_edit_dataset.pt"
+
+
+def candidates(selection: Selection, dataset: ImageDataset, predicted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The positions of every image that qualifies, ascending."""
+    is_right = predicted == dataset.labels
+    if selection.kind == "misclassified":
+        return np.flatnonzero(~is_right)
+    of_class = dataset.labels == resolve_class(selection.target_class, dataset.class_names)
+    wanted = {"incorrect": ~is_right, "correct": is_right, "any": np.ones_like(is_right)}[selection.correctness]
+    return np.flatnonzero(of_class & wanted)
+
+
+def description(selection: Selection, dataset: ImageDataset) -> str:
+    """Why a selection is empty, for people."""
+    if selection.kind == "misclassified":
+        return f"the network classifies every {dataset.split} image right"
+    name = dataset.class_names[resolve_class(selection.target_class, dataset.class_names)]
+    answers = {"incorrect": "every", "correct": "no", "any": "no"}[selection.correctness]
+    return f"the network classifies {answers} {dataset.split} image of class {name} right"

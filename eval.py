@@ -1,0 +1,147 @@
+"""Measure the accuracy of any AlexNet weights on the test images, and on an edit set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+
+from editset_helpers.drawdown import drawdown_mask
+from editset_helpers.edit_set import load_edit_set
+from helpers.cli import (
+    DataRootOption,
+    DatasetName,
+    DatasetOption,
+    JsonOption,
+    WeightsOption,
+    new_app,
+    print_json,
+    tells_failures,
+)
+from helpers.datasets import load_dataset
+from helpers.errors import ToolError
+from helpers.evaluation import BATCH_SIZE, Evaluation, evaluate_logits, predict_logits
+from helpers.paths import baseline_weights
+from helpers.tables import aligned, percent
+from model_classes.alexnet import load_alexnet
+from model_classes.weights import weights_hash
+
+app = new_app(__doc__)
+
+
+@dataclass(frozen=True)
+class EditEvaluation:
+    """Accuracy on an edit set and on the test images outside it (None where the set does not say which they are)."""
+
+    path: str
+    count: int
+    edit_accuracy: float
+    drawdown_accuracy: float | None
+    drawdown_count: int | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `evaluate` measured, of which weights and which images."""
+
+    weights: str
+    weights_hash: str
+    dataset: str
+    dataset_hash: str
+    test: Evaluation
+    edit_set: EditEvaluation | None
+
+
+def evaluate(
+    weights: Path | None = None,
+    dataset: DatasetName = DatasetName.CIFAR10,
+    data_root: Path | None = None,
+    edit_set: Path | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> Report:
+    """Run weights (by default the dataset's baseline) over the test images and, if given, an edit set.
+
+    Raises:
+        ToolError: images, weights or edit set are missing or damaged, or the edit set was drawn from other images.
+    """
+    path = weights or baseline_weights(dataset)
+    if weights is None and not path.exists():
+        raise ToolError(f"There are no weights {path}: train them with train.py, or name some with --weights.")
+    images = load_dataset(dataset, "test", data_root)
+    model = load_alexnet(path, len(images.class_names))
+    edits = None if edit_set is None else load_edit_set(edit_set, len(images.class_names))
+    outside = None if edits is None else drawdown_mask(edits, images.content_hash, len(images))
+    logits = predict_logits(model, images.images, batch_size, progress="test images")
+    test = evaluate_logits(logits, images.labels, images.class_names)
+    on_edits = None
+    if edits is not None:
+        edit_right = _is_right(predict_logits(model, edits.images, batch_size), edits.labels.numpy())
+        outside_right = None if outside is None else _is_right(logits, images.labels)[outside]
+        on_edits = _evaluate_edits(str(edit_set), edit_right, outside_right)
+    return Report(str(path), weights_hash(model), images.name, images.content_hash, test, on_edits)
+
+
+def _is_right(logits: torch.Tensor, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    predicted: NDArray[np.int64] = logits.argmax(dim=1).numpy()
+    return np.asarray(predicted == labels)
+
+
+def _evaluate_edits(
+    path: str, edit_right: NDArray[np.bool_], outside_right: NDArray[np.bool_] | None
+) -> EditEvaluation:
+    """From which images are classified right: those of the edit set, and the test images outside it where known."""
+    edit_accuracy = float(edit_right.mean())
+    if outside_right is None or len(outside_right) == 0:
+        return EditEvaluation(path, len(edit_right), edit_accuracy, None, None)
+    return EditEvaluation(path, len(edit_right), edit_accuracy, float(outside_right.mean()), len(outside_right))
+
+
+@app.command()
+@tells_failures
+def main(
+    *,
+    weights: WeightsOption = None,
+    dataset: DatasetOption = DatasetName.CIFAR10,
+    data_root: DataRootOption = None,
+    edit_set: Annotated[Path | None, typer.Option(help="An edit set: adds edit and drawdown accuracy.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = BATCH_SIZE,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the accuracy of AlexNet weights on the test images, and on an edit set."""
+    report = evaluate(weights, dataset, data_root, edit_set, batch_size)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        print("\n\n".join(_tables(report)))
+
+
+def _tables(report: Report) -> Iterator[str]:
+    test = report.test
+    yield f"{report.weights} on the {test.count} test images of {report.dataset}"
+    totals = [("accuracy", percent(test.accuracy)), ("loss", f"{test.loss:.4f}")]
+    yield aligned([*totals, *_edit_rows(report.edit_set)])
+    numbers = [str(number) for number in range(len(test.per_class))]
+    yield "accuracy by class, and how often each class (rows) was taken for each (columns)"
+    rows = zip(numbers, test.per_class.items(), test.confusion, strict=True)
+    table = [(f"{number} {name}", percent(accuracy), *map(str, row)) for number, (name, accuracy), row in rows]
+    yield aligned([("class", "accuracy", *numbers), *table])
+
+
+def _edit_rows(edits: EditEvaluation | None) -> list[tuple[str, str]]:
+    if edits is None:
+        return []
+    outside = "outside the edit set" if edits.drawdown_count is None else f"{edits.drawdown_count} outside the edit set"
+    return [
+        (f"edit accuracy ({edits.count} images)", percent(edits.edit_accuracy)),
+        (f"drawdown accuracy ({outside})", percent(edits.drawdown_accuracy)),
+    ]
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,52 @@
+"""Why a program could not be built or solved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class SytorchError(Exception):
+    """Base of every failure of this package."""
+
+
+class UnsupportedLayerError(SytorchError):
+    """The named layer cannot be made symbolic; the message lists those that can."""
+
+
+class LicenceError(SytorchError):
+    """The solver has no licence, or its licence does not admit a program of this size."""
+
+
+class SolverTimeLimitError(SytorchError):
+    """The time limit was reached before the optimum was proved."""
+
+
+class SolverFailedError(SytorchError):
+    """The solver stopped without an answer; the message holds its status."""
+
+
+class InfeasibleProgramError(SytorchError):
+    """No change satisfies the constraints."""
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A proof that no change within the bound exists, or that none has the form the program asks for.
+
+    Attributes:
+        images: positions of the images that contradict each other, ascending.
+        smallest_bound: the least ``param_bound`` that is not refuted; infinite where no bound helps.
+        proved_for_all_changes: False where only changes of the metric's own form are ruled out.
+    """
+
+    images: tuple[int, ...]
+    smallest_bound: float
+    proved_for_all_changes: bool
+
+
+class ContradictionError(InfeasibleProgramError):
+    """The constraints contradict each other; carries the proof."""
+
+    def __init__(self, contradiction: Contradiction):
+        super().__init__("the constraints contradict each other")
+        self.contradiction = contradiction

@@ -1,0 +1,110 @@
+"""The coordinates in which the size of a change is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from sytorch.arrays import Matrix
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """A change is ``D = x @ basis``, and the outputs move by ``rows @ x.T``.
+
+    Attributes:
+        rows: (N, m), one row for each image.
+        basis: (m, d), or None for the identity (then m = d).
+    """
+
+    rows: Matrix
+    basis: Matrix | None
+
+    def change(self, x: Matrix) -> Matrix:
+        """The change ``D``, (C, d), at the coordinates ``x``, (C, m)."""
+        return x if self.basis is None else x @ self.basis
+
+    def pull_back(self, g: Matrix) -> Matrix:
+        """The gradient in the coordinates, (C, m), of a linear function of ``D`` with gradient ``g``, (C, d)."""
+        return g if self.basis is None else g @ self.basis.T
+
+
+class Metric(Protocol):
+    """An inner product ``M`` on the layer's inputs; a change has the size of ``D M^(1/2)``."""
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+
+    def solve(self, columns: Matrix) -> Matrix:
+        """``M^-1 @ columns`` for columns of shape (d, k)."""
+
+    def coordinates(self, inputs: Matrix) -> Coordinates:
+        """Coordinates for changes that serve the images with these inputs, (N, d)."""
+
+
+@dataclass(frozen=True)
+class IdentityMetric:
+    """The weights themselves: ``M = I``."""
+
+    name: str = "identity"
+
+    def solve(self, columns: Matrix) -> Matrix:
+        """The columns as they are."""
+        return columns
+
+    def coordinates(self, inputs: Matrix) -> Coordinates:
+        """Every entry of ``D`` is a coordinate."""
+        return Coordinates(rows=inputs, basis=None)
+
+
+@dataclass(frozen=True)
+class SecondMomentMetric:
+    """``M = E[h h^T] + ridge * tr(E[h h^T]) / d * I``: how far a change moves the outputs of ordinary images.
+
+    The covariance-weighted edit of ROME and MEMIT (Meng et al., 2022) minimises the same size. Make it with
+    `second_moment_metric`, which factors ``M`` once.
+    """
+
+    factor: Matrix = field(repr=False)
+    name: str = "training"
+
+    def solve(self, columns: Matrix) -> Matrix:
+        """``M^-1 @ columns`` from the Cholesky factor."""
+        return np.asarray(cho_solve((self.factor, True), columns, check_finite=False))
+
+    def coordinates(self, inputs: Matrix) -> Coordinates:
+        """One coordinate for each image and output.
+
+        With ``K = H M^-1 H^T = B B`` and ``D = x B^-1 H M^-1`` the outputs of the images move by exactly ``B x^T``, and
+        the rows of ``B^-1 H M^(-1/2)`` are orthonormal: a change has in the metric the Euclidean size of ``x``. ``B`` is
+        the symmetric root, which among all roots keeps the coordinates closest to the images themselves.
+        """
+        pulled = self.solve(inputs.T)
+        root, inverse_root = _symmetric_roots(inputs @ pulled)
+        return Coordinates(rows=root, basis=inverse_root @ pulled.T)
+
+
+def second_moment_metric(moment: Matrix, ridge: float = 1e-3) -> SecondMomentMetric:
+    """The metric of a second moment ``E[h h^T]``, (d, d), made definite by a ridge relative to its mean diagonal.
+
+    Raises:
+        ValueError: the ridge is not positive, or the moment holds NaN or infinity.
+    """
+    if not ridge > 0:
+        raise ValueError("the ridge must be positive")
+    definite = moment + ridge * np.trace(moment) / len(moment) * np.eye(len(moment))
+    factor, _ = cho_factor(definite, lower=True, overwrite_a=True)
+    return SecondMomentMetric(factor)
+
+
+def _symmetric_roots(kernel: Matrix) -> tuple[Matrix, Matrix]:
+    """``K^(1/2)`` and its pseudo-inverse; images that repeat each other make ``K`` singular, which is harmless."""
+    values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
+    kept = values > values.max() * len(values) * np.finfo(np.float64).eps
+    root = np.sqrt(np.where(kept, values, 0.0))
+    inverse = np.divide(1.0, root, out=np.zeros_like(root), where=kept)
+    return (vectors * root) @ vectors.T, (vectors * inverse) @ vectors.T

@@ -1,0 +1,63 @@
+"""What a solved program says, and the duals that prove it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sytorch.arrays import Matrix
+from sytorch.certificate import relative_gap
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What solving took.
+
+    Attributes:
+        rows, columns: of the last program that a solver saw.
+        rounds: how many programs solvers saw.
+        iterations: simplex and active-set iterations of all rounds.
+        barrier_iterations: interior-point iterations of all rounds.
+        solver: names and versions, in the order of their use.
+    """
+
+    rows: int = 0
+    columns: int = 0
+    rounds: int = 0
+    iterations: int = 0
+    barrier_iterations: int = 0
+    solver: str = ""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The smallest change, with its proof.
+
+    Attributes:
+        change: (C, d) float64, the change ``D`` of the weight with that of the bias as its last column.
+        objective: the norm of the change in the metric's coordinates.
+        lower_bound: no feasible change has a smaller norm.
+        multipliers: (N, C), of the margin constraints.
+        bound_multipliers: (C, d), of the bound on ``|D|``, with its sign.
+        path: ``decomposed`` or ``whole``.
+        effort: counters.
+    """
+
+    change: Matrix = field(repr=False)
+    objective: float
+    lower_bound: float
+    multipliers: Matrix = field(repr=False)
+    bound_multipliers: Matrix = field(repr=False)
+    path: str
+    effort: Effort
+
+    @property
+    def gap(self) -> float:
+        """``(objective - lower_bound) / objective``."""
+        return relative_gap(self.objective, self.lower_bound)
+
+    @property
+    def max_abs_change(self) -> float:
+        """The largest ``|D|``."""
+        return float(np.abs(self.change).max(initial=0.0))

@@ -1,0 +1,52 @@
+"""The solvers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from sytorch.errors import LicenceError
+from sytorch.linear_program import LinearProgram, LinearSolution, Solver
+from sytorch.solvers.gurobi import GurobiSolver
+from sytorch.solvers.highs import HighsSolver
+
+__all__ = ["AutoSolver", "GurobiSolver", "HighsSolver", "SolverName", "solver_named"]
+
+
+class SolverName(StrEnum):
+    """What the command line calls the solvers."""
+
+    AUTO = "auto"
+    GUROBI = "gurobi"
+    HIGHS = "highs"
+
+
+class AutoSolver:
+    """Gurobi while its licence admits the programs; HiGHS from the first one that it does not admit."""
+
+    name = "auto"
+
+    def __init__(self, on_fallback: Callable[[str], None] = lambda _: None):
+        """``on_fallback`` is told, once, why HiGHS takes over."""
+        self._current: Solver = GurobiSolver()
+        self._on_fallback = on_fallback
+
+    def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
+        """See `sytorch.linear_program.Solver.solve`."""
+        try:
+            return self._current.solve(program, time_limit)
+        except LicenceError as error:
+            self._on_fallback(f"{error} HiGHS solves it instead.")
+            self._current = HighsSolver()
+            return self._current.solve(program, time_limit)
+
+
+def solver_named(name: SolverName | str, on_fallback: Callable[[str], None] = lambda _: None) -> Solver:
+    """The solver of that name."""
+    match SolverName(name):
+        case SolverName.GUROBI:
+            return GurobiSolver()
+        case SolverName.HIGHS:
+            return HighsSolver()
+        case SolverName.AUTO:
+            return AutoSolver(on_fallback)

@@ -1,0 +1,46 @@
+"""A solver that counts what it is asked, and a clock that all its calls share."""
+
+from __future__ import annotations
+
+import time
+
+from sytorch.errors import SolverTimeLimitError
+from sytorch.linear_program import LinearProgram, LinearSolution, Solver
+from sytorch.solution import Effort
+
+
+class TalliedSolver:
+    """Passes programs on to a solver within one time limit for all of them, and adds up the effort."""
+
+    def __init__(self, solver: Solver, time_limit: float | None):
+        self._solver = solver
+        self._deadline = None if time_limit is None else time.monotonic() + time_limit
+        self._names: list[str] = []
+        self._counts = {"rows": 0, "columns": 0, "rounds": 0, "iterations": 0, "barrier_iterations": 0}
+
+    def solve(self, program: LinearProgram) -> LinearSolution:
+        """Solve one program in the time that is left.
+
+        Raises:
+            SolverTimeLimitError: none is left.
+        """
+        solution = self._solver.solve(program, self._time_left())
+        self._counts["rows"], self._counts["columns"] = program.matrix.shape
+        self._counts["rounds"] += 1
+        self._counts["iterations"] += solution.iterations
+        self._counts["barrier_iterations"] += solution.barrier_iterations
+        if solution.solver not in self._names:
+            self._names.append(solution.solver)
+        return solution
+
+    def effort(self) -> Effort:
+        """The effort so far."""
+        return Effort(**self._counts, solver=", then ".join(self._names))
+
+    def _time_left(self) -> float | None:
+        if self._deadline is None:
+            return None
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise SolverTimeLimitError("The time limit was reached.")
+        return left

@@ -48,7 +48,7 @@ def _explain_os_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         raise ToolError(f"Cannot write {path}: {error.strerror or error}.") from error
     except RuntimeError as error:  # torch.save reports a full disk as a bare RuntimeError
-        if "PytorchStreamWriter" not in str(error) and "write" not in str(error):
+        if not any(mark in str(error) for mark in ("PytorchStreamWriter", "inline_container", "iostream", "write")):
             raise
         raise ToolError(f"Cannot write {path}: the disk is full or went away.") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from sytorch.arrays import Matrix
@@ -10,32 +12,54 @@ from sytorch.metric import Coordinates
 from sytorch.norms import Norm
 
 
+@dataclass(frozen=True)
+class Multipliers:
+    """Dual values of a program.
+
+    Attributes:
+        margins: (N, C), not negative, of the margin constraints.
+        bounds: (C, d), of the bound on ``|D|``: positive for ``D <= bound``, negative for ``D >= -bound``.
+    """
+
+    margins: Matrix
+    bounds: Matrix
+
+    def towards(self, other: Multipliers, share: float) -> Multipliers:
+        """The point at that share of the way to another."""
+        return Multipliers(
+            (1 - share) * self.margins + share * other.margins, (1 - share) * self.bounds + share * other.bounds
+        )
+
+
 def pressure(margins: Margins, multipliers: Matrix) -> Matrix:
     """The gradient in ``D``, (C, d), of the sum of the margin constraints with these multipliers, (N, C)."""
     return margins.combine(multipliers).T @ margins.outputs.inputs
 
 
+def slope(coordinates: Coordinates, margins: Margins, multipliers: Multipliers) -> Matrix:
+    """The gradient in the coordinates, (C, m), of all constraints weighted with their multipliers."""
+    return coordinates.pull_back(pressure(margins, multipliers.margins) - multipliers.bounds)
+
+
 def lower_bound(
-    norm: Norm, coordinates: Coordinates, margins: Margins, bound: float, multipliers: Matrix, bound_multipliers: Matrix
+    norm: Norm, coordinates: Coordinates, margins: Margins, bound: float, multipliers: Multipliers
 ) -> float:
     """A value that the norm of no feasible change falls below (weak duality).
 
-    For every feasible ``x``: ``norm(x) * dual(g) >= <g, x> >= required @ multipliers - bound * |bound_multipliers|_1``,
-    where ``g`` is the gradient of the weighted constraints in the coordinates.
+    For every feasible ``x``: ``norm(x) * dual(g) >= <g, x> >= required @ margins - bound * |bounds|_1``, where ``g`` is
+    the gradient of the weighted constraints in the coordinates.
 
     Args:
         norm: what is minimised.
         coordinates: where it is taken.
         margins: the margin constraints.
-        bound: the bound on every ``|D|``; may be infinite if ``bound_multipliers`` is zero.
-        multipliers: (N, C); negative ones count as zero.
-        bound_multipliers: (C, d), positive for ``D <= bound``, negative for ``D >= -bound``.
+        bound: the bound on every ``|D|``; may be infinite if the multipliers of the bound are zero.
+        multipliers: any; negative ones of margins count as zero.
     """
-    multipliers = np.maximum(multipliers, 0.0)
-    spent = float(np.abs(bound_multipliers).sum())
-    value = margins.total(multipliers) - (bound * spent if spent else 0.0)
-    gradient = coordinates.pull_back(pressure(margins, multipliers) - bound_multipliers)
-    return bound_from(value, norm.dual_value(gradient))
+    usable = Multipliers(np.maximum(multipliers.margins, 0.0), multipliers.bounds)
+    spent = float(np.abs(usable.bounds).sum())
+    value = margins.total(usable.margins) - (bound * spent if spent else 0.0)
+    return bound_from(value, norm.dual_value(slope(coordinates, margins, usable)))
 
 
 def bound_from(value: float, dual_norm: float) -> float:

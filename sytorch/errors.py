@@ -35,7 +35,8 @@ class Contradiction:
 
     Attributes:
         images: positions of the images that contradict each other, ascending.
-        smallest_bound: the least ``param_bound`` that is not refuted; infinite where no bound helps.
+        smallest_bound: no smaller ``param_bound`` can work, up to 0.1 %; infinite where no bound helps. Where only the
+            metric's form is ruled out: a bound within which some other change exists.
         proved_for_all_changes: False where only changes of the metric's own form are ruled out.
     """
 

@@ -1,4 +1,4 @@
-"""Rows when violated, columns when their reduced cost is negative, until neither exists: the optimum of the whole program.
+"""Rows when violated, columns when their reduced cost is negative, until neither exists: that is the optimum of all.
 
 The restricted program is kept feasible by one elastic column with a penalty. Where it stays in use however high the
 penalty, the constraints contradict each other.
@@ -6,10 +6,13 @@ penalty, the constraints contradict each other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from sytorch.arrays import Mask, Matrix
-from sytorch.certificate import lower_bound, pressure, relative_gap
+from sytorch.certificate import Multipliers, lower_bound, pressure, relative_gap, slope
 from sytorch.constraints import Margins
 from sytorch.errors import InfeasibleProgramError, SolverFailedError
 from sytorch.metric import Coordinates
@@ -19,8 +22,21 @@ from sytorch.solution import Solution
 from sytorch.tally import TalliedSolver
 
 FEASIBILITY = 1e-7
-PENALTIES = (1e4, 1e7, 1e10)
-ROUND_LIMIT = 500
+PENALTIES = (1e4, 1e7)
+ROUND_LIMIT = 1000
+STEP = 0.1
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Multipliers, and the lower bound that they prove."""
+
+    lower_bound: float
+    multipliers: Multipliers
+
+    def gap(self, objective: float) -> float:
+        """The relative gap that is left below ``objective``."""
+        return relative_gap(objective, self.lower_bound)
 
 
 class CannotMeetError(InfeasibleProgramError):
@@ -32,7 +48,14 @@ class CannotMeetError(InfeasibleProgramError):
 
 
 def minimise_by_generation(
-    norm: Norm, coordinates: Coordinates, margins: Margins, bound: float, solver: TalliedSolver, tolerance: float = 1e-7
+    norm: Norm,
+    coordinates: Coordinates,
+    margins: Margins,
+    bound: float,
+    solver: TalliedSolver,
+    *,
+    tolerance: float = 1e-7,
+    enough: float = 0.0,
 ) -> Solution:
     """Minimise a norm that is no Euclidean one.
 
@@ -43,6 +66,7 @@ def minimise_by_generation(
         bound: on every ``|D|``; may be infinite.
         solver: for the restricted programs.
         tolerance: the relative gap at which to stop.
+        enough: a value of the norm at which to stop, however large the gap.
 
     Raises:
         CannotMeetError: no ``x`` satisfies the constraints.
@@ -52,50 +76,61 @@ def minimise_by_generation(
     _add_rows(working, margins.required > FEASIBILITY, np.zeros(working.bound_rows.shape[1:]))
     _add_first_columns(working)
     for penalty in PENALTIES:
-        point, low = _converge(working, penalty, solver, tolerance)
+        point, proof = _converge(working, penalty, solver, lambda value, gap: gap <= tolerance or value <= enough)
         if point.missing <= FEASIBILITY:
             value, change = norm.value(point.x), coordinates.change(point.x)
-            effort = solver.effort()
-            return Solution(change, value, low, point.multipliers, point.bound_multipliers, "decomposed", effort)
-    raise CannotMeetError(point.multipliers)
+            return Solution(change, value, proof.lower_bound, proof.multipliers, "decomposed", solver.effort())
+        if proof.lower_bound > working.largest_norm:
+            break
+    raise CannotMeetError(point.multipliers.margins)
 
 
 def _converge(
-    working: RestrictedProgram, penalty: float, solver: TalliedSolver, tolerance: float
-) -> tuple[Point, float]:
-    """Solve and extend until nothing is violated and no column is worth adding; returns the point and its lower bound."""
-    best = (-1.0, Point(np.zeros(0),np.zeros(0),np.zeros(working.margin_rows.shape),np.zeros(working.bound_rows.shape[1:]),0.0))
+    working: RestrictedProgram, penalty: float, solver: TalliedSolver, is_enough: Callable[[float, float], bool]
+) -> tuple[Point, Proof]:
+    """Solve and extend until nothing is violated and no column is worth adding; returns the point and its proof.
+
+    It also ends where the proof shows that the penalty is too low, or that no change within the bound is large enough.
+    """
+    best: Proof | None = None
     for _ in range(ROUND_LIMIT):
         point = working.point(solver.solve(working.linear_program(penalty)))
         grew = _add_violated_rows(working, point)
-        low = _proved_bound(working, point)
-        best = max(best, (low, point), key=lambda pair: pair[0])
-        low = best[0]
-        centre = _between(best[1], point)
-        if working.norm.largest:
-            centred_low = _proved_bound(working, centre)
-            best = max(best, (centred_low, centre), key=lambda pair: pair[0])
-            low = best[0]
-        if not grew and point.missing <= FEASIBILITY and relative_gap(working.norm.value(point.x), low) <= tolerance:
-            return point, low
-        if not _add_columns(working, point, centre) and not grew:
-            return point, low
+        best = _best_proof(working, point.multipliers, best)
+        value = working.norm.value(point.x)
+        if not grew and point.missing <= FEASIBILITY and is_enough(value, best.gap(value)):
+            return point, best
+        if point.missing > FEASIBILITY and best.lower_bound > min(penalty / 10, working.largest_norm):
+            return point, best
+        if not _add_columns(working, point, best.multipliers) and not grew:
+            return point, best
     raise SolverFailedError(f"The program was not solved in {ROUND_LIMIT} rounds.")
 
 
-def _gradient(working: RestrictedProgram, point: Point) -> Matrix:
-    return working.coordinates.pull_back(pressure(working.margins, point.multipliers) - point.bound_multipliers)
+def _best_proof(working: RestrictedProgram, found: Multipliers, best: Proof | None) -> Proof:
+    """The best of what was proved before, of the solver's multipliers, and of a point between the two.
+
+    The solver's multipliers jump from round to round, and most where patterns are used; a short step from the best ones
+    towards them proves more (the smoothing of Wentges 1997), and its gradient makes the better column.
+    """
+    candidates = [_proof(working, found)]
+    if best is not None:
+        candidates.append(best)
+        if working.norm.largest:
+            candidates.append(_proof(working, best.multipliers.towards(found, STEP)))
+    return max(candidates, key=lambda proof: proof.lower_bound)
 
 
-def _proved_bound(working: RestrictedProgram, point: Point) -> float:
-    """The better of two dual points: in the identity metric the bound's multipliers can be chosen freely."""
-    arguments = working.norm, working.coordinates, working.margins, working.bound, point.multipliers
-    low = lower_bound(*arguments, point.bound_multipliers)
-    if not working.bounds_are_columns or working.norm.largest:
-        return low
-    gradient = _gradient(working, point)
-    clipped = gradient - np.clip(gradient, -working.norm.each, working.norm.each)
-    return max(low, lower_bound(*arguments, clipped))
+def _proof(working: RestrictedProgram, multipliers: Multipliers) -> Proof:
+    """What the multipliers prove; in the identity metric the best ones of the bound are known."""
+    if working.bounds_are_columns and not working.norm.largest:
+        gradient = pressure(working.margins, multipliers.margins)
+        beyond = gradient - np.clip(gradient, -working.norm.each, working.norm.each)
+        if not np.isfinite(working.bound):
+            beyond = np.zeros_like(beyond)
+        multipliers = Multipliers(multipliers.margins, beyond)
+    low = lower_bound(working.norm, working.coordinates, working.margins, working.bound, multipliers)
+    return Proof(low, multipliers)
 
 
 def _add_violated_rows(working: RestrictedProgram, point: Point) -> bool:
@@ -127,33 +162,25 @@ def _add_first_columns(working: RestrictedProgram) -> None:
     working.entries[1 - up, others, strongest] = True
 
 
-def _between(best: Point, point: Point) -> Point:
-    from dataclasses import replace
-    return replace(point, multipliers=ALPHA*best.multipliers+(1-ALPHA)*point.multipliers, bound_multipliers=ALPHA*best.bound_multipliers+(1-ALPHA)*point.bound_multipliers)
-
-ALPHA=0.9
-def _add_columns(working: RestrictedProgram, point: Point, centre) -> bool:
-    gradient = _gradient(working, point)
+def _add_columns(working: RestrictedProgram, point: Point, best: Multipliers) -> bool:
+    gradient = slope(working.coordinates, working.margins, point.multipliers)
     if working.norm.largest:
-        if not _add_pattern(working, point, gradient): return False
-        e = _gradient(working, centre)
-        ex=np.abs(e)-working.norm.each
-        working.patterns.append(np.where(ex > 0, np.sign(e), 0.0))
-        return True
+        centre = best.towards(point.multipliers, STEP)
+        return _add_patterns(working, point, gradient, slope(working.coordinates, working.margins, centre))
     worth = np.stack([gradient, -gradient]) - working.norm.each
     worth[working.entries] = -np.inf
     return _take_best(working.entries, worth, _column_allowance(working), at_least=1e-9 * working.norm.each)
 
 
-def _add_pattern(working: RestrictedProgram, point: Point, gradient: Matrix) -> bool:
-    """Add the signs that the gradient asks for, and free the entries on which the patterns in use disagree."""
+def _add_patterns(working: RestrictedProgram, point: Point, gradient: Matrix, central: Matrix) -> bool:
+    """Add the signs that both gradients ask for, and free the entries on which the patterns in use disagree."""
     excess = np.abs(gradient) - working.norm.each
     if np.maximum(excess, 0.0).sum() <= working.norm.largest * (1 + 1e-9):
         return False
     _settle_entries(working, point)
-    wanted = np.where(excess > 0, np.sign(gradient), 0.0)
     used = [pattern for pattern, weight in zip(working.patterns, point.weights, strict=True) if weight > 0]
-    working.patterns = [*used, wanted]
+    wanted = _signs_worth(gradient, working.norm)
+    working.patterns = [*used, wanted, _signs_worth(central, working.norm)]
     if point.missing <= FEASIBILITY:
         disputed = np.any([pattern != wanted for pattern in used], axis=0) & ~working.entries[0]
         nearness = np.where(disputed, -np.abs(excess), -np.inf)
@@ -161,6 +188,11 @@ def _add_pattern(working: RestrictedProgram, point: Point, gradient: Matrix) -> 
         _take_best(freed, nearness, _column_allowance(working), at_least=-np.inf)
         working.entries |= freed
     return True
+
+
+def _signs_worth(gradient: Matrix, norm: Norm) -> Matrix:
+    """The signs of the entries that gain more than they cost one by one."""
+    return np.where(np.abs(gradient) > norm.each, np.sign(gradient), 0.0)
 
 
 def _settle_entries(working: RestrictedProgram, point: Point) -> None:

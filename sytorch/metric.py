@@ -77,15 +77,8 @@ class SecondMomentMetric:
         return np.asarray(cho_solve((self.factor, True), columns, check_finite=False))
 
     def coordinates(self, inputs: Matrix) -> Coordinates:
-        """One coordinate for each image and output.
-
-        With ``K = H M^-1 H^T = B B`` and ``D = x B^-1 H M^-1`` the outputs of the images move by exactly ``B x^T``, and
-        the rows of ``B^-1 H M^(-1/2)`` are orthonormal: a change has in the metric the Euclidean size of ``x``. ``B`` is
-        the symmetric root, which among all roots keeps the coordinates closest to the images themselves.
-        """
-        pulled = self.solve(inputs.T)
-        root, inverse_root = _symmetric_roots(inputs @ pulled)
-        return Coordinates(rows=root, basis=inverse_root @ pulled.T)
+        """One coordinate for each image and output: see `span_coordinates`."""
+        return span_coordinates(self, inputs)
 
 
 def second_moment_metric(moment: Matrix, ridge: float = 1e-3) -> SecondMomentMetric:
@@ -99,6 +92,18 @@ def second_moment_metric(moment: Matrix, ridge: float = 1e-3) -> SecondMomentMet
     definite = moment + ridge * np.trace(moment) / len(moment) * np.eye(len(moment))
     factor, _ = cho_factor(definite, lower=True, overwrite_a=True)
     return SecondMomentMetric(factor)
+
+
+def span_coordinates(metric: Metric, inputs: Matrix) -> Coordinates:
+    """Orthonormal coordinates of the changes that are combinations of the rows of ``H``, (N, d), in a metric.
+
+    With ``K = H M^-1 H^T = B B`` and ``D = x B^-1 H M^-1`` the outputs of the images move by exactly ``B x^T``, and
+    the rows of ``B^-1 H M^(-1/2)`` are orthonormal: a change has in the metric the Euclidean size of ``x``. ``B`` is
+    the symmetric root, which among all roots keeps the coordinates closest to the images themselves.
+    """
+    pulled = metric.solve(inputs.T)
+    root, inverse_root = _symmetric_roots(inputs @ pulled)
+    return Coordinates(rows=root, basis=inverse_root @ pulled.T)
 
 
 def _symmetric_roots(kernel: Matrix) -> tuple[Matrix, Matrix]:

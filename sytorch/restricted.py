@@ -7,12 +7,14 @@ thousands of entries stand at the largest value, and only their signs matter.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
 from sytorch.arrays import Indices, Mask, Matrix, Vector
+from sytorch.certificate import Multipliers
 from sytorch.constraints import Margins
 from sytorch.linear_program import LinearProgram, LinearSolution, unbounded
 from sytorch.metric import Coordinates
@@ -26,15 +28,13 @@ class Point:
     Attributes:
         x: (C, m) coordinates.
         weights: (P,) of the patterns.
-        multipliers: (N, C) of the margins.
-        bound_multipliers: (C, d), signed.
+        multipliers: of margins and bounds.
         missing: by how much the margins are missed together, the elastic column.
     """
 
     x: Matrix
     weights: Vector
-    multipliers: Matrix
-    bound_multipliers: Matrix
+    multipliers: Multipliers
     missing: float
 
 
@@ -53,6 +53,15 @@ class RestrictedProgram:
     def bounds_are_columns(self) -> bool:
         """In the identity metric the bound on ``|D|`` is a bound on columns, and needs no rows."""
         return self.coordinates.basis is None
+
+    @functools.cached_property
+    def largest_norm(self) -> float:
+        """No change within the bound has a larger norm."""
+        size = self.bound * float(np.sqrt(self.bound_rows[0].size))
+        if self.coordinates.basis is not None:
+            stretch = float(np.linalg.eigvalsh(self.coordinates.basis @ self.coordinates.basis.T)[0])
+            size = size / stretch**0.5 if stretch > 0.0 else np.inf
+        return (self.norm.largest + self.norm.each * float(np.sqrt(self.entries[0].size))) * size
 
     def linear_program(self, penalty: float) -> LinearProgram:
         """Columns: the elastic one, the largest entry, patterns, entries. Rows: margins, bounds, links."""
@@ -76,8 +85,7 @@ class RestrictedProgram:
             x += weight * self._free_of_entries(pattern)
         signs, rows, columns = np.nonzero(self.entries)
         np.add.at(x, (rows, columns), np.where(signs == 0, entries, -entries))
-        multipliers, bound_multipliers = self._multipliers(solution.duals)
-        return Point(x, weights, multipliers, bound_multipliers, float(solution.x[0]))
+        return Point(x, weights, self._multipliers(solution.duals), float(solution.x[0]))
 
     @property
     def _has_largest(self) -> int:
@@ -133,13 +141,13 @@ class RestrictedProgram:
         front = sparse.csr_array(np.tile([0.0, 1.0], (1 + count, 1)))
         return sparse.csr_array(sparse.hstack([front, body], format="csr"))
 
-    def _multipliers(self, duals: Vector) -> tuple[Matrix, Matrix]:
+    def _multipliers(self, duals: Vector) -> Multipliers:
         margins, bounds = int(self.margin_rows.sum()), int(self.bound_rows.sum())
         multipliers = np.zeros(self.margin_rows.shape)
         multipliers[self.margin_rows] = np.maximum(duals[:margins], 0.0)
         both_sides = np.zeros(self.bound_rows.shape)
         both_sides[self.bound_rows] = np.maximum(duals[margins : margins + bounds], 0.0)
-        return multipliers, both_sides[0] - both_sides[1]
+        return Multipliers(multipliers, both_sides[0] - both_sides[1])
 
 
 def _one_hot(indices: Indices, size: int) -> Matrix:

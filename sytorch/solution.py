@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sytorch.arrays import Matrix
-from sytorch.certificate import relative_gap
+from sytorch.certificate import Multipliers, relative_gap
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class Solution:
         change: (C, d) float64, the change ``D`` of the weight with that of the bias as its last column.
         objective: the norm of the change in the metric's coordinates.
         lower_bound: no feasible change has a smaller norm.
-        multipliers: (N, C), of the margin constraints.
-        bound_multipliers: (C, d), of the bound on ``|D|``, with its sign.
+        multipliers: those that prove ``lower_bound``.
         path: ``decomposed`` or ``whole``.
         effort: counters.
     """
@@ -47,10 +46,9 @@ class Solution:
     change: Matrix = field(repr=False)
     objective: float
     lower_bound: float
-    multipliers: Matrix = field(repr=False)
-    bound_multipliers: Matrix = field(repr=False)
+    multipliers: Multipliers = field(repr=False)
     path: str
-    effort: Effort
+    effort: Effort = Effort()
 
     @property
     def gap(self) -> float:

@@ -38,7 +38,7 @@ class SymbolicLayer:
 
     def __call__(self, images: torch.Tensor, batch_size: int = 500) -> AffineOutputs:
         """Run float32 images, (N, ...), through the model, which is left as it was."""
-        parts = [_run(self.model, self.layer, batch) for batch in images.split(batch_size)]
+        parts = [_run(self.model, self.layer, batch) for batch in torch.split(images, batch_size)]
         inputs = np.concatenate([seen for seen, _ in parts])
         return AffineOutputs(logits=np.concatenate([out for _, out in parts]), inputs=append_one(inputs))
 
@@ -55,7 +55,9 @@ def symbolic(model: nn.Module, layer: str) -> SymbolicLayer:
     """
     possible = symbolic_layers(model)
     if layer not in possible:
-        raise UnsupportedLayerError(f"Layer {layer!r} cannot be repaired; choose from: {', '.join(possible) or 'none'}.")
+        raise UnsupportedLayerError(
+            f"Layer {layer!r} cannot be repaired; choose from: {', '.join(possible) or 'none'}."
+        )
     return SymbolicLayer(model, layer)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gurobipy as gp
+import numpy as np
 from gurobipy import GRB
 
 from sytorch.errors import (
@@ -52,8 +53,8 @@ def _solve(model: gp.Model, program: LinearProgram, time_limit: float | None) ->
     model.optimize()
     _check(model.Status)
     return LinearSolution(
-        x=x.X,
-        duals=rows.Pi,
+        x=np.asarray(x.X),
+        duals=np.asarray(rows.Pi),
         iterations=int(model.IterCount),
         barrier_iterations=int(model.BarIterCount),
         solver=f"gurobi {version()}",

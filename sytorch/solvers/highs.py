@@ -39,7 +39,7 @@ def version() -> str:
 
 
 def _set_options(highs: highspy.Highs, method: str, time_limit: float | None) -> None:
-    options: dict[str, object] = {
+    options: dict[str, bool | int | float | str] = {
         "primal_feasibility_tolerance": 1e-9,
         "dual_feasibility_tolerance": 1e-9,
         "ipm_optimality_tolerance": 1e-10,

@@ -1,0 +1,78 @@
+"""Why no change is possible: which images contradict each other, and the least bound that is not refuted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sytorch.arrays import Matrix, Vector
+from sytorch.certificate import bound_from, pressure, refuted_bound
+from sytorch.constraints import Margins
+from sytorch.errors import Contradiction
+from sytorch.generation import CannotMeetError, minimise_by_generation
+from sytorch.metric import IdentityMetric
+from sytorch.norms import NormName, norm
+from sytorch.tally import TalliedSolver
+
+TOLERANCE = 1e-3
+
+
+def contradicting_pair(margins: Margins, bound: float) -> Contradiction | None:
+    """Two images with different labels whose inputs are too close for any change within the bound.
+
+    The sum of ``z_i[y_i] - z_i[y_k] >= margin`` and of the same with i and k exchanged contains ``D`` only in
+    ``(e_yi - e_yk) D (h_i - h_k)``, which is at most ``2 * bound * |h_i - h_k|_1``.
+    """
+    inputs, labels = margins.outputs.inputs, margins.labels
+    needed = margins.required[:, labels]
+    needed = needed + needed.T
+    squares = np.einsum("ij,ij->i", inputs, inputs)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * inputs @ inputs.T, 0.0))
+    rounding = 1e-6 * np.sqrt(squares.max())
+    if not np.isfinite(bound):
+        return None
+    close = np.triu((labels[:, None] != labels) & (needed > 2 * bound * (distances - rounding)), 1)
+    for first, second in zip(*np.nonzero(close), strict=True):
+        smallest = bound_from(float(needed[first, second]), 2 * float(np.abs(inputs[first] - inputs[second]).sum()))
+        if smallest > bound:
+            return Contradiction((int(first), int(second)), smallest, True)
+    return None
+
+
+def diagnose(margins: Margins, bound: float, solver: TalliedSolver) -> Contradiction:
+    """Explain why the program has no solution.
+
+    The least bound is the smallest largest entry of any change: the program with ``linf`` in the weights themselves and
+    no bound. Its multipliers are Farkas' proof, which is then thinned out to few images.
+    """
+    coordinates = IdentityMetric().coordinates(margins.outputs.inputs)
+    largest = norm(NormName.LINF, coordinates.rows.shape[1] * margins.required.shape[1])
+    try:
+        solution = minimise_by_generation(
+            largest, coordinates, margins, np.inf, solver, tolerance=TOLERANCE, enough=bound
+        )
+        multipliers, smallest = solution.multipliers.margins, solution.objective
+    except CannotMeetError as error:
+        multipliers, smallest = error.multipliers, np.inf
+    if refuted_bound(margins, multipliers) <= bound:
+        return Contradiction((), smallest, False)
+    return Contradiction(_thinned(margins, multipliers, bound), smallest, True)
+
+
+def _thinned(margins: Margins, multipliers: Matrix, bound: float) -> tuple[int, ...]:
+    """Leave out one image after the other, the least weighty first, while the rest still refutes the bound."""
+    total, gradient = margins.total(multipliers), pressure(margins, multipliers)
+    kept = set(np.flatnonzero(multipliers.any(axis=1)).tolist())
+    for image in sorted(kept, key=lambda i: float(multipliers[i].sum())):
+        part, share = _of_one_image(margins, multipliers, image)
+        if bound_from(total - share, float(np.abs(gradient - part).sum())) > bound:
+            total, gradient = total - share, gradient - part
+            kept.remove(image)
+    return tuple(sorted(kept))
+
+
+def _of_one_image(margins: Margins, multipliers: Matrix, image: int) -> tuple[Matrix, float]:
+    """What one image adds to the gradient and to the total of the weighted constraints."""
+    weights: Vector = -multipliers[image]
+    weights[margins.labels[image]] += multipliers[image].sum()
+    required = np.where(np.isfinite(margins.required[image]), margins.required[image], 0.0)
+    return np.outer(weights, margins.outputs.inputs[image]), float(multipliers[image] @ required)

@@ -1,0 +1,93 @@
+"""``minimise(norm, metric).subject_to(margin(...), bound)``: the program, said in the words of its mathematics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sytorch.certificate import Multipliers
+from sytorch.constraints import Margins
+from sytorch.diagnosis import contradicting_pair, diagnose
+from sytorch.errors import ContradictionError
+from sytorch.generation import FEASIBILITY, CannotMeetError, minimise_by_generation
+from sytorch.linear_program import Solver
+from sytorch.metric import Metric
+from sytorch.norms import NormName, norm
+from sytorch.quadratic import minimise_quadratic
+from sytorch.solution import Solution
+from sytorch.solvers import SolverName, solver_named
+from sytorch.tally import TalliedSolver
+from sytorch.whole import minimise_whole
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is to be small: a norm of the change, in the coordinates of a metric."""
+
+    norm: NormName
+    metric: Metric
+
+    def subject_to(self, margins: Margins, bound: float = np.inf) -> Program:
+        """Add the constraints: the margins, and ``|D| <= bound`` entry by entry.
+
+        Raises:
+            ValueError: the bound is not a positive number.
+        """
+        if not bound > 0:
+            raise ValueError("the bound must be positive")
+        return Program(self, margins, float(bound))
+
+
+def minimise(norm: NormName | str, metric: Metric) -> Objective:
+    """Minimise ``l1``, ``linf``, ``linf+l1`` or ``l2`` of the change in a metric."""
+    return Objective(NormName(norm), metric)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A norm to minimise under margins and a bound."""
+
+    objective: Objective
+    margins: Margins
+    bound: float
+
+    def solve(
+        self, solver: Solver | SolverName | str, time_limit: float | None = None, whole: bool = False
+    ) -> Solution:
+        """Find the smallest change.
+
+        Args:
+            solver: one of ``auto``, ``gurobi``, ``highs``, or a solver.
+            time_limit: seconds for everything, or None.
+            whole: write the program out at once instead of generating its rows and columns.
+
+        Raises:
+            ContradictionError: no change within the bound exists, with the proof.
+            LicenceError, SolverTimeLimitError, SolverFailedError: the solver gave no answer.
+        """
+        tallied = TalliedSolver(solver_named(solver) if isinstance(solver, str) else solver, time_limit)
+        if (self.margins.required <= FEASIBILITY).all():
+            return self._nothing_to_do(whole)
+        if pair := contradicting_pair(self.margins, self.bound):
+            raise ContradictionError(pair)
+        try:
+            return self._minimise(tallied, whole)
+        except CannotMeetError as error:
+            raise ContradictionError(diagnose(self.margins, self.bound, tallied)) from error
+
+    def _minimise(self, solver: TalliedSolver, whole: bool) -> Solution:
+        name, metric = self.objective.norm, self.objective.metric
+        if whole:
+            return minimise_whole(name, metric, self.margins, self.bound, solver)
+        if name is NormName.L2:
+            return minimise_quadratic(metric, self.margins, self.bound, solver)
+        coordinates = metric.coordinates(self.margins.outputs.inputs)
+        size = self.margins.required.shape[1] * coordinates.rows.shape[1]
+        return minimise_by_generation(norm(name, size), coordinates, self.margins, self.bound, solver)
+
+    def _nothing_to_do(self, whole: bool) -> Solution:
+        """Every margin is there already: the smallest change is none."""
+        none = np.zeros((self.margins.required.shape[1], self.margins.outputs.inputs.shape[1]))
+        multipliers = Multipliers(np.zeros(self.margins.required.shape), none)
+        return Solution(none, 0.0, 0.0, multipliers, "whole" if whole else "decomposed")

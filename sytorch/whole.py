@@ -1,0 +1,146 @@
+"""The whole program, written out at once: every column, every margin. The oracle of the decomposition.
+
+Only the bound on ``|D|`` is added where it is broken, when the change is not itself the unknown: those rows are as
+many as the layer has weights.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from sytorch.arrays import Indices, Mask, Matrix, Vector
+from sytorch.certificate import Multipliers, lower_bound
+from sytorch.constraints import Margins
+from sytorch.errors import InfeasibleProgramError, SolverFailedError
+from sytorch.generation import CannotMeetError
+from sytorch.linear_program import LinearProgram, LinearSolution
+from sytorch.metric import Coordinates, Metric, span_coordinates
+from sytorch.norms import Norm, NormName, norm
+from sytorch.solution import Solution
+from sytorch.tally import TalliedSolver
+
+ROUND_LIMIT = 100
+
+
+def minimise_whole(name: NormName, metric: Metric, margins: Margins, bound: float, solver: TalliedSolver) -> Solution:
+    """Minimise any norm by the explicit program.
+
+    Raises:
+        CannotMeetError: no change of the metric's form satisfies the constraints.
+        SolverFailedError: the bounds do not settle.
+    """
+    inputs = margins.outputs.inputs
+    broken: Mask = np.zeros((2, margins.required.shape[1], inputs.shape[1]), dtype=bool)
+    for _ in range(ROUND_LIMIT):
+        program = _Whole(name, _coordinates(name, metric, inputs, broken), margins, bound, broken)
+        solution = program.read(_solve(program.linear_program(), margins, solver), solver)
+        limit = bound * (1 + 1e-9) + 1e-12
+        newly = np.stack([solution.change > limit, solution.change < -limit]) & ~broken
+        if not newly.any():
+            return solution
+        broken |= newly
+    raise SolverFailedError(f"The bound on the change did not settle in {ROUND_LIMIT} rounds.")
+
+
+def _coordinates(name: NormName, metric: Metric, inputs: Matrix, broken: Mask) -> Coordinates:
+    """For the Euclidean norm the span of images and of features at their bound holds the optimum over all changes."""
+    if name is not NormName.L2:
+        return metric.coordinates(inputs)
+    units = np.eye(inputs.shape[1])[broken.any(axis=(0, 1))]
+    spanned = span_coordinates(metric, np.vstack([inputs, units]))
+    return Coordinates(rows=spanned.rows[: len(inputs)], basis=spanned.basis)
+
+
+def _solve(program: LinearProgram, margins: Margins, solver: TalliedSolver) -> LinearSolution:
+    try:
+        return solver.solve(program)
+    except InfeasibleProgramError as error:
+        raise CannotMeetError(np.zeros(margins.required.shape)) from error
+
+
+class _Whole:
+    """Columns: the positive and the negative part of ``x``, (C, m) each; the largest entry where the norm has one.
+
+    For the Euclidean norm ``x`` itself, free.
+    """
+
+    def __init__(self, name: NormName, coordinates: Coordinates, margins: Margins, bound: float, broken: Mask):
+        self.shape = margins.required.shape[1], coordinates.rows.shape[1]
+        self.norm: Norm = norm(name, self.shape[0] * self.shape[1])
+        self.coordinates, self.margins, self.bound, self.broken = coordinates, margins, bound, broken
+        self.images, self.others = np.nonzero(np.isfinite(margins.required))
+
+    def linear_program(self) -> LinearProgram:
+        rows = [self._margin_rows(), self._bound_rows()]
+        rhs = [self.margins.required[self.images, self.others], np.full(rows[1].shape[0], -self.bound)]
+        return self._quadratic(rows, rhs) if self.norm.is_euclidean else self._linear(rows, rhs)
+
+    def _quadratic(self, rows: list[sparse.csr_array], rhs: list[Vector]) -> LinearProgram:
+        size = self.shape[0] * self.shape[1]
+        free = np.full(size, np.inf)
+        matrix = sparse.csr_array(sparse.vstack(rows, format="csr"))
+        square = sparse.csc_array(sparse.eye_array(size))
+        return LinearProgram(np.zeros(size), -free, free, matrix, np.concatenate(rhs), square)
+
+    def _linear(self, rows: list[sparse.csr_array], rhs: list[Vector]) -> LinearProgram:
+        size = self.shape[0] * self.shape[1]
+        largest = int(self.norm.largest > 0)
+        blocks = [sparse.hstack([part, -part, sparse.csr_array((part.shape[0], largest))]) for part in rows]
+        if largest:
+            one = sparse.eye_array(size)
+            blocks.append(sparse.hstack([-one, -one, np.ones((size, 1))]))
+            rhs.append(np.zeros(size))
+        width = 2 * size + largest
+        cost = np.concatenate([np.full(2 * size, self.norm.each), [self.norm.largest] * largest])
+        upper = np.full(width, self.bound if self.coordinates.basis is None else np.inf)
+        matrix = sparse.csr_array(sparse.vstack(blocks, format="csr"))
+        return LinearProgram(cost, np.zeros(width), upper, matrix, np.concatenate(rhs))
+
+    def read(self, found: LinearSolution, solver: TalliedSolver) -> Solution:
+        size = self.shape[0] * self.shape[1]
+        x = found.x if self.norm.is_euclidean else found.x[:size] - found.x[size : 2 * size]
+        x = x.reshape(self.shape)
+        multipliers = self._multipliers(np.maximum(found.duals, 0.0))
+        low = lower_bound(self.norm, self.coordinates, self.margins, self.bound, multipliers)
+        change, value = self.coordinates.change(x), self.norm.value(x)
+        return Solution(change, value, low, multipliers, "whole", solver.effort())
+
+    def _margin_rows(self) -> sparse.csr_array:
+        own = self.margins.labels[self.images]
+        return _outer_rows(own, self.others, self.coordinates.rows[self.images], self.shape)
+
+    def _bound_rows(self) -> sparse.csr_array:
+        sides, classes, features = np.nonzero(self.broken)
+        if self.coordinates.basis is None or not len(sides):
+            return sparse.csr_array((0, self.shape[0] * self.shape[1]))
+        outward = np.where(sides == 0, -1.0, 1.0)[:, None]
+        return _outer_rows(classes, None, outward * self.coordinates.basis[:, features].T, self.shape)
+
+    def _multipliers(self, duals: Vector) -> Multipliers:
+        margins, bounds = np.zeros(self.margins.required.shape), np.zeros(self.broken.shape)
+        margins[self.images, self.others] = duals[: len(self.images)]
+        if self.coordinates.basis is None:
+            return Multipliers(margins, self._bounds_of_columns(margins, duals))
+        count = int(self.broken.sum())
+        bounds[self.broken] = duals[len(self.images) : len(self.images) + count]
+        return Multipliers(margins, bounds[0] - bounds[1])
+
+    def _bounds_of_columns(self, margins: Matrix, duals: Vector) -> Matrix:
+        """Where the change is the unknown, its bound's multipliers are what the other rows leave of the gradient."""
+        gradient = self.margins.combine(margins).T @ self.coordinates.rows
+        linked = duals[len(self.images) :].reshape(self.shape) if self.norm.largest else 0.0
+        left = np.maximum(np.abs(gradient) - self.norm.each - linked, 0.0)
+        return np.asarray(np.sign(gradient) * left * np.isfinite(self.bound))
+
+
+def _outer_rows(classes: Indices, others: Indices | None, vectors: Matrix, shape: tuple[int, int]) -> sparse.csr_array:
+    """Rows that take ``vectors``, (R, m), in the block of one class, and with the other sign in that of another."""
+    parts = [(classes, vectors)] if others is None else [(classes, vectors), (others, -vectors)]
+    places = np.arange(shape[1])
+    columns = np.hstack([(block[:, None] * shape[1] + places) for block, _ in parts])
+    values = np.hstack([part for _, part in parts])
+    starts = np.arange(len(values) + 1) * values.shape[1]
+    rows = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(len(values), shape[0] * shape[1]))
+    rows.eliminate_zeros()
+    return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import shlex
 import sys
@@ -68,6 +69,30 @@ def tells_failures(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(141) from None
 
     return wrapped
+
+
+def shared_options(reader: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give several commands the options of one function.
+
+    The decorated command gets, as its last argument, what ``reader`` makes of its own options; the command line shows
+    the command's parameters, then the reader's.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
+        shared = list(inspect.signature(reader, eval_str=True).parameters.values())
+
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> None:
+            given = {parameter.name: values.pop(parameter.name) for parameter in own}
+            command(*given.values(), reader(**values))
+
+        signature = inspect.Signature([*own, *shared])
+        vars(wrapped).update(__signature__=signature)
+        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
+        return wrapped
+
+    return decorate
 
 
 def say(line: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from helpers.errors import ToolError
+from helpers.errors import ToolError, UsageError
 
 
 @contextlib.contextmanager
@@ -109,6 +109,23 @@ def load_tensors(path: Path, what: str) -> Any:
         raise ToolError(f"The {what} file {path} is not a plain tensor file, so it was not loaded.") from error
     except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
         raise ToolError(f"The {what} file {path} is damaged or truncated; make or copy it again.") from error
+
+
+def check_writable(weights: Path) -> None:
+    """Fail now rather than after minutes of work.
+
+    Raises:
+        UsageError: ``weights`` is a folder, or has the name of the JSON file beside it.
+        ToolError: its folder cannot be written.
+    """
+    if weights.is_dir() or weights.suffix == ".json":
+        raise UsageError(f"{weights} cannot be the weights file: name a file like artifacts/alexnet.pth.")
+    try:
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=weights.parent):
+            pass
+    except OSError as error:
+        raise ToolError(f"Cannot write {weights}: {error.strerror or error}.") from error
 
 
 def sha256_of_file(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ import torch
 
 from helpers.cli import DatasetName, say
 from helpers.datasets import load_dataset
-from helpers.errors import ToolError, UsageError
+from helpers.errors import ToolError
+from helpers.files import check_writable
 from helpers.paths import baseline_weights
 from model_classes.augmentation import Augmentation
 from model_classes.baseline import Baseline, TrainingRun, save_baseline, was_interrupted
@@ -69,7 +69,7 @@ def train_alexnet(
     Raises:
         ToolError: ``output`` cannot be written, or there are no images.
     """
-    _check_writable(output)
+    check_writable(output)
     plan = PLANS[dataset] if epochs is None else dataclasses.replace(PLANS[dataset], epochs=epochs)
     device = device or usual_device()
     train, test = load_dataset(dataset, "train", data_root), load_dataset(dataset, "test", data_root)
@@ -106,18 +106,6 @@ def _save_latest(epochs: Iterator[Epoch], save: Callable[[Epoch], Baseline]) -> 
             saved = save(latest)
     assert saved is not None  # a plan has at least one epoch
     return saved
-
-
-def _check_writable(output: Path) -> None:
-    """Fail now rather than after the first epoch."""
-    if output.is_dir() or output.suffix == ".json":
-        raise UsageError(f"{output} cannot be the weights file: name a file like artifacts/alexnet.pth.")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output.parent):
-            pass
-    except OSError as error:
-        raise ToolError(f"Cannot write {output}: {error.strerror or error}.") from error
 
 
 def _duration(plan: TrainingPlan, device: torch.device) -> str:

@@ -1,0 +1,65 @@
+"""What a repair is asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from helpers.errors import UsageError
+from sytorch import NormName, SolverName
+
+LAST_LAYER = "classifier.6"
+MetricName = Literal["training", "identity"]
+METRICS = get_args(MetricName)
+
+
+@dataclass(frozen=True)
+class RepairOptions:
+    """The program and how to solve it; `ARCHITECTURE.md` says what each choice costs.
+
+    Attributes:
+        layer: the name of the layer that changes.
+        param_bound: the largest change of any weight or bias.
+        margin: by how much an edit image's own logit has to lead every other.
+        norm: what is minimised.
+        metric: ``training`` or ``identity``, the coordinates in which the norm is taken.
+        solver: ``auto``, ``gurobi`` or ``highs``.
+        time_limit: seconds for solving; None for no limit.
+        whole_program: write the program out at once instead of generating rows and columns.
+        metric_images: how many training images the training metric is taken from.
+        ridge: added to the metric's diagonal, relative to its mean.
+    """
+
+    layer: str = LAST_LAYER
+    param_bound: float = 5.0
+    margin: float = 2.0
+    norm: NormName = NormName.L1
+    metric: MetricName = "training"
+    solver: SolverName = SolverName.AUTO
+    time_limit: float | None = None
+    whole_program: bool = False
+    metric_images: int = 10_000
+    ridge: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Refuse values that can never work.
+
+        Raises:
+            UsageError: a bound, margin, ridge, time limit or number of images is not a positive number, or the
+                metric has no such name.
+        """
+        limit = math.inf if self.time_limit is None else self.time_limit
+        _positive("--param-bound", self.param_bound)
+        _positive("--margin", self.margin)
+        _positive("--ridge", self.ridge)
+        _positive("--metric-images", self.metric_images)
+        if not limit > 0:
+            raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
+        if self.metric not in METRICS:
+            raise UsageError(f"--metric is one of {', '.join(METRICS)}, not {self.metric!r}.")
+
+
+def _positive(option: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise UsageError(f"{option} is a finite number above 0, not {value:g}.")

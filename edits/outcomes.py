@@ -1,0 +1,58 @@
+"""What a repair did to every image, beside its report: for pages and for one's own analysis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from editset_helpers.edit_set import EditSet
+from helpers.datasets import ImageDataset
+from helpers.evaluation import margins
+from helpers.files import save_tensors
+
+
+def outcomes_path(output: Path) -> Path:
+    """``alexnet_repaired.pth`` -> ``alexnet_repaired_outcomes.pt``."""
+    return output.with_name(f"{output.stem}_outcomes.pt")
+
+
+def save_outcomes(
+    path: Path,
+    *,
+    test: ImageDataset,
+    test_logits: tuple[torch.Tensor, torch.Tensor],
+    edit_set: EditSet,
+    edit_logits: tuple[torch.Tensor, torch.Tensor],
+    changes: dict[str, torch.Tensor],
+) -> None:
+    """Write, for test and edit images, the predicted class and the margin before and after, and what was changed.
+
+    Args:
+        path: where to.
+        test: the test split.
+        test_logits: (T, C) before and after.
+        edit_set: the edit set.
+        edit_logits: (N, C) before and after.
+        changes: by parameter name.
+    """
+    indices = edit_set.test_indices()
+    content: dict[str, object] = {
+        "class_names": list(test.class_names),
+        "dataset_hash": test.content_hash,
+        "test_labels": torch.from_numpy(test.labels.copy()),
+        "edit_labels": edit_set.labels,
+        "edit_indices": torch.full((len(edit_set),), -1) if indices is None else torch.from_numpy(indices),
+        "changes": changes,
+    }
+    content |= _answers("test", test_logits, torch.from_numpy(test.labels.copy()))
+    content |= _answers("edit", edit_logits, edit_set.labels)
+    save_tensors(path, content)
+
+
+def _answers(name: str, logits: tuple[torch.Tensor, torch.Tensor], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    answers = {}
+    for when, values in zip(("before", "after"), logits, strict=True):
+        answers[f"{name}_predicted_{when}"] = values.argmax(dim=1)
+        answers[f"{name}_margin_{when}"] = margins(values, labels)
+    return answers

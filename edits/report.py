@@ -1,0 +1,120 @@
+"""The report of a repair: what was asked, what is guaranteed, what it cost. For machines and for people."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from helpers.tables import aligned, percent
+
+
+@dataclass
+class RepairReport:
+    """One repair, flat, so that a list of reports is a table.
+
+    Accuracies are fractions; ``drawdown_*`` is of the test images outside the edit set and None where the set does not
+    say which test images it holds; ``drawdown_points`` is what they lost, in percentage points. ``min_margin`` is of
+    the saved file, loaded again, in float32. ``seconds`` is by phase.
+    """
+
+    status: str
+    message: str | None
+    timestamp: str
+    command: str
+    edit_set_path: str
+    edit_set_hash: str
+    edit_set_size: int
+    dataset: str
+    data_root: str | None
+    weights_path: str
+    weights_hash_before: str
+    output_path: str | None = None
+    weights_hash_after: str | None = None
+    outcomes_path: str | None = None
+    layer: str = ""
+    param_bound: float = 0.0
+    margin: float = 0.0
+    norm: str = ""
+    metric: str = ""
+    solver: str | None = None
+    path: str | None = None
+    rows: int | None = None
+    columns: int | None = None
+    rounds: int | None = None
+    solver_iterations: int | None = None
+    barrier_iterations: int | None = None
+    objective: float | None = None
+    lower_bound: float | None = None
+    gap: float | None = None
+    min_margin: float | None = None
+    edit_accuracy_before: float | None = None
+    edit_accuracy_after: float | None = None
+    test_accuracy_before: float | None = None
+    test_accuracy_after: float | None = None
+    drawdown_accuracy_before: float | None = None
+    drawdown_accuracy_after: float | None = None
+    drawdown_points: float | None = None
+    max_abs_change: float | None = None
+    contradicting_images: list[int] = field(default_factory=list)
+    smallest_bound: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory_mb: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON writes it."""
+        return asdict(self)
+
+
+def report_table(report: RepairReport) -> str:
+    """The report for the screen."""
+    blocks = [_headline(report), aligned(_asked(report))]
+    if report.objective is not None:
+        blocks.append(aligned(_proved(report)))
+    if report.edit_accuracy_after is not None:
+        blocks.append(aligned(_measured(report)))
+    phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.seconds.items() if seconds >= 0.005)
+    blocks.append(f"seconds: {phases}; peak memory {report.peak_memory_mb:,.0f} MB")
+    return "\n\n".join(blocks)
+
+
+def _headline(report: RepairReport) -> str:
+    if report.status == "repaired":
+        count = report.edit_set_size
+        images = "1 image is" if count == 1 else f"all {count} images are"
+        return f"repaired: {images} classified right, each by a margin of at least {report.min_margin:.4f}"
+    return f"{report.status.replace('_', ' ')}: {report.message}"
+
+
+def _asked(report: RepairReport) -> list[tuple[str, str]]:
+    return [
+        ("edit set", report.edit_set_path),
+        ("weights", f"{report.weights_path} -> {report.output_path or 'nothing written'}"),
+        ("program", f"least {report.norm} of {report.layer} in the {report.metric} metric"),
+        ("asked", f"margin {report.margin:g}, no change beyond {report.param_bound:g}"),
+    ]
+
+
+def _proved(report: RepairReport) -> list[tuple[str, str]]:
+    size = f"{report.rows:,} rows x {report.columns:,} columns, {report.rounds} rounds, {report.solver}"
+    return [
+        ("objective", f"{report.objective:.8g}"),
+        ("proved minimum", f"{report.lower_bound:.8g} (relative gap {report.gap:.1e})"),
+        ("largest change", f"{report.max_abs_change:.4g}"),
+        ("solved", f"{size} ({report.path})"),
+    ]
+
+
+def _measured(report: RepairReport) -> list[tuple[str, ...]]:
+    rows = [
+        ("accuracy", "before", "after", "points"),
+        _row("edit set", report.edit_accuracy_before, report.edit_accuracy_after),
+        _row("all test images", report.test_accuracy_before, report.test_accuracy_after),
+    ]
+    if report.drawdown_accuracy_before is not None:
+        rows.append(_row("outside the edit set", report.drawdown_accuracy_before, report.drawdown_accuracy_after))
+    return rows
+
+
+def _row(name: str, before: float | None, after: float | None) -> tuple[str, ...]:
+    points = "-" if before is None or after is None else f"{100 * (after - before):+.2f}"
+    return (name, percent(before), percent(after), points)

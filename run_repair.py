@@ -1,0 +1,194 @@
+"""Repair one layer of AlexNet, so that every image of an edit set is classified right by a margin, and prove it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edits.options import LAST_LAYER, MetricName, RepairOptions
+from edits.pipeline import repair_edit_set
+from edits.report import RepairReport, report_table
+from edits.workbench import Workbench, open_workbench
+from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
+from editset_helpers.generation import default_path, generate_edit_set
+from editset_helpers.selection import Selection
+from helpers.cli import (
+    DataRootOption,
+    DatasetName,
+    DatasetOption,
+    JsonOption,
+    WeightsOption,
+    command_line,
+    new_app,
+    print_json,
+    say,
+    shared_options,
+    tells_failures,
+)
+from helpers.errors import InfeasibleError, NotVerifiedError, TimeLimitError
+from helpers.files import check_writable
+from helpers.paths import repaired_weights
+from model_classes.training import ensure_baseline
+from sytorch import NormName, SolverName
+
+FAILURES = {"infeasible": InfeasibleError, "time_limit": TimeLimitError, "not_verified": NotVerifiedError}
+
+app = new_app(__doc__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to repair, on which images, and where the result goes."""
+
+    dataset: DatasetName = DatasetName.CIFAR10
+    data_root: Path | None = None
+    weights: Path | None = None
+    output: Path | None = None
+    max_samples: int | None = None
+    seed: int = 0
+
+
+def repair(source: Selection | Path, job: Job, options: RepairOptions) -> RepairReport:
+    """Repair a network on an edit set, making whatever is missing: the baseline, and the edit set of a selection.
+
+    Args:
+        source: an edit set's file, or the selection that it holds.
+        job: which network and images.
+        options: which program.
+
+    Raises:
+        ToolError: files or images are missing or damaged, options do not fit, or the solver fails.
+    """
+    output = job.output or repaired_weights(job.dataset)
+    check_writable(output)
+    weights = ensure_baseline(job.dataset, job.data_root, job.weights)
+    bench = open_workbench(job.dataset, job.data_root, weights)
+    bench.check_layer(options.layer)
+    with bench.clock.phase("edit set"):
+        path = source if isinstance(source, Path) else find_edit_set(source, job, weights)
+        edit_set = load_edit_set(path, len(bench.test.class_names)).subset(job.max_samples, job.seed)
+    warn_of_other_weights(edit_set, path, bench)
+    return repair_edit_set(bench, edit_set, path, options, output, command=command_line())
+
+
+def find_edit_set(selection: Selection, job: Job, weights: Path) -> Path:
+    """The file of a selection, which is generated where it is missing."""
+    path = default_path(selection, job.dataset, job.data_root)
+    if not path.exists():
+        say(f"There is no {path} yet: generating it.")
+        edit_set = generate_edit_set(selection, job.dataset, job.data_root, weights, command_line())
+        save_edit_set(edit_set, path)
+    return path
+
+
+def warn_of_other_weights(edit_set: EditSet, path: Path, bench: Workbench) -> None:
+    """Say that a set was chosen by another network's mistakes; it can be repaired all the same."""
+    if edit_set.provenance.get("weights_hash", bench.weights_hash) != bench.weights_hash:
+        say(f"note: {path} was chosen with other weights than {bench.weights_path}; some images may be right already.")
+
+
+MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so many images. [default: all of the set]")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
+BoundOption = Annotated[float, typer.Option(help="The largest change of any weight. Lower it to stay close.")]
+MarginOption = Annotated[float, typer.Option(help="By how much the right class has to lead all others.")]
+LayerOption = Annotated[str, typer.Option(help="The layer that changes.")]
+NormOption = Annotated[NormName, typer.Option(help="What is minimised. l2 is fastest on many images.")]
+MetricOption = Annotated[
+    MetricName,
+    typer.Option(help="training: least effect on ordinary images; identity: least change of the weights themselves."),
+]
+SolverOption = Annotated[
+    SolverName, typer.Option(help="auto: Gurobi where its licence admits the program, else HiGHS.")
+]
+TimeLimitOption = Annotated[float | None, typer.Option(help="Seconds for solving. [default: none]")]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(help="The repaired weights; the report is beside them. [default: artifacts/alexnet_repaired.pth]"),
+]
+WholeOption = Annotated[
+    bool, typer.Option("--whole-program", help="Write the program out at once (slow, for checking).")
+]
+MetricImagesOption = Annotated[int, typer.Option(help="Training images that the training metric is taken from.")]
+RidgeOption = Annotated[
+    float, typer.Option(help="Ridge of the training metric. Raise it if --param-bound is in the way.")
+]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options that all commands share ask for."""
+
+    job: Job
+    options: RepairOptions
+    as_json: bool
+
+
+def read_request(
+    *,
+    max_samples: MaxSamplesOption = None,
+    seed: SeedOption = 0,
+    param_bound: BoundOption = 5.0,
+    margin: MarginOption = 2.0,
+    layer: LayerOption = LAST_LAYER,
+    norm: NormOption = NormName.L1,
+    metric: MetricOption = "training",
+    solver: SolverOption = SolverName.AUTO,
+    time_limit: TimeLimitOption = None,
+    whole_program: WholeOption = False,
+    metric_images: MetricImagesOption = 10_000,
+    ridge: RidgeOption = 1e-3,
+    dataset: DatasetOption = DatasetName.CIFAR10,
+    data_root: DataRootOption = None,
+    weights: WeightsOption = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> Request:
+    """The options that all commands share."""
+    options = RepairOptions(
+        layer, param_bound, margin, norm, metric, solver, time_limit, whole_program, metric_images, ridge
+    )
+    return Request(Job(dataset, data_root, weights, output, max_samples, seed), options, as_json)
+
+
+@app.command()
+@tells_failures
+@shared_options(read_request)
+def misclassified(request: Request) -> None:
+    """Repair test images of every class that the network classifies wrong."""
+    run(Selection("misclassified"), request)
+
+
+@app.command()
+@tells_failures
+@shared_options(read_request)
+def by_class(
+    target_class: Annotated[str, typer.Option(help="The class: its number, or its name.")], request: Request
+) -> None:
+    """Repair test images of one class that the network classifies wrong."""
+    run(Selection("by-class", target_class), request)
+
+
+@app.command()
+@tells_failures
+@shared_options(read_request)
+def file(path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar="PATH")], request: Request) -> None:
+    """Repair the images of any edit set."""
+    run(path, request)
+
+
+def run(source: Selection | Path, request: Request) -> None:
+    """Repair, and show the report; raises the failure that its status names."""
+    report = repair(source, request.job, request.options)
+    if request.as_json:
+        print_json(report.as_json())
+    elif report.status == "repaired":
+        print(report_table(report))
+    if report.status in FAILURES:
+        raise FAILURES[report.status](f"{report.message}")
+
+
+if __name__ == "__main__":
+    app()

@@ -11,6 +11,7 @@ from sytorch import NormName, SolverName
 
 LAST_LAYER = "classifier.6"
 MetricName = Literal["training", "identity"]
+KeepWeights = Literal["none", "changed-layer", "full"]
 METRICS = get_args(MetricName)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 import sytorch
 from edits.explanation import explain
-from edits.options import RepairOptions
+from edits.options import KeepWeights, RepairOptions
 from edits.outcomes import outcomes_path, save_outcomes
 from edits.repair import Repair, apply_changes, changes_of, compute_repair, rounding_allowance
 from edits.report import RepairReport
@@ -23,18 +24,27 @@ from helpers.errors import NotVerifiedError, ToolError
 from helpers.evaluation import margins
 from helpers.files import write_json
 from helpers.stopwatch import peak_memory_mb
+from model_classes.changes import changes_content
 from model_classes.weights import weights_hash
 
 ATTEMPTS = 3
 
 
 def repair_edit_set(
-    bench: Workbench, edit_set: EditSet, edit_set_path: Path, options: RepairOptions, output: Path, *, command: str
+    bench: Workbench,
+    edit_set: EditSet,
+    edit_set_path: Path,
+    options: RepairOptions,
+    output: Path,
+    *,
+    command: str,
+    keep: KeepWeights = "full",
 ) -> RepairReport:
     """Repair the workbench's network on an edit set; write the weights, the report beside them, and the outcomes.
 
     No weights are written, and ``status`` says why, where no change within the bound exists (``infeasible``), the time
-    is up (``time_limit``), or the written weights fail the forward pass (``not_verified``).
+    is up (``time_limit``), or the written weights fail the forward pass (``not_verified``). With ``keep`` the file has
+    the whole network, or only the layer's change, or is removed once it is verified.
 
     Raises:
         UsageError: the layer cannot be repaired, or the set was drawn from other images.
@@ -43,11 +53,10 @@ def repair_edit_set(
     bench.check_layer(options.layer)
     outside = drawdown_mask(edit_set, bench.test.content_hash, len(bench.test))
     report = _asked(bench, edit_set, edit_set_path, options, command)
-    metric = bench.metric(options)
     with bench.clock.phase("program"):
         outputs = sytorch.symbolic(bench.model, options.layer)(edit_set.images)
     try:
-        repair, state, edit_logits = _repair_and_save(bench, edit_set, options, metric, outputs, output)
+        repair, state, edit_logits = _repair_and_save(bench, edit_set, options, outputs, output=output, keep=keep)
     except sytorch.ContradictionError as error:
         _refuse(report, "infeasible", explain(error.contradiction, edit_set, options, bench.test.class_names))
         report.contradicting_images, report.smallest_bound = _named(error.contradiction, edit_set)
@@ -60,8 +69,8 @@ def repair_edit_set(
     else:
         _describe(report, repair)
         before = torch.from_numpy(outputs.logits).float()
-        _measure(report, bench, edit_set, (before, edit_logits), state, outside)
-        _save_outcomes(report, bench, edit_set, (before, edit_logits), state, output)
+        _measure(report, bench, edit_set, edit_logits=(before, edit_logits), state=state, outside=outside)
+        _settle_files(report, bench, edit_set, edit_logits=(before, edit_logits), state=state, output=output, keep=keep)
     report.seconds = {name: round(seconds, 4) for name, seconds in bench.clock.seconds.items()}
     report.peak_memory_mb = round(peak_memory_mb(), 1)
     write_json(output.with_suffix(".json"), report.as_json())
@@ -106,12 +115,13 @@ def _repair_and_save(
     bench: Workbench,
     edit_set: EditSet,
     options: RepairOptions,
-    metric: sytorch.Metric,
     outputs: sytorch.AffineOutputs,
+    *,
     output: Path,
+    keep: KeepWeights,
 ) -> tuple[Repair, dict[str, torch.Tensor], torch.Tensor]:
     """Solve, write and verify; where rounding ate a margin, once more with a larger allowance."""
-    solver = sytorch.solver_named(options.solver, say)
+    metric, solver = bench.metric(options), sytorch.solver_named(options.solver, say)
     allowance = rounding_allowance(outputs)
     for attempt in range(ATTEMPTS):
         with bench.clock.phase("solve"):
@@ -119,12 +129,20 @@ def _repair_and_save(
         state = apply_changes(bench.model, repair.changes, options.param_bound)
         try:
             with bench.clock.phase("write and verify"):
-                return repair, state, save_verified(state, output, edit_set, options.margin)
+                content = _kept_content(bench, state, output, keep)
+                classes = len(bench.test.class_names)
+                return repair, state, save_verified(content, output, edit_set, options.margin, classes)
         except NotVerifiedError:
             if attempt == ATTEMPTS - 1:
                 raise
             allowance *= 10
     raise AssertionError("unreachable")
+
+
+def _kept_content(bench: Workbench, state: dict[str, torch.Tensor], output: Path, keep: KeepWeights) -> dict[str, Any]:
+    if keep == "full":
+        return state
+    return changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, output)
 
 
 def _describe(report: RepairReport, repair: Repair) -> None:
@@ -139,6 +157,7 @@ def _measure(
     report: RepairReport,
     bench: Workbench,
     edit_set: EditSet,
+    *,
     edit_logits: tuple[torch.Tensor, torch.Tensor],
     state: dict[str, torch.Tensor],
     outside: np.ndarray | None,
@@ -157,14 +176,20 @@ def _measure(
     report.weights_hash_after = weights_hash(state)
 
 
-def _save_outcomes(
+def _settle_files(
     report: RepairReport,
     bench: Workbench,
     edit_set: EditSet,
+    *,
     edit_logits: tuple[torch.Tensor, torch.Tensor],
     state: dict[str, torch.Tensor],
     output: Path,
+    keep: KeepWeights,
 ) -> None:
+    """Write the outcomes beside the weights, or remove the weights that nobody wants to keep."""
+    if keep == "none":
+        output.unlink()
+        return
     report.output_path, report.outcomes_path = str(output), str(outcomes_path(output))
     save_outcomes(
         outcomes_path(output),

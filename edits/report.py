@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from helpers.tables import aligned, percent
+from helpers.tables import aligned, described, percent
 
 
 @dataclass
@@ -67,9 +67,9 @@ class RepairReport:
 
 def report_table(report: RepairReport) -> str:
     """The report for the screen."""
-    blocks = [_headline(report), aligned(_asked(report))]
+    blocks = [_headline(report), described(_asked(report))]
     if report.objective is not None:
-        blocks.append(aligned(_proved(report)))
+        blocks.append(described(_proved(report)))
     if report.edit_accuracy_after is not None:
         blocks.append(aligned(_measured(report)))
     phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.seconds.items() if seconds >= 0.005)

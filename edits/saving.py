@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,8 +14,8 @@ from helpers.files import atomic_file
 from model_classes.alexnet import load_alexnet
 
 
-def save_verified(state: dict[str, torch.Tensor], path: Path, edit_set: EditSet, margin: float) -> torch.Tensor:
-    """Write a state dict, load it again, and keep it if every edit image has its margin in float32.
+def save_verified(content: dict[str, Any], path: Path, edit_set: EditSet, margin: float, classes: int) -> torch.Tensor:
+    """Write a state dict or changes, load the file again, and keep it if every edit image has its margin in float32.
 
     Returns:
         The edit images' logits, float32 (N, C), as the loaded file gives them.
@@ -23,9 +24,8 @@ def save_verified(state: dict[str, torch.Tensor], path: Path, edit_set: EditSet,
         NotVerifiedError: an image misses its margin; ``path`` is then as it was.
         ToolError: ``path`` cannot be written.
     """
-    classes = state["classifier.6.bias"].shape[0]
     with atomic_file(path) as temporary:
-        torch.save(state, temporary)
+        torch.save(content, temporary)
         logits = predict_logits(load_alexnet(temporary, classes), edit_set.images)
         smallest = float(margins(logits, edit_set.labels).min())
         if smallest < margin:

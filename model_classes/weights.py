@@ -18,18 +18,24 @@ from torch import Tensor, nn
 
 from helpers.errors import ToolError
 from helpers.files import load_tensors
+from model_classes.changes import apply_to, base_of, is_changes
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 OUTPUT_WEIGHT = "classifier.6.weight"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict, in float32 and under torchvision's names.
+    """The tensors of a state dict, in float32 and under torchvision's names; or of a file of changes and its base.
 
     Raises:
         ToolError: the file cannot be read, or holds something other than named floating-point tensors.
     """
     content = _unwrapped(load_tensors(path, "weights"))
+    if is_changes(content):
+        base = read_weights(base_of(content, path))
+        if weights_hash(base) != content["base_hash"]:
+            raise ToolError(f"{path} holds changes of other weights than {base_of(content, path)} has now.")
+        return apply_to(base, content, path)
     if not isinstance(content, Mapping) or not content:
         raise ToolError(f"The weights file {path} holds no state dict (names and tensors).")
     for name, value in content.items():

@@ -17,6 +17,7 @@ from sytorch.errors import (
     SytorchError,
     UnsupportedLayerError,
 )
+from sytorch.linear_program import Solver
 from sytorch.metric import IdentityMetric, Metric, SecondMomentMetric, second_moment_metric
 from sytorch.norms import NormName, norm
 from sytorch.program import Objective, Program, minimise
@@ -43,6 +44,7 @@ __all__ = [
     "Program",
     "SecondMomentMetric",
     "Solution",
+    "Solver",
     "SolverFailedError",
     "SolverName",
     "SolverTimeLimitError",

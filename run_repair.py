@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from edits.options import LAST_LAYER, MetricName, RepairOptions
-from edits.pipeline import repair_edit_set
+from edits.options import LAST_LAYER, MetricName, PrepareName, RepairOptions
+from edits.pipeline import Task, repair_edit_set
 from edits.report import RepairReport, report_table
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
@@ -71,7 +71,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         path = source if isinstance(source, Path) else find_edit_set(source, job, weights)
         edit_set = load_edit_set(path, len(bench.test.class_names)).subset(job.max_samples, job.seed)
     warn_of_other_weights(edit_set, path, bench)
-    return repair_edit_set(bench, edit_set, path, options, output, command=command_line())
+    return repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
 
 
 def find_edit_set(selection: Selection, job: Job, weights: Path) -> Path:
@@ -115,6 +115,12 @@ MetricImagesOption = Annotated[int, typer.Option(help="Training images that the 
 RidgeOption = Annotated[
     float, typer.Option(help="Ridge of the training metric. Raise it if --param-bound is in the way.")
 ]
+PrepareOption = Annotated[
+    PrepareName,
+    typer.Option(
+        help="The hidden layer moved toward the margins first; none: only --layer changes. [auto: classifier.4]"
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,7 @@ def read_request(
     whole_program: WholeOption = False,
     metric_images: MetricImagesOption = 10_000,
     ridge: RidgeOption = 1e-3,
+    prepare: PrepareOption = "auto",
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
@@ -148,7 +155,7 @@ def read_request(
 ) -> Request:
     """The options that all commands share."""
     options = RepairOptions(
-        layer, param_bound, margin, norm, metric, solver, time_limit, whole_program, metric_images, ridge
+        layer, param_bound, margin, norm, metric, solver, time_limit, whole_program, metric_images, ridge, prepare
     )
     return Request(Job(dataset, data_root, weights, output, max_samples, seed), options, as_json)
 

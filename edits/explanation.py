@@ -6,28 +6,36 @@ import math
 
 from edits.options import RepairOptions
 from editset_helpers.edit_set import EditSet
+from helpers.datasets import ImageDataset
 from sytorch import Contradiction
 
 NAMED = 6
 
 
-def explain(
-    contradiction: Contradiction, edit_set: EditSet, options: RepairOptions, class_names: tuple[str, ...]
-) -> str:
+def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOptions, test: ImageDataset) -> str:
     """One or two sentences: which images contradict each other, and what to change."""
+    class_names = test.class_names
+    stage = "" if options.prepared_layer is None else f" (after moving {options.prepared_layer})"
     if not contradiction.proved_for_all_changes:
         return (
-            f"no change of the form that {options.norm} in the {options.metric} metric allows stays within "
+            f"no change{stage} of the form that {options.norm} in the {options.metric} metric allows stays within "
             f"{options.param_bound:g}, though others do; try --norm l2, --metric identity or a larger --param-bound."
         )
     names = [image_name(image, edit_set, class_names) for image in contradiction.images]
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
     if math.isinf(contradiction.smallest_bound):
-        return f"these images look alike to the layer and have different labels, so no change separates them: {listed}."
+        return f"these images look alike to the layer{stage} but have different labels; no change can help: {listed}."
     return (
-        f"these images contradict each other within the bound {options.param_bound:g}: {listed}. "
+        f"these images contradict each other within the bound {options.param_bound:g}{stage}: {listed}. "
         f"No --param-bound below {contradiction.smallest_bound:.4g} can work; raise it, or lower --margin."
     )
+
+
+def contradicting_images(contradiction: Contradiction, edit_set: EditSet) -> tuple[list[int], float | None]:
+    """The images by test index where the set says it, else by position; the least bound if any helps."""
+    indices = edit_set.test_indices()
+    images = [int(image if indices is None else indices[image]) for image in contradiction.images]
+    return images, contradiction.smallest_bound if math.isfinite(contradiction.smallest_bound) else None
 
 
 def image_name(position: int, edit_set: EditSet, class_names: tuple[str, ...]) -> str:

@@ -10,8 +10,10 @@ from helpers.errors import UsageError
 from sytorch import NormName, SolverName
 
 LAST_LAYER = "classifier.6"
+AUTO_PREPARE = "classifier.4"
 MetricName = Literal["training", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
+PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
 METRICS = get_args(MetricName)
 
 
@@ -30,6 +32,8 @@ class RepairOptions:
         whole_program: write the program out at once instead of generating rows and columns.
         metric_images: how many training images the training metric is taken from.
         ridge: added to the metric's diagonal, relative to its mean.
+        prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE` where
+            the metric is ``training``, ``none`` where it is ``identity``.
     """
 
     layer: str = LAST_LAYER
@@ -42,6 +46,7 @@ class RepairOptions:
     whole_program: bool = False
     metric_images: int = 10_000
     ridge: float = 1e-3
+    prepare: PrepareName = "auto"
 
     def __post_init__(self) -> None:
         """Refuse values that can never work.
@@ -59,6 +64,15 @@ class RepairOptions:
             raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
         if self.metric not in METRICS:
             raise UsageError(f"--metric is one of {', '.join(METRICS)}, not {self.metric!r}.")
+        if self.prepare not in get_args(PrepareName):
+            raise UsageError(f"--prepare is one of {', '.join(get_args(PrepareName))}, not {self.prepare!r}.")
+
+    @property
+    def prepared_layer(self) -> str | None:
+        """The hidden layer that is moved first, or None."""
+        if self.prepare == "auto":
+            return AUTO_PREPARE if self.metric == "training" else None
+        return None if self.prepare == "none" else self.prepare
 
 
 def _positive(option: str, value: float) -> None:

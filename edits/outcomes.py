@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from edits.measuring import LogitsPair
 from editset_helpers.edit_set import EditSet
 from helpers.datasets import ImageDataset
 from helpers.evaluation import margins
@@ -19,11 +20,11 @@ def outcomes_path(output: Path) -> Path:
 
 def save_outcomes(
     path: Path,
-    *,
     test: ImageDataset,
-    test_logits: tuple[torch.Tensor, torch.Tensor],
+    test_logits: LogitsPair,
     edit_set: EditSet,
-    edit_logits: tuple[torch.Tensor, torch.Tensor],
+    edit_logits: LogitsPair,
+    *,
     changes: dict[str, torch.Tensor],
 ) -> None:
     """Write, for test and edit images, the predicted class and the margin before and after, and what was changed.
@@ -31,9 +32,9 @@ def save_outcomes(
     Args:
         path: where to.
         test: the test split.
-        test_logits: (T, C) before and after.
+        test_logits: of its images.
         edit_set: the edit set.
-        edit_logits: (N, C) before and after.
+        edit_logits: of its images.
         changes: by parameter name.
     """
     indices = edit_set.test_indices()
@@ -50,9 +51,9 @@ def save_outcomes(
     save_tensors(path, content)
 
 
-def _answers(name: str, logits: tuple[torch.Tensor, torch.Tensor], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+def _answers(name: str, logits: LogitsPair, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     answers = {}
-    for when, values in zip(("before", "after"), logits, strict=True):
+    for when, values in (("before", logits.before), ("after", logits.after)):
         answers[f"{name}_predicted_{when}"] = values.argmax(dim=1)
         answers[f"{name}_margin_{when}"] = margins(values, labels)
     return answers

@@ -1,27 +1,31 @@
-"""A repair from an edit set to a report: compute, write, verify, measure."""
+"""A repair from an edit set to a report: prepare, compute, write, verify, measure."""
 
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import sytorch
-from edits.explanation import explain
+from edits.explanation import contradicting_images, explain
+from edits.measuring import LogitsPair, measure_accuracy
+from edits.network import Network
 from edits.options import KeepWeights, RepairOptions
 from edits.outcomes import outcomes_path, save_outcomes
+from edits.prepare import prepare
 from edits.repair import Repair, apply_changes, changes_of, compute_repair, rounding_allowance
 from edits.report import RepairReport
 from edits.saving import save_verified
+from edits.tail import tail_modules
 from edits.workbench import Workbench, is_right
 from editset_helpers.drawdown import drawdown_mask
 from editset_helpers.edit_set import EditSet
 from helpers.cli import say
 from helpers.errors import NotVerifiedError, ToolError
-from helpers.evaluation import margins
+from helpers.evaluation import predict_logits
 from helpers.files import write_json
 from helpers.stopwatch import peak_memory_mb
 from model_classes.changes import changes_content
@@ -30,64 +34,90 @@ from model_classes.weights import weights_hash
 ATTEMPTS = 3
 
 
-def repair_edit_set(
-    bench: Workbench,
-    edit_set: EditSet,
-    edit_set_path: Path,
-    options: RepairOptions,
-    output: Path,
-    *,
-    command: str,
-    keep: KeepWeights = "full",
-) -> RepairReport:
-    """Repair the workbench's network on an edit set; write the weights, the report beside them, and the outcomes.
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What to repair, how, and where the result goes.
+
+    Attributes:
+        bench: the network and its images.
+        edit_set: the images to put right.
+        edit_set_path: their file, for the report.
+        options: the program.
+        output: the weights; report and outcomes lie beside them.
+        command: what was typed, for the report.
+        keep: the whole network, only what changed, or nothing once it is verified.
+    """
+
+    bench: Workbench
+    edit_set: EditSet
+    edit_set_path: Path
+    options: RepairOptions
+    output: Path
+    command: str
+    keep: KeepWeights = "full"
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """A repair that was written and verified: its weights, and the edit images' logits by the file."""
+
+    repair: Repair
+    state: dict[str, torch.Tensor]
+    edit_logits: torch.Tensor
+
+
+def repair_edit_set(task: Task) -> RepairReport:
+    """Repair a network on an edit set; write the weights, the report beside them, and the outcomes.
 
     No weights are written, and ``status`` says why, where no change within the bound exists (``infeasible``), the time
-    is up (``time_limit``), or the written weights fail the forward pass (``not_verified``). With ``keep`` the file has
-    the whole network, or only the layer's change, or is removed once it is verified.
+    is up (``time_limit``), or the written weights fail the forward pass (``not_verified``).
 
     Raises:
         UsageError: the layer cannot be repaired, or the set was drawn from other images.
         ToolError: the solver fails or has no licence, or a file cannot be written.
     """
+    bench, edit_set, options = task.bench, task.edit_set, task.options
     bench.check_layer(options.layer)
     outside = drawdown_mask(edit_set, bench.test.content_hash, len(bench.test))
-    report = _asked(bench, edit_set, edit_set_path, options, command)
+    report = _asked(task)
     with bench.clock.phase("program"):
-        outputs = sytorch.symbolic(bench.model, options.layer)(edit_set.images)
+        before = predict_logits(bench.model, edit_set.images)
+    network = _prepared_network(task, report)
     try:
-        repair, state, edit_logits = _repair_and_save(bench, edit_set, options, outputs, output=output, keep=keep)
+        repaired = _repair_and_save(task, network)
     except sytorch.ContradictionError as error:
-        _refuse(report, "infeasible", explain(error.contradiction, edit_set, options, bench.test.class_names))
-        report.contradicting_images, report.smallest_bound = _named(error.contradiction, edit_set)
+        report.status, report.message = "infeasible", explain(error.contradiction, edit_set, options, bench.test)
+        report.contradicting_images, report.smallest_bound = contradicting_images(error.contradiction, edit_set)
     except sytorch.SolverTimeLimitError:
-        _refuse(report, "time_limit", f"no repair was proved smallest within {options.time_limit:g} seconds.")
+        report.status, report.message = "time_limit", f"no repair was proved within {options.time_limit:g} seconds."
     except NotVerifiedError as error:
-        _refuse(report, "not_verified", str(error))
+        report.status, report.message = "not_verified", str(error)
     except (sytorch.LicenceError, sytorch.SolverFailedError) as error:
         raise ToolError(str(error)) from error
     else:
-        _describe(report, repair)
-        before = torch.from_numpy(outputs.logits).float()
-        _measure(report, bench, edit_set, edit_logits=(before, edit_logits), state=state, outside=outside)
-        _settle_files(report, bench, edit_set, edit_logits=(before, edit_logits), state=state, output=output, keep=keep)
+        _describe(report, task, repaired)
+        edit_logits = LogitsPair(before, repaired.edit_logits)
+        test_logits = LogitsPair(bench.test_logits, network.test_logits_of(repaired.state))
+        measure_accuracy(
+            report, edit_logits, edit_set, test_logits=test_logits, test_labels=bench.test.labels, outside=outside
+        )
+        _settle_files(report, task, repaired, edit_logits, test_logits)
     report.seconds = {name: round(seconds, 4) for name, seconds in bench.clock.seconds.items()}
     report.peak_memory_mb = round(peak_memory_mb(), 1)
-    write_json(output.with_suffix(".json"), report.as_json())
+    write_json(task.output.with_suffix(".json"), report.as_json())
     return report
 
 
-def _asked(
-    bench: Workbench, edit_set: EditSet, edit_set_path: Path, options: RepairOptions, command: str
-) -> RepairReport:
+def _asked(task: Task) -> RepairReport:
+    bench, options = task.bench, task.options
     return RepairReport(
         status="repaired",
         message=None,
         timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=command,
-        edit_set_path=str(edit_set_path),
-        edit_set_hash=edit_set.content_hash,
-        edit_set_size=len(edit_set),
+        command=task.command,
+        edit_set_path=str(task.edit_set_path),
+        edit_set_hash=task.edit_set.content_hash,
+        edit_set_size=len(task.edit_set),
         dataset=bench.test.name,
         data_root=None if bench.data_root is None else str(bench.data_root),
         weights_path=str(bench.weights_path),
@@ -97,41 +127,49 @@ def _asked(
         margin=options.margin,
         norm=options.norm.value,
         metric=options.metric,
+        prepare=options.prepared_layer,
     )
 
 
-def _refuse(report: RepairReport, status: str, message: str) -> None:
-    report.status, report.message = status, message
+def _prepared_network(task: Task, report: RepairReport) -> Network:
+    """Stage one: the network with its hidden layer moved toward the margins; the network itself if that is off."""
+    bench, layer = task.bench, task.options.prepared_layer
+    if layer is None:
+        return bench.network
+    metric = bench.hidden_metric(layer)
+    with bench.clock.phase("prepare"):
+        inputs = bench.layer_inputs(layer, task.edit_set.images)
+        change = prepare(
+            bench.linear(layer),
+            tail_modules(bench.model, layer),
+            inputs,
+            task.edit_set.labels,
+            metric,
+            margin=task.options.margin,
+            bound=task.options.param_bound,
+        )
+        network = bench.moved(layer, change)
+        right = is_right(predict_logits(network.model, task.edit_set.images), task.edit_set.labels.numpy())
+    report.prepare_max_abs_change = float(change.abs().max())
+    report.prepare_edit_accuracy = float(right.mean())
+    report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
+    return network
 
 
-def _named(contradiction: sytorch.Contradiction, edit_set: EditSet) -> tuple[list[int], float | None]:
-    """The contradicting images by test index where the set says it, else by position; the least bound if any helps."""
-    indices = edit_set.test_indices()
-    images = [int(image if indices is None else indices[image]) for image in contradiction.images]
-    return images, contradiction.smallest_bound if np.isfinite(contradiction.smallest_bound) else None
-
-
-def _repair_and_save(
-    bench: Workbench,
-    edit_set: EditSet,
-    options: RepairOptions,
-    outputs: sytorch.AffineOutputs,
-    *,
-    output: Path,
-    keep: KeepWeights,
-) -> tuple[Repair, dict[str, torch.Tensor], torch.Tensor]:
+def _repair_and_save(task: Task, network: Network) -> Repaired:
     """Solve, write and verify; where rounding ate a margin, once more with a larger allowance."""
-    metric, solver = bench.metric(options), sytorch.solver_named(options.solver, say)
+    bench, options = task.bench, task.options
+    metric, solver = network.metric(options), sytorch.solver_named(options.solver, say)
+    with bench.clock.phase("program"):
+        outputs = sytorch.symbolic(network.model, options.layer)(task.edit_set.images)
     allowance = rounding_allowance(outputs)
     for attempt in range(ATTEMPTS):
         with bench.clock.phase("solve"):
-            repair = compute_repair(outputs, edit_set.labels, options, metric, solver=solver, allowance=allowance)
-        state = apply_changes(bench.model, repair.changes, options.param_bound)
+            repair = compute_repair(outputs, task.edit_set.labels, options, metric, solver=solver, allowance=allowance)
+        state = apply_changes(network.model, repair.changes, options.param_bound)
         try:
             with bench.clock.phase("write and verify"):
-                content = _kept_content(bench, state, output, keep)
-                classes = len(bench.test.class_names)
-                return repair, state, save_verified(content, output, edit_set, options.margin, classes)
+                return Repaired(repair, state, _save(task, state))
         except NotVerifiedError:
             if attempt == ATTEMPTS - 1:
                 raise
@@ -139,63 +177,33 @@ def _repair_and_save(
     raise AssertionError("unreachable")
 
 
-def _kept_content(bench: Workbench, state: dict[str, torch.Tensor], output: Path, keep: KeepWeights) -> dict[str, Any]:
-    if keep == "full":
-        return state
-    return changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, output)
+def _save(task: Task, state: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The edit images' logits by the verified file."""
+    bench, content = task.bench, dict[str, Any](state)
+    if task.keep != "full":
+        content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, task.output)
+    return save_verified(content, task.output, task.edit_set, task.options.margin, len(bench.test.class_names))
 
 
-def _describe(report: RepairReport, repair: Repair) -> None:
-    solution, effort = repair.solution, repair.solution.effort
+def _describe(report: RepairReport, task: Task, repaired: Repaired) -> None:
+    solution, effort = repaired.repair.solution, repaired.repair.solution.effort
     report.path, report.solver = solution.path, effort.solver
     report.rows, report.columns, report.rounds = effort.rows, effort.columns, effort.rounds
     report.solver_iterations, report.barrier_iterations = effort.iterations, effort.barrier_iterations
     report.objective, report.lower_bound, report.gap = solution.objective, solution.lower_bound, solution.gap
-
-
-def _measure(
-    report: RepairReport,
-    bench: Workbench,
-    edit_set: EditSet,
-    *,
-    edit_logits: tuple[torch.Tensor, torch.Tensor],
-    state: dict[str, torch.Tensor],
-    outside: np.ndarray | None,
-) -> None:
-    """Accuracies before and after, and what the weights lost or gained in rounding."""
-    labels = edit_set.labels.numpy()
-    right = [is_right(logits, bench.test.labels) for logits in (bench.test_logits, bench.test_logits_of(state))]
-    report.edit_accuracy_before, report.edit_accuracy_after = (float(is_right(z, labels).mean()) for z in edit_logits)
-    report.test_accuracy_before, report.test_accuracy_after = (float(answers.mean()) for answers in right)
-    if outside is not None and outside.any():
-        before, after = (float(answers[outside].mean()) for answers in right)
-        report.drawdown_accuracy_before, report.drawdown_accuracy_after = before, after
-        report.drawdown_points = 100 * (before - after)
-    report.min_margin = float(margins(edit_logits[1], edit_set.labels).min())
-    report.max_abs_change = max(float(change.abs().max()) for change in changes_of(bench.model, state).values())
-    report.weights_hash_after = weights_hash(state)
+    changes = changes_of(task.bench.model, repaired.state)
+    report.max_abs_change = max((float(change.abs().max()) for change in changes.values()), default=0.0)
+    report.weights_hash_after = weights_hash(repaired.state)
 
 
 def _settle_files(
-    report: RepairReport,
-    bench: Workbench,
-    edit_set: EditSet,
-    *,
-    edit_logits: tuple[torch.Tensor, torch.Tensor],
-    state: dict[str, torch.Tensor],
-    output: Path,
-    keep: KeepWeights,
+    report: RepairReport, task: Task, repaired: Repaired, edit_logits: LogitsPair, test_logits: LogitsPair
 ) -> None:
     """Write the outcomes beside the weights, or remove the weights that nobody wants to keep."""
-    if keep == "none":
-        output.unlink()
+    if task.keep == "none":
+        task.output.unlink()
         return
-    report.output_path, report.outcomes_path = str(output), str(outcomes_path(output))
-    save_outcomes(
-        outcomes_path(output),
-        test=bench.test,
-        test_logits=(bench.test_logits, bench.test_logits_of(state)),
-        edit_set=edit_set,
-        edit_logits=edit_logits,
-        changes=changes_of(bench.model, state),
-    )
+    report.output_path, report.outcomes_path = str(task.output), str(outcomes_path(task.output))
+    changes = {name: change.float() for name, change in changes_of(task.bench.model, repaired.state).items()}
+    test = task.bench.test
+    save_outcomes(outcomes_path(task.output), test, test_logits, task.edit_set, edit_logits, changes=changes)

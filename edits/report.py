@@ -55,6 +55,10 @@ class RepairReport:
     drawdown_accuracy_after: float | None = None
     drawdown_points: float | None = None
     max_abs_change: float | None = None
+    prepare: str | None = None
+    prepare_max_abs_change: float | None = None
+    prepare_edit_accuracy: float | None = None
+    prepare_test_accuracy: float | None = None
     contradicting_images: list[int] = field(default_factory=list)
     smallest_bound: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -91,7 +95,15 @@ def _asked(report: RepairReport) -> list[tuple[str, str]]:
         ("weights", f"{report.weights_path} -> {report.output_path or 'nothing written'}"),
         ("program", f"least {report.norm} of {report.layer} in the {report.metric} metric"),
         ("asked", f"margin {report.margin:g}, no change beyond {report.param_bound:g}"),
+        *_prepared(report),
     ]
+
+
+def _prepared(report: RepairReport) -> list[tuple[str, str]]:
+    if report.prepare is None:
+        return []
+    right, largest = percent(report.prepare_edit_accuracy), report.prepare_max_abs_change or 0.0
+    return [("prepared", f"{report.prepare} moved by at most {largest:.3g}; {right} of the edit set right after that")]
 
 
 def _proved(report: RepairReport) -> list[tuple[str, str]]:
@@ -105,7 +117,7 @@ def _proved(report: RepairReport) -> list[tuple[str, str]]:
 
 
 def _measured(report: RepairReport) -> list[tuple[str, ...]]:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("accuracy", "before", "after", "points"),
         _row("edit set", report.edit_accuracy_before, report.edit_accuracy_after),
         _row("all test images", report.test_accuracy_before, report.test_accuracy_after),

@@ -8,17 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
+from edits.kronecker import KroneckerMetric, kronecker_metric
+from edits.network import Network
 from edits.options import RepairOptions
-from edits.training_metric import training_metric
-from helpers.activations import layer_activations, linear_logits
+from edits.tail import run_modules, tail_modules
+from editset_helpers.choice import choose
+from helpers.activations import layer_activations
 from helpers.cli import DatasetName
 from helpers.datasets import ImageDataset, load_dataset
 from helpers.errors import UsageError
+from helpers.evaluation import predict_logits
+from helpers.paths import CACHE
 from helpers.stopwatch import Stopwatch
-from model_classes.alexnet import AlexNet, load_alexnet
+from model_classes.alexnet import AlexNet, blank_alexnet, load_alexnet
 from model_classes.weights import weights_hash
-from sytorch import IdentityMetric, Metric, symbolic_layers
+from sytorch import Metric, symbolic_layers
+
+SAMPLE_SEED = 0
+HIDDEN_SAMPLE = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,32 +53,72 @@ class Workbench:
     clock: Stopwatch
 
     @functools.cached_property
-    def test_logits(self) -> torch.Tensor:
-        """What the network says of the test images, float32 (T, C)."""
-        return self.test_logits_of(self.model.state_dict())
+    def training(self) -> ImageDataset:
+        """The training split."""
+        return load_dataset(self.dataset, "train", self.data_root)
 
     @functools.cached_property
-    def last_layer(self) -> str:
-        """The name of the last layer."""
-        return symbolic_layers(self.model)[0]
+    def network(self) -> Network:
+        """The network as it is."""
+        last = symbolic_layers(self.model)[0]
+        cache = CACHE / f"metric-{self._key}-{last}"
+        return Network(
+            self.model, lambda: self._test_inputs(last), lambda count: self._sample(last, count), self.clock, cache
+        )
+
+    @property
+    def test_logits(self) -> torch.Tensor:
+        """What the network says of the test images, float32 (T, C)."""
+        return self.network.test_logits
 
     def test_logits_of(self, state: dict[str, torch.Tensor]) -> torch.Tensor:
-        """What the network says of the test images with another last layer, from cached activations.
-
-        Args:
-            state: a state dict that differs from the model's in the last layer at most.
-        """
-        with self.clock.phase("activations"):
-            seen = layer_activations(self.model, self.weights_hash, self.last_layer, self.test)
-        with self.clock.phase("evaluate"):
-            return linear_logits(seen.inputs, *(state[f"{self.last_layer}.{part}"] for part in ("weight", "bias")))
+        """See `Network.test_logits_of`."""
+        return self.network.test_logits_of(state)
 
     def metric(self, options: RepairOptions) -> Metric:
-        """The metric that the options name, for the layer that they name."""
-        if options.metric == "identity":
-            return IdentityMetric()
+        """See `Network.metric`."""
+        return self.network.metric(options)
+
+    def hidden_metric(self, layer: str) -> KroneckerMetric:
+        """The metric of a hidden layer of the classifier."""
         with self.clock.phase("metric"):
-            return self._training_metric(options.layer, options.metric_images, options.ridge)
+            return self._hidden_metric(layer)
+
+    def moved(self, layer: str, change: torch.Tensor) -> Network:
+        """The network with a change, (m, n + 1), added to the weight and bias of a hidden layer of the classifier.
+
+        What comes before the layer is as it was, so its cached inputs serve the new network.
+        """
+        state = dict(self.model.state_dict())
+        state[f"{layer}.weight"] = state[f"{layer}.weight"] + change[:, :-1]
+        state[f"{layer}.bias"] = state[f"{layer}.bias"] + change[:, -1]
+        model = blank_alexnet(len(self.test.class_names))
+        model.load_state_dict(state, assign=True)
+        model.eval().requires_grad_(False)
+        modules = [model.get_submodule(layer), *tail_modules(model, layer)[:-1]]
+
+        def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+            return run_modules(modules, torch.from_numpy(np.array(inputs))).numpy()
+
+        return Network(
+            model, lambda: run(self._test_inputs(layer)), lambda count: run(self._sample(layer, count)), self.clock
+        )
+
+    def linear(self, layer: str) -> nn.Linear:
+        """A layer of the classifier."""
+        found = self.model.get_submodule(layer)
+        assert isinstance(found, nn.Linear)
+        return found
+
+    def layer_inputs(self, layer: str, images: torch.Tensor) -> torch.Tensor:
+        """What a layer of the classifier gets from float32 images, (N, 3, 64, 64)."""
+        seen: list[torch.Tensor] = []
+        handle = self.model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            predict_logits(self.model, images)
+        finally:
+            handle.remove()
+        return torch.cat(seen).clone()
 
     def check_layer(self, layer: str) -> None:
         """Raise `UsageError` unless that layer can be repaired."""
@@ -76,11 +126,24 @@ class Workbench:
         if layer not in possible:
             raise UsageError(f"--layer {layer} cannot be repaired; what can be is: {', '.join(possible)}.")
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019  a workbench lives as long as its process
-    def _training_metric(self, layer: str, images: int, ridge: float) -> Metric:
-        training = load_dataset(self.dataset, "train", self.data_root)
-        options = RepairOptions(layer=layer, metric_images=images, ridge=ridge)
-        return training_metric(self.model, self.weights_hash, training, options)
+    @property
+    def _key(self) -> str:
+        return f"curvature-{self.weights_hash[:16]}-{self.training.content_hash[:16]}"
+
+    def _test_inputs(self, layer: str) -> NDArray[np.float32]:
+        return layer_activations(self.model, self.weights_hash, layer, self.test).inputs
+
+    def _sample(self, layer: str, count: int) -> NDArray[np.float32]:
+        """What a layer gets from a fixed sample of training images, (R, n)."""
+        chosen = choose(len(self.training), count, SAMPLE_SEED)
+        return layer_activations(self.model, self.weights_hash, layer, self.training, chosen).inputs
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019  a workbench lives as long as its process
+    def _hidden_metric(self, layer: str) -> KroneckerMetric:
+        cache = CACHE / f"kronecker-{self._key}-{layer}"
+        return kronecker_metric(
+            self.model, layer, lambda: torch.from_numpy(np.array(self._sample(layer, HIDDEN_SAMPLE))), cache
+        )
 
 
 def open_workbench(
@@ -98,6 +161,6 @@ def open_workbench(
         return Workbench(dataset, data_root, weights_path, model, weights_hash(model), test, clock)
 
 
-def is_right(logits: torch.Tensor, labels: np.ndarray) -> np.ndarray:
+def is_right(logits: torch.Tensor, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which images are classified right, bool (N,)."""
     return np.asarray(logits.argmax(dim=1).numpy() == labels)

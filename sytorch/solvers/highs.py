@@ -44,7 +44,6 @@ def _set_options(highs: highspy.Highs, method: str, time_limit: float | None) ->
         "dual_feasibility_tolerance": 1e-9,
         "ipm_optimality_tolerance": 1e-10,
         "solver": method,
-        "qp_regularization_value": 0.0,
     }
     if time_limit is not None:
         options["time_limit"] = max(time_limit, 1e-3)

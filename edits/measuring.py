@@ -1,0 +1,48 @@
+"""What a repair gained and cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edits.report import RepairReport
+from edits.workbench import is_right
+from editset_helpers.edit_set import EditSet
+from helpers.evaluation import margins
+
+
+@dataclass(frozen=True, eq=False)
+class LogitsPair:
+    """Logits of the same images, float32 (N, C), by the network before and after the repair."""
+
+    before: torch.Tensor
+    after: torch.Tensor
+
+    def accuracies(self, labels: NDArray[np.int64], chosen: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+        """The fractions right, before and after, of all images or the chosen ones."""
+        right = [is_right(logits, labels) for logits in (self.before, self.after)]
+        before, after = (float((answers if chosen is None else answers[chosen]).mean()) for answers in right)
+        return before, after
+
+
+def measure_accuracy(
+    report: RepairReport,
+    edit_logits: LogitsPair,
+    edit_set: EditSet,
+    *,
+    test_logits: LogitsPair,
+    test_labels: NDArray[np.int64],
+    outside: NDArray[np.bool_] | None,
+) -> None:
+    """Fill in the accuracies of the edit set, of all test images, and of those outside the edit set."""
+    labels = edit_set.labels.numpy()
+    report.edit_accuracy_before, report.edit_accuracy_after = edit_logits.accuracies(labels)
+    report.test_accuracy_before, report.test_accuracy_after = test_logits.accuracies(test_labels)
+    report.min_margin = float(margins(edit_logits.after, edit_set.labels).min())
+    if outside is not None and outside.any():
+        before, after = test_logits.accuracies(test_labels, outside)
+        report.drawdown_accuracy_before, report.drawdown_accuracy_after = before, after
+        report.drawdown_points = 100 * (before - after)

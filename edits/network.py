@@ -1,0 +1,79 @@
+"""A network as the repair of its last layer sees it: what that layer gets from training and from test images."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edits.options import RepairOptions
+from edits.training_metric import training_metric
+from helpers.activations import linear_logits
+from helpers.stopwatch import Stopwatch
+from model_classes.alexnet import AlexNet
+from sytorch import IdentityMetric, Metric, symbolic_layers
+
+InputsOf = Callable[[], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network with the inputs of its last layer, which are computed on first use.
+
+    Attributes:
+        model: in evaluation mode; nothing here changes it.
+        test_source: gives the last layer's inputs for the test images, (T, n).
+        training_source: the same for so many training images.
+        clock: counts the seconds.
+        cache: folder and beginning of the name of cached metrics; None where they are not worth keeping.
+    """
+
+    model: AlexNet
+    test_source: InputsOf
+    training_source: Callable[[int], NDArray[np.float32]]
+    clock: Stopwatch
+    cache: Path | None = None
+
+    @functools.cached_property
+    def last_layer(self) -> str:
+        """The name of the last layer."""
+        return symbolic_layers(self.model)[0]
+
+    @functools.cached_property
+    def test_inputs(self) -> NDArray[np.float32]:
+        """What the last layer gets from the test images, (T, n)."""
+        with self.clock.phase("activations"):
+            return self.test_source()
+
+    @functools.cached_property
+    def test_logits(self) -> torch.Tensor:
+        """What the network says of the test images, float32 (T, C)."""
+        return self.test_logits_of(self.model.state_dict())
+
+    def test_logits_of(self, state: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What the network says of the test images with another last layer.
+
+        Args:
+            state: a state dict that differs from the model's in the last layer at most.
+        """
+        inputs = self.test_inputs
+        with self.clock.phase("evaluate"):
+            return linear_logits(inputs, *(state[f"{self.last_layer}.{part}"] for part in ("weight", "bias")))
+
+    def metric(self, options: RepairOptions) -> Metric:
+        """The last layer's metric that the options name."""
+        if options.metric == "identity":
+            return IdentityMetric()
+        with self.clock.phase("metric"):
+            return self._training_metric(options.metric_images, options.ridge)
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019  a network lives as long as its process
+    def _training_metric(self, images: int, ridge: float) -> Metric:
+        cache = self.cache and self.cache.with_name(f"{self.cache.name}-{images}-{ridge:g}.npy")
+        layer = self.model.get_submodule(self.last_layer)
+        return training_metric(layer, lambda: self.training_source(images), ridge, cache)

@@ -33,7 +33,7 @@ def linearised(modules: Sequence[nn.Module], values: torch.Tensor) -> tuple[torc
             if isinstance(module, nn.ReLU):
                 signs.append(values > 0)
             values = module(values)
-        gradients = torch.eye(values.shape[1]).expand(len(values), -1, -1)
+        gradients = torch.eye(values.shape[1], dtype=values.dtype).expand(len(values), -1, -1)
         for module in reversed(modules):
             gradients = gradients @ module.weight if isinstance(module, nn.Linear) else gradients * signs.pop()[:, None]
     return values.clone(), gradients.clone()

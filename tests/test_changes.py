@@ -1,0 +1,61 @@
+"""A file of changes stands for the weights it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.errors import ToolError
+from model_classes.alexnet import blank_alexnet, load_alexnet
+from model_classes.changes import changes_content
+from model_classes.weights import read_weights, weights_hash
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = blank_alexnet(10)
+    state = {name: torch.randn(value.shape) * 0.01 for name, value in model.state_dict().items()}
+    torch.save(state, tmp_path / "base.pth")
+    return tmp_path / "base.pth"
+
+
+def _save_changes(base: Path, path: Path, changes: dict[str, torch.Tensor]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    torch.save(changes_content(changes, base, weights_hash(read_weights(base)), path), path)
+    return path
+
+
+def test_the_weights_come_back_bit_for_bit(base: Path) -> None:
+    state = read_weights(base)
+    after = state["classifier.6.weight"] + torch.randn(10, 4096)
+    change = after.double() - state["classifier.6.weight"].double()
+    path = _save_changes(base, base.parent / "sweep" / "changes.pth", {"classifier.6.weight": change})
+    assert path.stat().st_size < 400_000
+    loaded = load_alexnet(path, 10).state_dict()
+    assert torch.equal(loaded["classifier.6.weight"], after)
+    assert all(torch.equal(loaded[name], state[name]) for name in state if name != "classifier.6.weight")
+
+
+def test_a_base_that_went_away_is_named(base: Path) -> None:
+    path = _save_changes(base, base.parent / "changes.pth", {})
+    base.unlink()
+    with pytest.raises(ToolError, match=r"base\.pth.*does not exist"):
+        read_weights(path)
+
+
+def test_another_base_is_refused(base: Path) -> None:
+    path = _save_changes(base, base.parent / "changes.pth", {})
+    state = read_weights(base)
+    state["classifier.6.bias"] += 1
+    torch.save(state, base)
+    with pytest.raises(ToolError, match=r"base\.pth"):
+        read_weights(path)
+
+
+def test_changes_of_another_shape_are_refused(base: Path) -> None:
+    path = _save_changes(base, base.parent / "changes.pth", {"classifier.6.bias": torch.zeros(3)})
+    with pytest.raises(ToolError, match=r"do not fit their base: classifier\.6\.bias"):
+        read_weights(path)

@@ -1,0 +1,134 @@
+"""Stage one: the linearisation against finite differences, a step against an independent optimiser."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import LinearConstraint, minimize
+from torch import nn
+
+import edits.prepare
+from edits.kronecker import KroneckerMetric
+from edits.prepare import Linearisation, least_multipliers, prepare
+from edits.tail import linearised
+from edits.training_metric import second_moment, softmax_curvature
+
+IMAGES, INPUTS, HIDDEN, CLASSES = 5, 4, 6, 3
+
+
+@pytest.fixture
+def layer() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(INPUTS, HIDDEN).requires_grad_(False)
+
+
+@pytest.fixture
+def tail() -> list[nn.Module]:
+    torch.manual_seed(1)
+    return [nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES)]
+
+
+def _positive(size: int, seed: int) -> NDArray[np.float64]:
+    root = np.random.default_rng(seed).normal(size=(size, size))
+    return np.asarray(root @ root.T + np.eye(size))
+
+
+def _metric(first: NDArray[np.float64], second: NDArray[np.float64]) -> KroneckerMetric:
+    return KroneckerMetric(np.linalg.cholesky(first), torch.from_numpy(np.linalg.inv(second)).float())
+
+
+def test_gradients_are_those_of_finite_differences(tail: list[nn.Module]) -> None:
+    network = nn.Sequential(*tail).double()
+    values = torch.randn(IMAGES, HIDDEN, generator=torch.Generator().manual_seed(2)).double()
+    direction = torch.randn(IMAGES, HIDDEN, generator=torch.Generator().manual_seed(3)).double()
+    logits, gradients = linearised(list(network), values)
+    torch.testing.assert_close(logits, network(values).detach())
+    moved = (network(values + 1e-6 * direction).detach() - logits) / 1e-6
+    torch.testing.assert_close(moved, torch.einsum("nch,nh->nc", gradients, direction), atol=1e-5, rtol=1e-5)
+
+
+def test_linearised_gradients_are_torchs(tail: list[nn.Module]) -> None:
+    values = torch.randn(IMAGES, HIDDEN, generator=torch.Generator().manual_seed(2))
+    _, gradients = linearised(tail, values)
+    expected = torch.func.vmap(torch.func.jacrev(nn.Sequential(*tail)))(values)
+    torch.testing.assert_close(gradients, expected.detach())
+
+
+def test_a_step_is_the_least_change_in_the_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    """min |G^(1/2) D A^(1/2)| with the leads reached, by scipy over all entries of D."""
+    monkeypatch.setattr(edits.prepare, "ITERATIONS", 20_000)
+    rng = np.random.default_rng(4)
+    inputs, gradients = rng.normal(size=(IMAGES, INPUTS + 1)), rng.normal(size=(IMAGES, CLASSES, HIDDEN))
+    first, second = _positive(INPUTS + 1, 5), _positive(HIDDEN, 6)
+    labels = np.arange(IMAGES) % CLASSES
+    needed = np.abs(rng.normal(size=(IMAGES, CLASSES)))
+    needed[np.arange(IMAGES), labels] = 0.0
+    metric = _metric(first, second)
+    solved = metric.solve_inputs(torch.from_numpy(inputs).float())
+    problem = Linearisation(
+        torch.from_numpy(labels),
+        torch.from_numpy(needed).float(),
+        torch.from_numpy(gradients).float(),
+        torch.from_numpy(inputs).float() @ solved.T,
+        metric.outputs_inverse,
+    )
+    multipliers = least_multipliers(problem, 1e-6)
+    step = ((problem.spread(multipliers) @ metric.outputs_inverse).T @ solved).double().numpy()
+
+    rows = []
+    for image in range(IMAGES):
+        for other in set(range(CLASSES)) - {int(labels[image])}:
+            lead = gradients[image, labels[image]] - gradients[image, other]
+            rows.append((np.outer(lead, inputs[image]).ravel(), needed[image, other]))
+    matrix, rhs = np.array([row for row, _ in rows]), np.array([value for _, value in rows])
+    hessian = np.kron(second, first)
+    found = minimize(
+        lambda d: d @ hessian @ d / 2,
+        np.zeros(step.size),
+        jac=lambda d: hessian @ d,
+        constraints=LinearConstraint(matrix, rhs, np.inf),
+        method="SLSQP",
+        options={"ftol": 1e-12, "maxiter": 1000},
+    )
+    assert (matrix @ step.ravel() >= rhs - 1e-3).all()
+    assert step.ravel() @ hessian @ step.ravel() / 2 == pytest.approx(found.fun, rel=1e-3)
+
+
+def test_preparing_raises_the_margins_and_leaves_the_layer_alone(layer: nn.Linear, tail: list[nn.Module]) -> None:
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
+    labels = torch.arange(IMAGES) % CLASSES
+    metric = _metric(_positive(INPUTS + 1, 5), _positive(HIDDEN, 6))
+    change = prepare(layer, tail, inputs, labels, metric, margin=1.0, bound=100.0)
+    moved = inputs @ (layer.weight + change[:, :-1]).T + layer.bias + change[:, -1]
+
+    def leads(values: torch.Tensor) -> torch.Tensor:
+        logits = nn.Sequential(*tail)(values).detach()
+        own = logits.gather(1, labels[:, None])
+        return (own - logits.scatter(1, labels[:, None], -torch.inf).max(dim=1, keepdim=True).values).mean()
+
+    assert float(leads(moved)) > float(leads(layer(inputs)))
+    assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
+
+
+def test_no_entry_exceeds_the_bound(layer: nn.Linear, tail: list[nn.Module]) -> None:
+    inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
+    metric = _metric(np.eye(INPUTS + 1), np.eye(HIDDEN))
+    change = prepare(layer, tail, inputs, torch.arange(IMAGES) % CLASSES, metric, margin=50.0, bound=0.25)
+    assert float(change.abs().max()) == 0.25
+
+
+def test_the_second_moment_is_the_weighted_mean() -> None:
+    rng = np.random.default_rng(8)
+    inputs, weights = rng.normal(size=(2500, 3)).astype(np.float32), rng.uniform(size=2500)
+    rows = np.hstack([inputs, np.ones((2500, 1))])
+    np.testing.assert_allclose(second_moment(inputs, weights), (rows.T * weights) @ rows / weights.sum(), rtol=1e-5)
+
+
+def test_the_curvature_is_the_trace_of_the_softmaxs_hessian() -> None:
+    logits = torch.randn(4, 5, generator=torch.Generator().manual_seed(9)).double()
+    for row, value in zip(logits, softmax_curvature(logits), strict=True):
+        hessian = torch.autograd.functional.hessian(lambda z: z.logsumexp(0), row)
+        assert value == pytest.approx(float(torch.trace(hessian)))

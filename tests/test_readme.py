@@ -1,0 +1,44 @@
+"""The documents' commands exist with all their options, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.conftest import CHECKOUT
+
+DOCUMENTS = [path for path in (CHECKOUT / "README.md", CHECKOUT / "ARCHITECTURE.md") if path.exists()]
+COMMANDS = re.findall(r"^uv run python (.+)$", (CHECKOUT / "README.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_understood(command: str) -> None:
+    script, *arguments = shlex.split(command)
+    app = importlib.import_module(script.removesuffix(".py")).app
+    words = [word for word in arguments if not word.startswith("-")][:1]
+    group = isinstance(typer.main.get_command(app), click.Group)
+    shown = CliRunner().invoke(app, [*(words if group else []), "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    for option in (word for word in arguments if word.startswith("--")):
+        assert re.search(rf"{option}\b", shown.stdout), f"{script} has no {option}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_to_a_file(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+def test_the_readme_and_ci_run_the_same_commands() -> None:
+    ci = (CHECKOUT / ".ci/run").read_text()
+    readme = (CHECKOUT / "README.md").read_text()
+    for command in ("uv run python run_repair.py misclassified --dataset digits", "uv run pytest"):
+        assert command in ci and command in readme

@@ -1,0 +1,42 @@
+"""Two ways must agree: cached activations and the full forward pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from edits.workbench import open_workbench
+from helpers.activations import read_array
+from helpers.cli import DatasetName
+from helpers.evaluation import predict_logits
+
+
+@pytest.mark.usefixtures("workplace")
+def test_cached_activations_give_the_logits_of_the_full_pass(digits_baseline: Path) -> None:
+    for _ in ("computed", "cached"):
+        bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+        full = predict_logits(bench.model, bench.test.images)
+        torch.testing.assert_close(bench.test_logits, full, rtol=0, atol=1e-4)
+        assert torch.equal(bench.test_logits.argmax(dim=1), full.argmax(dim=1))
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_moved_network_is_the_network_with_that_change(digits_baseline: Path) -> None:
+    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+    before = {name: value.clone() for name, value in bench.model.state_dict().items()}
+    change = 0.01 * torch.randn(4096, 4097, generator=torch.Generator().manual_seed(0))
+    moved = bench.moved("classifier.4", change)
+    torch.testing.assert_close(
+        moved.model.state_dict()["classifier.4.weight"], before["classifier.4.weight"] + change[:, :-1]
+    )
+    full = predict_logits(moved.model, bench.test.images)
+    torch.testing.assert_close(moved.test_logits, full, rtol=1e-4, atol=1e-3)
+    assert all(torch.equal(before[name], value) for name, value in bench.model.state_dict().items())
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00v\x00{'descr'", b"nonsense"])
+def test_a_damaged_cache_is_no_cache(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "cache.npy").write_bytes(content)
+    assert read_array(tmp_path / "cache.npy") is None

@@ -101,12 +101,12 @@ def least_multipliers(problem: Linearisation, enough: float) -> torch.Tensor:
     for _ in range(ITERATIONS):
         missing = problem.needed - problem.leads(ahead)
         if float((missing * others).max()) <= enough:
-            return ahead.clamp(min=0.0)
+            return ahead
         following = (ahead + rate * missing).clamp(min=0.0) * others
         if float(((ahead - following) * (following - current)).sum()) > 0:
             momentum = 1.0
         next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = following + (momentum - 1) / next_momentum * (following - current)
+        ahead = (following + (momentum - 1) / next_momentum * (following - current)).clamp(min=0.0)
         current, momentum = following, next_momentum
     return current
 

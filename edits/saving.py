@@ -29,5 +29,7 @@ def save_verified(content: dict[str, Any], path: Path, edit_set: EditSet, margin
         logits = predict_logits(load_alexnet(temporary, classes), edit_set.images)
         smallest = float(margins(logits, edit_set.labels).min())
         if smallest < margin:
-            raise NotVerifiedError(f"The saved weights give an edit image the margin {smallest:.6g}, not {margin:g}.")
+            raise NotVerifiedError(
+                f"With the saved weights an edit image misses the margin {margin:g} by {margin - smallest:.2g}."
+            )
     return logits

@@ -36,7 +36,7 @@ def _positive(size: int, seed: int) -> NDArray[np.float64]:
 
 
 def _metric(first: NDArray[np.float64], second: NDArray[np.float64]) -> KroneckerMetric:
-    return KroneckerMetric(np.linalg.cholesky(first), torch.from_numpy(np.linalg.inv(second)).float())
+    return KroneckerMetric(np.asarray(np.linalg.cholesky(first)), torch.from_numpy(np.linalg.inv(second)).float())
 
 
 def test_gradients_are_those_of_finite_differences(tail: list[nn.Module]) -> None:
@@ -107,7 +107,8 @@ def test_preparing_raises_the_margins_and_leaves_the_layer_alone(layer: nn.Linea
     def leads(values: torch.Tensor) -> torch.Tensor:
         logits = nn.Sequential(*tail)(values).detach()
         own = logits.gather(1, labels[:, None])
-        return (own - logits.scatter(1, labels[:, None], -torch.inf).max(dim=1, keepdim=True).values).mean()
+        others = logits.scatter(1, labels[:, None], -torch.inf).max(dim=1, keepdim=True).values
+        return torch.as_tensor((own - others).mean())
 
     assert float(leads(moved)) > float(leads(layer(inputs)))
     assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
@@ -130,5 +131,5 @@ def test_the_second_moment_is_the_weighted_mean() -> None:
 def test_the_curvature_is_the_trace_of_the_softmaxs_hessian() -> None:
     logits = torch.randn(4, 5, generator=torch.Generator().manual_seed(9)).double()
     for row, value in zip(logits, softmax_curvature(logits), strict=True):
-        hessian = torch.autograd.functional.hessian(lambda z: z.logsumexp(0), row)
+        hessian = torch.func.hessian(lambda z: z.logsumexp(0))(row)
         assert value == pytest.approx(float(torch.trace(hessian)))

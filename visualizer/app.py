@@ -1,0 +1,74 @@
+"""The web application. It reads the files of one project folder, and changes nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from flask import Flask, Response, render_template, send_file
+from werkzeug.exceptions import HTTPException
+
+from helpers.errors import ToolError
+from visualizer import edit_set_pages, experiment_pages, repair_pages
+from visualizer.files import EDIT_SETS, REPORTS, RESULTS, UnknownFileError
+from visualizer.formatting import FILTERS, encodable
+from visualizer.security import protect
+from visualizer.shelf import Shelf, shelf
+
+HERE = Path(__file__).parent.parent
+COUNTED = {"edit_sets": EDIT_SETS, "reports": REPORTS, "results": RESULTS}
+
+
+def create_app(root: Path, host: str = "127.0.0.1") -> Flask:
+    """The application for the files of a project folder.
+
+    Args:
+        root: the folder that the other scripts were run in.
+        host: where it is served; requests under other names are refused where that is this machine only.
+    """
+    app = Flask("visualizer", template_folder=str(HERE / "templates"), static_folder=str(HERE / "static"))
+    app.extensions["shelf"] = Shelf(root.resolve())
+    app.jinja_env.filters.update(FILTERS)
+    app.jinja_env.finalize = encodable
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    protect(app, host)
+    for pages in (edit_set_pages.pages, repair_pages.pages, experiment_pages.pages):
+        app.register_blueprint(pages)
+    app.add_url_rule("/", "home", home)
+    app.add_url_rule("/plotly.min.js", "plotly", plotly)
+    app.register_error_handler(ToolError, tell_failure)
+    app.register_error_handler(HTTPException, tell_http)
+    return app
+
+
+def home() -> str:
+    """What there is."""
+    counts = {what: len(shelf().names(kind)) for what, kind in COUNTED.items()}
+    return render_template("home.html", counts=counts)
+
+
+def plotly() -> Response:
+    """plotly.js as the installed package brings it: no network is needed."""
+    package = importlib.util.find_spec("plotly")
+    if package is None or package.origin is None:
+        raise ToolError("The package plotly is not installed: run uv sync.")
+    script = Path(package.origin).parent / "package_data/plotly.min.js"
+    return send_file(script, mimetype="text/javascript", max_age=3600)
+
+
+def tell_failure(error: ToolError) -> tuple[str, int]:
+    """A file that is unknown, damaged or gone."""
+    if isinstance(error, UnknownFileError):
+        return _error_page("There is no such page", str(error), 404)
+    return _error_page("This file cannot be shown", shelf().tell(error), 422)
+
+
+def tell_http(error: HTTPException) -> tuple[str, int]:
+    """An address that leads nowhere, or a fault of this program."""
+    told = {404: ("There is no such page", "The address leads nowhere.")}
+    title, message = told.get(error.code or 500, (error.name, error.description or ""))
+    return _error_page(title, message, error.code or 500)
+
+
+def _error_page(title: str, message: str, status: int) -> tuple[str, int]:
+    return render_template("error.html", title=title, message=message), status

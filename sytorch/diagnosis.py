@@ -14,6 +14,7 @@ from sytorch.norms import NormName, norm
 from sytorch.tally import TalliedSolver
 
 TOLERANCE = 1e-3
+ANY_CHANGE = 1e6  # a larger change of a weight is none: float arithmetic ends there, and so does every proof
 
 
 def contradicting_pair(margins: Margins, bound: float) -> Contradiction | None:
@@ -42,8 +43,10 @@ def diagnose(margins: Margins, bound: float, solver: TalliedSolver) -> Contradic
     """Explain why the program has no solution.
 
     The least bound is the smallest largest entry of any change: the program with ``linf`` in the weights themselves and
-    no bound. Its multipliers are Farkas' proof, which is then thinned out to few images.
+    no bound. Its multipliers are Farkas' proof, which is then thinned out to few images. Without a bound, it is proved
+    for changes up to `ANY_CHANGE`.
     """
+    bound = min(bound, ANY_CHANGE)
     coordinates = IdentityMetric().coordinates(margins.outputs.inputs)
     largest = norm(NormName.LINF, coordinates.rows.shape[1] * margins.required.shape[1])
     try:

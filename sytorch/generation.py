@@ -93,16 +93,19 @@ def _converge(
     It also ends where the proof shows that the penalty is too low, or that no change within the bound is large enough.
     """
     best: Proof | None = None
+    least = np.inf
     for _ in range(ROUND_LIMIT):
-        point = working.point(solver.solve(working.linear_program(penalty)))
+        point = working.point(solver.solve(working.linear_program(penalty)), penalty)
         grew = _add_violated_rows(working, point)
+        improved = grew or point.penalised < least * (1 - 1e-9)
+        least = np.inf if grew else min(least, point.penalised)
         best = _best_proof(working, point.multipliers, best)
         value = working.norm.value(point.x)
         if not grew and point.missing <= FEASIBILITY and is_enough(value, best.gap(value)):
             return point, best
         if point.missing > FEASIBILITY and best.lower_bound > min(penalty / 10, working.largest_norm):
             return point, best
-        if not _add_columns(working, point, best.multipliers) and not grew:
+        if not _add_columns(working, point, best.multipliers, improved) and not grew:
             return point, best
     raise SolverFailedError(f"The program was not solved in {ROUND_LIMIT} rounds.")
 
@@ -122,15 +125,24 @@ def _best_proof(working: RestrictedProgram, found: Multipliers, best: Proof | No
 
 
 def _proof(working: RestrictedProgram, multipliers: Multipliers) -> Proof:
-    """What the multipliers prove; in the identity metric the best ones of the bound are known."""
-    if working.bounds_are_columns and not working.norm.largest:
-        gradient = pressure(working.margins, multipliers.margins)
-        beyond = gradient - np.clip(gradient, -working.norm.each, working.norm.each)
-        if not np.isfinite(working.bound):
-            beyond = np.zeros_like(beyond)
-        multipliers = Multipliers(multipliers.margins, beyond)
-    low = lower_bound(working.norm, working.coordinates, working.margins, working.bound, multipliers)
-    return Proof(low, multipliers)
+    """What the multipliers prove, with the best ones of the bound where that has no rows: in the identity metric."""
+    candidates = [multipliers]
+    if working.bounds_are_columns and np.isfinite(working.bound):
+        candidates.append(_with_bounds(working, multipliers.margins))
+    proofs = [
+        Proof(lower_bound(working.norm, working.coordinates, working.margins, working.bound, candidate), candidate)
+        for candidate in candidates
+    ]
+    return max(proofs, key=lambda proof: proof.lower_bound)
+
+
+def _with_bounds(working: RestrictedProgram, margins: Matrix) -> Multipliers:
+    """The bound takes up what the gradient has beyond the unit ball of the dual norm."""
+    gradient = pressure(working.margins, margins)
+    beyond = gradient - np.clip(gradient, -working.norm.each, working.norm.each)
+    total = float(np.abs(beyond).sum())
+    share = max(1 - working.norm.largest / total, 0.0) if total else 0.0
+    return Multipliers(margins, share * beyond)
 
 
 def _add_violated_rows(working: RestrictedProgram, point: Point) -> bool:
@@ -162,10 +174,12 @@ def _add_first_columns(working: RestrictedProgram) -> None:
     working.entries[1 - up, others, strongest] = True
 
 
-def _add_columns(working: RestrictedProgram, point: Point, best: Multipliers) -> bool:
+def _add_columns(working: RestrictedProgram, point: Point, best: Multipliers, improved: bool) -> bool:
     gradient = slope(working.coordinates, working.margins, point.multipliers)
     if working.norm.largest:
         centre = best.towards(point.multipliers, STEP)
+        if improved:
+            _forget(working, point)
         return _add_patterns(working, point, gradient, slope(working.coordinates, working.margins, centre))
     worth = np.stack([gradient, -gradient]) - working.norm.each
     worth[working.entries] = -np.inf
@@ -175,14 +189,13 @@ def _add_columns(working: RestrictedProgram, point: Point, best: Multipliers) ->
 def _add_patterns(working: RestrictedProgram, point: Point, gradient: Matrix, central: Matrix) -> bool:
     """Add the signs that both gradients ask for, and free the entries on which the patterns in use disagree."""
     excess = np.abs(gradient) - working.norm.each
-    if np.maximum(excess, 0.0).sum() <= working.norm.largest * (1 + 1e-9):
+    if np.maximum(excess, 0.0).sum() <= max(working.norm.largest, point.price) * (1 + 1e-9):
         return False
-    _settle_entries(working, point)
-    used = [pattern for pattern, weight in zip(working.patterns, point.weights, strict=True) if weight > 0]
     wanted = _signs_worth(gradient, working.norm)
-    working.patterns = [*used, wanted, _signs_worth(central, working.norm)]
+    others = working.patterns
+    working.patterns = [*others, wanted, _signs_worth(central, working.norm)]
     if point.missing <= FEASIBILITY:
-        disputed = np.any([pattern != wanted for pattern in used], axis=0) & ~working.entries[0]
+        disputed = np.any([pattern != wanted for pattern in others], axis=0) & ~working.entries[0]
         nearness = np.where(disputed, -np.abs(excess), -np.inf)
         freed = np.zeros(wanted.shape, dtype=bool)
         _take_best(freed, nearness, _column_allowance(working), at_least=-np.inf)
@@ -195,8 +208,18 @@ def _signs_worth(gradient: Matrix, norm: Norm) -> Matrix:
     return np.where(np.abs(gradient) > norm.each, np.sign(gradient), 0.0)
 
 
+def _forget(working: RestrictedProgram, point: Point) -> None:
+    """Drop the patterns that are not used, and give entries at zero or at the largest value back to the patterns.
+
+    The point stays what it is. Only after progress: where the objective stands still, what is dropped may be what the
+    next round adds again, for ever.
+    """
+    _settle_entries(working, point)
+    working.patterns = [pattern for pattern, weight in zip(working.patterns, point.weights, strict=True) if weight > 0]
+
+
 def _settle_entries(working: RestrictedProgram, point: Point) -> None:
-    """Give an entry that stands at zero or at the largest value back to the patterns, which keep the point as it is."""
+    """An entry that stands at zero or at the largest value is one that patterns can move."""
     largest = np.abs(point.x).max()
     magnitude = np.abs(point.x)
     at_top = working.entries[0] & (magnitude >= largest * (1 - 1e-9))

@@ -30,12 +30,16 @@ class Point:
         weights: (P,) of the patterns.
         multipliers: of margins and bounds.
         missing: by how much the margins are missed together, the elastic column.
+        penalised: the objective with the elastic column's penalty.
+        price: what the entries and patterns together pay for raising the largest entry.
     """
 
     x: Matrix
     weights: Vector
     multipliers: Multipliers
     missing: float
+    penalised: float
+    price: float
 
 
 class RestrictedProgram:
@@ -76,7 +80,7 @@ class RestrictedProgram:
         cost, upper = self._costs(patterns, penalty), self._upper_bounds(len(patterns))
         return LinearProgram(cost, np.zeros_like(cost), upper, matrix, np.concatenate(rhs))
 
-    def point(self, solution: LinearSolution) -> Point:
+    def point(self, solution: LinearSolution, penalty: float) -> Point:
         """Translate a solver's values and duals back."""
         fixed, count = 1 + self._has_largest, len(self.patterns)
         weights, entries = solution.x[fixed : fixed + count], solution.x[fixed + count :]
@@ -85,7 +89,10 @@ class RestrictedProgram:
             x += weight * self._free_of_entries(pattern)
         signs, rows, columns = np.nonzero(self.entries)
         np.add.at(x, (rows, columns), np.where(signs == 0, entries, -entries))
-        return Point(x, weights, self._multipliers(solution.duals), float(solution.x[0]))
+        links = solution.duals[int(self.margin_rows.sum() + self.bound_rows.sum()) :]
+        missing = float(solution.x[0])
+        penalised = self.norm.value(x) + penalty * missing
+        return Point(x, weights, self._multipliers(solution.duals), missing, penalised, float(links.sum()))
 
     @property
     def _has_largest(self) -> int:

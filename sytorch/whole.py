@@ -94,6 +94,7 @@ class _Whole:
         width = 2 * size + largest
         cost = np.concatenate([np.full(2 * size, self.norm.each), [self.norm.largest] * largest])
         upper = np.full(width, self.bound if self.coordinates.basis is None else np.inf)
+        upper[2 * size :] = np.inf  # the bound's multipliers are to be found on the entries, not on the largest of them
         matrix = sparse.csr_array(sparse.vstack(blocks, format="csr"))
         return LinearProgram(cost, np.zeros(width), upper, matrix, np.concatenate(rhs))
 

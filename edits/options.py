@@ -14,7 +14,7 @@ AUTO_PREPARE = "classifier.4"
 MetricName = Literal["training", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
 PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
-METRICS = get_args(MetricName)
+METRICS: tuple[MetricName, ...] = get_args(MetricName)
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class RepairOptions:
         _positive("--metric-images", self.metric_images)
         if not limit > 0:
             raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
-        if self.metric not in METRICS:
-            raise UsageError(f"--metric is one of {', '.join(METRICS)}, not {self.metric!r}.")
+        read_metric(self.metric)
         if self.prepare not in get_args(PrepareName):
             raise UsageError(f"--prepare is one of {', '.join(get_args(PrepareName))}, not {self.prepare!r}.")
 
@@ -73,6 +72,14 @@ class RepairOptions:
         if self.prepare == "auto":
             return AUTO_PREPARE if self.metric == "training" else None
         return None if self.prepare == "none" else self.prepare
+
+
+def read_metric(name: str) -> MetricName:
+    """The metric of that name; raises `UsageError` where there is none."""
+    for metric in METRICS:
+        if name == metric:
+            return metric
+    raise UsageError(f"The metric is one of {', '.join(METRICS)}, not {name!r}.")
 
 
 def _positive(option: str, value: float) -> None:

@@ -11,6 +11,7 @@ import torch
 
 import sytorch
 from edits.explanation import contradicting_images, explain
+from edits.generalization import generalization
 from edits.measuring import LogitsPair, measure_accuracy
 from edits.network import Network
 from edits.options import KeepWeights, RepairOptions
@@ -101,6 +102,10 @@ def repair_edit_set(task: Task) -> RepairReport:
         measure_accuracy(
             report, edit_logits, edit_set, test_logits=test_logits, test_labels=bench.test.labels, outside=outside
         )
+        with bench.clock.phase("generalization"):
+            report.generalization_before, report.generalization_after = generalization(
+                bench, repaired.state, edit_set, options.prepared_layer or options.layer
+            )
         _settle_files(report, task, repaired, edit_logits, test_logits)
     report.seconds = {name: round(seconds, 4) for name, seconds in bench.clock.seconds.items()}
     report.peak_memory_mb = round(peak_memory_mb(), 1)

@@ -13,8 +13,9 @@ class RepairReport:
     """One repair, flat, so that a list of reports is a table.
 
     Accuracies are fractions; ``drawdown_*`` is of the test images outside the edit set and None where the set does not
-    say which test images it holds; ``drawdown_points`` is what they lost, in percentage points. ``min_margin`` is of
-    the saved file, loaded again, in float32. ``seconds`` is by phase.
+    say which test images it holds; ``drawdown_points`` is what they lost, in percentage points. ``generalization_*`` is
+    of shifted and flipped copies of the edit images. ``min_margin`` is of the saved file, loaded again, in float32.
+    ``seconds`` is by phase.
     """
 
     status: str
@@ -54,6 +55,8 @@ class RepairReport:
     drawdown_accuracy_before: float | None = None
     drawdown_accuracy_after: float | None = None
     drawdown_points: float | None = None
+    generalization_before: float | None = None
+    generalization_after: float | None = None
     max_abs_change: float | None = None
     prepare: str | None = None
     prepare_max_abs_change: float | None = None
@@ -124,6 +127,7 @@ def _measured(report: RepairReport) -> list[tuple[str, ...]]:
     ]
     if report.drawdown_accuracy_before is not None:
         rows.append(_row("outside the edit set", report.drawdown_accuracy_before, report.drawdown_accuracy_after))
+    rows.append(_row("shifted, flipped edits", report.generalization_before, report.generalization_after))
     return rows
 
 

@@ -31,3 +31,9 @@ class NotVerifiedError(ToolError):
     """The program was solved, but the saved weights fail the forward pass."""
 
     exit_code = 5
+
+
+class ExperimentsFailedError(ToolError):
+    """A sweep is complete, but some of its experiments ended without a verified repair."""
+
+    exit_code = 6

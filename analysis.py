@@ -1,0 +1,48 @@
+"""Plots and a summary of one or more tables of experiment_runner.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.figures import draw_figures
+from experiments.summary import as_markdown, as_text, read_tables, summarise
+from helpers.cli import new_app, say, tells_failures
+from helpers.files import atomic_file
+from helpers.tables import aligned
+
+app = new_app(__doc__)
+
+
+@app.command()
+@tells_failures
+def main(
+    tables: Annotated[list[Path], typer.Argument(help="CSV files of experiment_runner.py.", metavar="TABLE...")],
+    output_dir: Annotated[Path, typer.Option(help="Where the plots and the summary go.")] = Path("results/analysis"),
+) -> None:
+    """Write accuracy, drawdown, runtime, iterations, success and class by size as PNG and SVG, and a summary."""
+    for path in analyse(tables, output_dir):
+        say(f"wrote {path}")
+
+
+def analyse(tables: list[Path], output_dir: Path) -> list[Path]:
+    """Write the plots and ``summary.csv``, ``summary.md``; print the summary; return what was written.
+
+    Raises:
+        ToolError: a table is missing or none of the runner's, or the folder cannot be written.
+    """
+    rows = read_tables(tables)
+    summary = summarise(rows)
+    print(aligned(as_text(summary)))
+    paths = draw_figures(rows, output_dir)
+    for name, text in (("summary.csv", summary.to_csv(index=False)), ("summary.md", as_markdown(summary))):
+        with atomic_file(output_dir / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        paths.append(output_dir / name)
+    return paths
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,40 @@
+"""Whether a repair also serves images that are nearly those of the edit set."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from edits.tail import run_modules, tail_modules
+from edits.workbench import Workbench, is_right
+from editset_helpers.copies import copies
+from editset_helpers.edit_set import EditSet
+from helpers.cli import DatasetName
+from model_classes.alexnet import AlexNet, blank_alexnet
+
+
+def generalization(
+    bench: Workbench, state: dict[str, torch.Tensor], edit_set: EditSet, first_layer: str
+) -> tuple[float, float]:
+    """The accuracy on copies of the edit images, before and after the repair.
+
+    Args:
+        bench: the network before.
+        state: the weights after; what comes before ``first_layer`` is as it was, so it runs once for both.
+        edit_set: the images; handwritten digits are shifted only, a mirrored one is another sign.
+        first_layer: the first layer of the classifier that changed.
+    """
+    repaired = blank_alexnet(len(bench.test.class_names))
+    repaired.load_state_dict(state, assign=True)
+    networks = [_from(model, first_layer) for model in (bench.model, repaired.eval())]
+    right, count, labels = [0, 0], 0, edit_set.labels.numpy()
+    for images in copies(edit_set.images, flip=bench.dataset is not DatasetName.DIGITS):
+        inputs = bench.layer_inputs(first_layer, images)
+        for place, modules in enumerate(networks):
+            right[place] += int(is_right(run_modules(modules, inputs), labels).sum())
+        count += len(labels)
+    return right[0] / count, right[1] / count
+
+
+def _from(model: AlexNet, layer: str) -> list[nn.Module]:
+    return [model.get_submodule(layer), *tail_modules(model, layer)]

@@ -1,0 +1,125 @@
+"""Sweep sizes and kinds of edit sets: generate, repair, evaluate, and write one row of a CSV for each experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from edits.options import LAST_LAYER, KeepWeights, PrepareName, read_metric
+from edits.workbench import open_workbench
+from editset_helpers.selection import resolve_class
+from experiments.plan import Ground, SetType, Sizing, Sweep
+from experiments.summary import as_text, read_tables, summarise
+from experiments.sweep import Crew, run_sweep
+from helpers.cli import (
+    DataRootOption,
+    DatasetName,
+    DatasetOption,
+    WeightsOption,
+    command_line,
+    new_app,
+    say,
+    tells_failures,
+)
+from helpers.errors import ExperimentsFailedError, UsageError
+from helpers.spaced_lists import SpacedLists
+from helpers.tables import aligned
+from model_classes.training import ensure_baseline
+from sytorch import NormName, SolverName
+
+T = TypeVar("T")
+
+app = new_app(__doc__)
+
+
+@app.command(cls=SpacedLists)
+@tells_failures
+def main(
+    *,
+    repair_set_sizes: Annotated[list[int], typer.Option(min=1, help="Images in an edit set.")],
+    repair_set_types: Annotated[list[SetType], typer.Option(help="Which images.")],
+    target_classes: Annotated[
+        list[str] | None, typer.Option(help="Classes by number or name, for the types of one class. [default: all]")
+    ] = None,
+    param_bound: Annotated[float, typer.Option(help="The largest change of any weight.")] = 5.0,
+    param_bounds: Annotated[list[float] | None, typer.Option(help="Several of them, instead.")] = None,
+    margin: Annotated[float, typer.Option(help="By how much the right class has to lead all others.")] = 2.0,
+    margins: Annotated[list[float] | None, typer.Option(help="Several of them, instead.")] = None,
+    norms: Annotated[list[NormName] | None, typer.Option(help="What is minimised. [default: l1]")] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option(help="In which metric: training, identity. [default: training]")
+    ] = None,
+    layers: Annotated[list[str] | None, typer.Option(help="The layers to repair. [default: classifier.6]")] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option(min=0, help="Which images, when fewer than all. [default: 0]")
+    ] = None,
+    sizing_strategy: Annotated[
+        Sizing, typer.Option(help="Where fewer images qualify: flexible takes them, strict makes it an error row.")
+    ] = Sizing.FLEXIBLE,
+    prepare: Annotated[
+        PrepareName, typer.Option(help="The hidden layer moved first; auto costs 10 seconds an experiment.")
+    ] = "none",
+    keep_weights: Annotated[
+        KeepWeights, typer.Option(help="full: 228 MB an experiment; changed-layer: what changed, eval.py reads it.")
+    ] = "changed-layer",
+    solver: Annotated[SolverName, typer.Option(help="auto: Gurobi where its licence admits it, else HiGHS.")] = (
+        SolverName.AUTO
+    ),
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for solving one program. [default: none]")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the cores.")] = 1,
+    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster to run on: auto, or HOST:PORT.")] = None,
+    dataset: DatasetOption = DatasetName.CIFAR10,
+    data_root: DataRootOption = None,
+    weights: WeightsOption = None,
+    output_file: Annotated[Path, typer.Option(help="The table. One that exists is gone on with.")] = Path(
+        "results/experiment_data.csv"
+    ),
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew; the old table is kept beside.")] = False,
+) -> None:
+    """Run every combination of the lists, which are given with spaces; a killed sweep goes on where it stopped."""
+    if workers > 1 and ray is not None:
+        raise UsageError("--workers are processes of this machine, --ray is a cluster: give one of them.")
+    baseline = ensure_baseline(dataset, data_root, weights)
+    bench = open_workbench(dataset, data_root, baseline)
+    names = bench.test.class_names
+    sweep = Sweep(
+        sizes=_once(repair_set_sizes),
+        types=_once(repair_set_types),
+        classes=_once([resolve_class(name, names) for name in target_classes or map(str, range(len(names)))]),
+        param_bounds=_once(param_bounds or [param_bound]),
+        margins=_once(margins or [margin]),
+        norms=_once(norms or [NormName.L1]),
+        metrics=_once([read_metric(name) for name in metrics or ["training"]]),
+        layers=_once(layers or [LAST_LAYER]),
+        seeds=_once(seeds or [0]),
+        sizing=sizing_strategy,
+        solver=solver,
+        time_limit=time_limit,
+        prepare=prepare,
+        keep=keep_weights,
+    )
+    ground = Ground(
+        dataset=dataset,
+        data_root=data_root,
+        weights=baseline,
+        weights_hash=bench.weights_hash,
+        images_hash=bench.test.content_hash,
+        folder=Path("artifacts/experiments") / output_file.stem,
+        command=command_line(),
+    )
+    failed = run_sweep(sweep, ground, output_file, Crew(workers, ray), restart)
+    print(aligned(as_text(summarise(read_tables([output_file])))))
+    say(f"{output_file} is complete; plots of it: uv run python analysis.py {output_file}")
+    if failed:
+        raise ExperimentsFailedError(f"{failed} experiments failed; error_message in {output_file} says why.")
+
+
+def _once(values: list[T]) -> tuple[T, ...]:
+    """Without repetitions, in their order."""
+    return tuple(dict.fromkeys(values))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,150 @@
+"""One experiment: choose the images, repair, measure, and say it in a row. A failure is a row, too."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from edits.options import RepairOptions
+from edits.pipeline import Task, repair_edit_set
+from edits.report import RepairReport
+from edits.workbench import Workbench, is_right, open_workbench
+from editset_helpers.building import select
+from editset_helpers.edit_set import EditSet, save_edit_set
+from experiments.plan import Experiment, Ground, Sizing
+from experiments.row import Row
+from helpers.errors import ToolError
+from helpers.paths import edit_sets
+
+REPAIRING = ("program", "metric", "prepare", "solve", "write and verify")
+
+
+@functools.lru_cache(maxsize=1)
+def bench_of(ground: Ground) -> Workbench:
+    """The network and its images, loaded once in each process."""
+    return open_workbench(ground.dataset, ground.data_root, ground.weights)
+
+
+def warm_up(ground: Ground, options: RepairOptions) -> None:
+    """Compute what all experiments share, so that it is in the cache before several processes want it."""
+    bench = bench_of(ground)
+    bench.check_layer(options.layer)
+    bench.metric(options)
+    if options.prepared_layer is not None:
+        bench.hidden_metric(options.prepared_layer)
+    _ = bench.test_logits
+
+
+def run_experiment(ground: Ground, experiment: Experiment) -> Row:
+    """Run one experiment and return its row; what goes wrong is told in its ``error_message``.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; there is no row then.
+    """
+    bench = bench_of(ground)
+    bench.clock.seconds.clear()
+    row = _asked(ground, experiment, bench)
+    try:
+        edit_set = _choose(ground, experiment, bench)
+        row = _with_edit_set(row, experiment, edit_set, ground, bench)
+        if len(edit_set) < experiment.size and experiment.sizing is Sizing.STRICT:
+            raise ToolError(f"only {len(edit_set)} images qualify, fewer than {experiment.size}, and sizing is strict.")
+        report = _repair(ground, experiment, bench, edit_set, row)
+    except ToolError as error:
+        return replace(row, error_message=str(error))
+    except Exception as error:
+        return replace(row, error_message=f"unexpected {type(error).__name__}: {error}"[:500])
+    return _with_report(row, report)
+
+
+def _asked(ground: Ground, experiment: Experiment, bench: Workbench) -> Row:
+    options = experiment.options
+    return Row(
+        experiment_id=experiment.id,
+        timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        repair_set_type=experiment.set_type,
+        repair_set_focus=f"{experiment.set_type.focus}_only",
+        requested_repair_set_size=experiment.size,
+        edit_set_sizing_strategy=experiment.sizing,
+        target_class=experiment.target_class,
+        param_bound=options.param_bound,
+        margin=options.margin,
+        baseline_model_path=str(ground.weights),
+        baseline_accuracy_test_set=float(is_right(bench.test_logits, bench.test.labels).mean()),
+        baseline_weights_hash=ground.weights_hash,
+        seed=experiment.seed,
+        layer=options.layer,
+        norm=options.norm,
+        metric=options.metric,
+        prepare=options.prepared_layer or "none",
+        dataset=bench.test.name,
+    )
+
+
+def _choose(ground: Ground, experiment: Experiment, bench: Workbench) -> EditSet:
+    edit_set = select(experiment.selection, bench.test, bench.test_logits)
+    made_with = {"weights": str(ground.weights), "weights_hash": ground.weights_hash, "command": ground.command}
+    return replace(edit_set, provenance={**edit_set.provenance, **made_with})
+
+
+def _with_edit_set(row: Row, experiment: Experiment, edit_set: EditSet, ground: Ground, bench: Workbench) -> Row:
+    """Write the set where its name says, and measure the baseline on it and outside it."""
+    name = f"{experiment.set_name}_{ground.weights_hash[:8]}_edit_dataset.pt"
+    path = edit_sets(ground.dataset) / "experiments" / name
+    save_edit_set(edit_set, path)
+    right, indices = is_right(bench.test_logits, bench.test.labels), edit_set.test_indices()
+    outside = np.ones(len(right), dtype=bool)
+    outside[indices] = False
+    return replace(
+        row,
+        edit_set_path=str(path),
+        edit_set_hash=edit_set.content_hash,
+        actual_repair_set_size=len(edit_set),
+        baseline_accuracy_edit_set=float(right[indices].mean()),
+        baseline_accuracy_drawdown_set=float(right[outside].mean()) if outside.any() else None,
+    )
+
+
+def _repair(ground: Ground, experiment: Experiment, bench: Workbench, edit_set: EditSet, row: Row) -> RepairReport:
+    return repair_edit_set(
+        Task(
+            bench=bench,
+            edit_set=edit_set,
+            edit_set_path=Path(str(row.edit_set_path)),
+            options=experiment.options,
+            output=ground.folder / f"{experiment.id}.pth",
+            command=ground.command,
+            keep=experiment.keep,
+        )
+    )
+
+
+def _with_report(row: Row, report: RepairReport) -> Row:
+    uses_gurobi = (report.solver or "").startswith("gurobi")
+    return replace(
+        row,
+        repair_runtime_seconds=round(sum(report.seconds.get(phase, 0.0) for phase in REPAIRING), 4),
+        gurobi_barrier_iterations=(report.barrier_iterations or report.solver_iterations) if uses_gurobi else None,
+        repair_successful=report.status == "repaired",
+        repaired_model_path=report.output_path,
+        repaired_accuracy_test_set=report.test_accuracy_after,
+        repaired_accuracy_edit_set=report.edit_accuracy_after,
+        repaired_accuracy_drawdown_set=report.drawdown_accuracy_after,
+        error_message=None if report.status == "repaired" else f"{report.status}: {report.message}",
+        solver=report.solver,
+        solver_iterations=report.solver_iterations,
+        objective=report.objective,
+        gap=report.gap,
+        min_margin=report.min_margin,
+        drawdown_points=report.drawdown_points,
+        generalization_before=report.generalization_before,
+        generalization_after=report.generalization_after,
+        peak_memory_mb=report.peak_memory_mb,
+        repaired_weights_hash=report.weights_hash_after,
+        seconds_prepare=report.seconds.get("prepare"),
+        seconds_solve=report.seconds.get("solve"),
+    )

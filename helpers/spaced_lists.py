@@ -1,0 +1,35 @@
+"""Lists on the command line with spaces, ``--sizes 10 50 100``, as well as by repeating the option."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from typer.core import TyperCommand
+
+
+class SpacedLists(TyperCommand):
+    """A command whose options for lists take every value up to the next option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the name of a list's option before each of its values, which is what typer understands."""
+        lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        return super().parse_args(ctx, list(repeated(args, lists)))
+
+
+def repeated(arguments: list[str], lists: Collection[str]) -> Iterator[str]:
+    """``--sizes 10 50 --seed 1`` -> ``--sizes 10 --sizes 50 --seed 1`` for the options in ``lists``."""
+    current: str | None = None
+    values = 0
+    for argument in arguments:
+        if _is_value(argument) and current is not None:
+            if values:
+                yield current
+            values += 1
+        else:
+            current, values = (argument if argument in lists else None), 0
+        yield argument
+
+
+def _is_value(argument: str) -> bool:
+    return not argument.startswith("-") or argument[1:2].isdigit() or argument[1:2] == "."

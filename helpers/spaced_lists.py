@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
 
@@ -14,7 +16,14 @@ class SpacedLists(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the name of a list's option before each of its values, which is what typer understands."""
         lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
-        return super().parse_args(ctx, list(repeated(args, lists)))
+        given = list(repeated(args, lists))
+        try:
+            return super().parse_args(ctx, list(given))  # which empties its list
+        except typer.BadParameter as error:
+            names = set(getattr(error.param, "opts", ()))
+            values = [value for name, value in itertools.pairwise(given) if name in names]
+            error.message = f"{error.message.rstrip('.')} (given: {' '.join(values)})."
+            raise
 
 
 def repeated(arguments: list[str], lists: Collection[str]) -> Iterator[str]:

@@ -1,0 +1,436 @@
+"""Sweeps on the real digits: rows, failures, resuming after kill -9, locks, processes, Ray, analysis."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import analysis
+import eval as evaluation
+import experiment_runner
+from edits.options import RepairOptions
+from editset_helpers.copies import SHIFT, copies
+from editset_helpers.edit_set import load_edit_set
+from experiments.plan import Experiment, Ground, SetType, Sweep, plan
+from experiments.row import COLUMNS
+from experiments.single import bench_of
+from experiments.table import open_table
+from experiments.workers import run_here, run_in_processes, run_on_ray
+from helpers.cli import DatasetName
+from helpers.datasets import load_dataset
+from helpers.errors import ToolError
+from helpers.evaluation import predict_logits
+from helpers.spaced_lists import repeated
+from model_classes.alexnet import load_alexnet
+from sytorch import NormName
+
+CHECKOUT = Path(__file__).parent.parent
+ISSUE_COLUMNS = ["experiment_id", "timestamp", "repair_set_type", "repair_set_focus", "requested_repair_set_size", "edit_set_sizing_strategy", "actual_repair_set_size", "edit_set_path", "target_class", "param_bound", "margin", "baseline_model_path", "baseline_accuracy_test_set", "baseline_accuracy_edit_set", "repair_runtime_seconds", "gurobi_barrier_iterations", "repair_successful", "repaired_model_path", "repaired_accuracy_test_set", "repaired_accuracy_edit_set", "repaired_accuracy_drawdown_set", "error_message"]
+TIMES = ["timestamp", "repair_runtime_seconds", "peak_memory_mb", "seconds_prepare", "seconds_solve"]
+SMALL = [
+    *("--dataset", "digits", "--repair-set-sizes", "2", "4", "6"),
+    *("--repair-set-types", "misclassified", "class_homogeneous_correct", "--target-classes", "0", "7"),
+]
+TABLE = Path("results/sweep.csv")
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory, digits_baseline: Path) -> Path:
+    """A folder with the digits' baseline where the scripts look for it, and warm caches."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    (folder / "artifacts").mkdir()
+    for path in digits_baseline.parent.glob("alexnet_base_digits*"):
+        shutil.copy(path, folder / "artifacts")
+    with contextlib.chdir(folder):
+        run_sweep(*SMALL, "--output-file", "results/unbroken.csv")
+    return folder
+
+
+@pytest.fixture
+def place(ready: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder, without tables of earlier tests."""
+    monkeypatch.chdir(ready)
+    for path in (ready / "results").glob("*sweep*"):
+        path.unlink()
+    shutil.rmtree(ready / "artifacts/experiments/sweep", ignore_errors=True)
+    return ready
+
+
+def run_sweep(*arguments: str, code: int = 0) -> str:
+    bench_of.cache_clear()
+    result = CliRunner().invoke(experiment_runner.app, list(arguments))
+    assert result.exit_code == code, (result.output, result.exception)
+    return str(result.output)
+
+
+def without_times(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns=TIMES)
+    table["repaired_model_path"] = table["repaired_model_path"].str.replace(f"/{path.stem}/", "/", regex=False)
+    return table
+
+
+def unbroken() -> pd.DataFrame:
+    return without_times(Path("results/unbroken.csv"))
+
+
+def test_the_columns_are_the_promised_ones() -> None:
+    assert list(COLUMNS[: len(ISSUE_COLUMNS)]) == ISSUE_COLUMNS
+    documented = re.findall(r"^\| `(\w+)` \|", (CHECKOUT / "EXPERIMENT_RUNNER_DESIGN_SPEC.md").read_text(), re.M)
+    assert documented == list(COLUMNS)
+
+
+def test_pandas_reads_sensible_types_without_options(place: Path) -> None:
+    table = pd.read_csv("results/unbroken.csv")
+    assert table["repair_successful"].dtype == bool
+    assert table["repair_successful"].all()
+    assert table["target_class"].dropna().tolist() == [0, 0, 0, 7, 7, 7]
+    assert table["target_class"].isna().sum() == 3
+    assert all(
+        table[column].dtype.kind in "if" for column in ("requested_repair_set_size", "gap", "seed", "min_margin")
+    )
+    assert (table["actual_repair_set_size"] == table["requested_repair_set_size"]).all()
+    assert set(table["repair_set_focus"]) == {"incorrect_only", "correct_only"}
+
+
+def test_every_figure_is_what_the_full_forward_pass_says(place: Path) -> None:
+    """Of the weights that the row names, on the images that it names: nothing is taken from caches here."""
+    row = pd.read_csv("results/unbroken.csv").iloc[2]
+    test = load_dataset(DatasetName.DIGITS, "test")
+    edit_set = load_edit_set(Path(row["edit_set_path"]))
+    before, after = (load_alexnet(Path(row[name])) for name in ("baseline_model_path", "repaired_model_path"))
+    assert edit_set.content_hash == row["edit_set_hash"]
+    outside = np.ones(len(test), dtype=bool)
+    outside[edit_set.test_indices()] = False
+    for model, prefix in ((before, "baseline"), (after, "repaired")):
+        right = predict_logits(model, test.images).argmax(1).numpy() == test.labels
+        assert right.mean() == row[f"{prefix}_accuracy_test_set"]
+        assert right[outside].mean() == row[f"{prefix}_accuracy_drawdown_set"]
+    logits = predict_logits(after, edit_set.images)
+    own = logits.gather(1, edit_set.labels[:, None])
+    rest = logits.scatter(1, edit_set.labels[:, None], -torch.inf).amax(1, keepdim=True)
+    assert float((own - rest).min()) == pytest.approx(row["min_margin"], abs=1e-5) >= 2.0
+    for model, when in ((before, "before"), (after, "after")):
+        hits = [
+            predict_logits(model, images).argmax(1) == edit_set.labels for images in copies(edit_set.images, flip=False)
+        ]
+        assert float(torch.cat(hits).float().mean()) == pytest.approx(row[f"generalization_{when}"])
+
+
+def test_eval_reads_the_stored_change(place: Path) -> None:
+    row = pd.read_csv("results/unbroken.csv").iloc[0]
+    assert Path(row["repaired_model_path"]).stat().st_size < 1_000_000
+    report = evaluation.evaluate(
+        Path(row["repaired_model_path"]), DatasetName.DIGITS, edit_set=Path(row["edit_set_path"])
+    )
+    assert report.weights_hash == row["repaired_weights_hash"]
+    assert report.test.accuracy == row["repaired_accuracy_test_set"]
+    assert report.edit_set is not None
+    assert report.edit_set.edit_accuracy == 1.0
+
+
+def test_copies_are_mirrored_and_shifted() -> None:
+    images = torch.arange(2 * 3 * 64 * 64).reshape(2, 3, 64, 64).float()
+    mirrored, right, left, down, up = copies(images, flip=True)
+    assert torch.equal(mirrored, images.flip(-1))
+    assert torch.equal(right[..., SHIFT:], images[..., :-SHIFT])
+    assert torch.equal(left[..., :-SHIFT], images[..., SHIFT:])
+    assert torch.equal(down[..., SHIFT:, :], images[..., :-SHIFT, :])
+    assert torch.equal(up[..., :-SHIFT, :], images[..., SHIFT:, :])
+    assert torch.equal(right[..., 0], images[..., 0])
+    assert len(list(copies(images, flip=False))) == 4
+
+
+def test_a_finished_sweep_is_not_run_again_and_goes_on_with_what_is_added(place: Path) -> None:
+    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)]
+    run_sweep(*few, "--repair-set-sizes", "4")
+    first = TABLE.read_text().splitlines()[1]
+    output = run_sweep(*few, "--repair-set-sizes", "2", "4")
+    assert "holds 1 of 2 experiments" in output
+    assert TABLE.read_text().splitlines()[2] == first
+    before = TABLE.read_bytes()
+    run_sweep(*few, "--repair-set-sizes", "2", "4")
+    assert TABLE.read_bytes() == before
+
+
+def test_restart_keeps_the_old_table_under_another_name(place: Path) -> None:
+    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--repair-set-sizes", "2"]
+    run_sweep(*few, "--output-file", str(TABLE))
+    old = TABLE.read_bytes()
+    run_sweep(*few, "--output-file", str(TABLE), "--seeds", "5", "--restart")
+    kept = list(Path("results").glob("sweep.until-*.csv"))
+    assert [path.read_bytes() for path in kept] == [old]
+    assert pd.read_csv(TABLE)["seed"].tolist() == [5]
+
+
+def test_another_sweeps_table_is_refused_and_left_alone(place: Path) -> None:
+    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)]
+    run_sweep(*few, "--repair-set-sizes", "2")
+    before = TABLE.read_bytes()
+    assert "not of this sweep" in run_sweep(*few, "--repair-set-sizes", "3", code=2)
+    assert TABLE.read_bytes() == before
+    TABLE.write_text("a,b\n1,2\n")
+    assert "no table of this runner" in run_sweep(*few, "--repair-set-sizes", "3", code=1)
+    assert TABLE.read_text() == "a,b\n1,2\n"
+
+
+def test_a_second_runner_is_refused(place: Path) -> None:
+    with open_table(TABLE, restart=False):
+        output = run_sweep(
+            *("--dataset", "digits", "--repair-set-types", "misclassified", "--repair-set-sizes", "2"),
+            *("--output-file", str(TABLE)),
+            code=1,
+        )
+    assert "Another runner is writing" in output
+
+
+def test_failures_are_rows_and_the_exit_code_tells(place: Path) -> None:
+    output = run_sweep(
+        *("--dataset", "digits", "--repair-set-types", "misclassified", "--repair-set-sizes", "2", "500"),
+        *("--sizing-strategy", "strict", "--param-bounds", "5", "1e-6", "--output-file", str(TABLE)),
+        code=6,
+    )
+    assert "3 experiments failed" in output
+    table = pd.read_csv(TABLE)
+    assert table["repair_successful"].tolist() == [True, False, False, False]
+    assert table["error_message"].str.contains("infeasible: ").tolist()[1]
+    assert table["error_message"].str.contains("fewer than 500").tolist()[2:] == [True, True]
+    assert table["baseline_accuracy_edit_set"].tolist() == [0.0] * 4
+    assert table["repaired_model_path"].isna().tolist() == [False, True, True, True]
+
+
+def test_whatever_goes_wrong_in_an_experiment_the_sweep_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, calls = experiment_runner.run_sweep.__globals__["run_here"], []
+
+    def broken(task: object) -> None:
+        calls.append(task)
+        raise MemoryError("no room\nfor this")
+
+    assert whole is run_here
+    monkeypatch.setattr("experiments.single.repair_edit_set", broken)
+    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)]
+    run_sweep(*few, "--repair-set-sizes", "2", "3", code=6)
+    assert pd.read_csv(TABLE)["error_message"].tolist() == ["unexpected MemoryError: no room for this"] * 2
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--repair-set-sizes", "3", "x"], "3 x"),
+        (["--repair-set-sizes", "0"], "0"),
+        (["--repair-set-sizes", "2", "--target-classes", "3", "11"], "'11'"),
+        (["--repair-set-sizes", "2", "--margins", "2", "-1"], "-1"),
+        (["--repair-set-sizes", "2", "--param-bounds", "nan"], "nan"),
+        (["--repair-set-sizes", "2", "--norms", "l1", "l7"], "l7"),
+        (["--repair-set-sizes", "2", "--metrics", "euclid"], "euclid"),
+        (["--repair-set-sizes", "2", "--layers", "classifier.9"], "classifier.9"),
+        (["--repair-set-sizes", "2", "--time-limit", "0"], "0"),
+        (["--repair-set-sizes", "2", "--workers", "2", "--ray", "auto"], "--ray"),
+    ],
+)
+def test_a_bad_value_is_named_before_anything_is_written(place: Path, arguments: list[str], told: str) -> None:
+    output = run_sweep(
+        *("--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)), *arguments, code=2
+    )
+    assert told in output
+    assert not TABLE.exists() or len(TABLE.read_text().splitlines()) == 1
+
+
+def test_a_table_that_cannot_be_written_is_told_in_one_sentence(place: Path) -> None:
+    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--repair-set-sizes", "2"]
+    assert "ends in .csv" in run_sweep(*few, "--output-file", "results", code=1)
+    assert "Cannot write" in run_sweep(*few, "--output-file", "/proc/none/x.csv", code=1)
+
+
+def test_lists_are_given_with_spaces_and_by_repeating() -> None:
+    lists = {"--sizes", "--bounds"}
+    given = ["--sizes", "1", "2", "--seed", "3", "--bounds", "-1", ".5", "--sizes", "4"]
+    expected = "--sizes 1 --sizes 2 --seed 3 --bounds -1 --bounds .5 --sizes 4"
+    assert " ".join(repeated(given, lists)) == expected
+    assert list(repeated(expected.split(), lists)) == expected.split()
+
+
+def test_a_torn_last_line_is_removed_wherever_it_was_torn(place: Path) -> None:
+    whole = Path("results/unbroken.csv").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for cut in range(1, len(whole) + 1, 97):
+        TABLE.write_bytes(whole[:cut])
+        with open_table(TABLE, restart=False) as table:
+            finished = max(whole[:cut].count(b"\n") - 1, 0)
+            assert table.ids == [line.split(b",")[0].decode() for line in lines[1 : finished + 1]]
+        assert TABLE.read_bytes() == b"".join(lines[: finished + 1])
+
+
+def _run_alone(folder: str, arguments: list[str]) -> None:
+    os.chdir(folder)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    experiment_runner.app(arguments)
+
+
+def test_a_sweep_killed_at_twenty_random_moments_ends_with_the_same_rows(place: Path) -> None:
+    """kill -9 between no time at all and the time of an unbroken sweep, until twenty have hit; then all must be there.
+
+    A fork server has the imports done, so that the moments fall into the sweep and not before it.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["experiment_runner"])
+    arguments = [*SMALL, "--output-file", str(TABLE)]
+
+    def start() -> multiprocessing.process.BaseProcess:
+        process = context.Process(target=_run_alone, args=(str(place), arguments))
+        process.start()
+        return process
+
+    started = time.monotonic()
+    first = start()
+    first.join()
+    duration = time.monotonic() - started
+    assert without_times(TABLE).equals(unbroken())
+
+    rng, killed, partial = random.Random(0), 0, 0
+    while killed < 20:
+        TABLE.unlink()
+        while True:
+            process = start()
+            process.join(rng.uniform(0, duration) if killed < 20 else 120)
+            process.kill()
+            process.join()
+            if process.exitcode == 0:
+                break
+            assert killed < 20, "an undisturbed sweep failed"
+            killed += 1
+            partial += TABLE.exists() and 1 < len(TABLE.read_bytes().splitlines()) < 10
+        assert without_times(TABLE).equals(unbroken())
+        assert not list(Path("artifacts/experiments/sweep").glob(".*"))
+    assert partial >= 3, "hardly any of the kills fell between the first row and the last"
+
+
+def test_workers_make_the_same_rows_as_one_process(place: Path) -> None:
+    run_sweep(*SMALL, "--output-file", str(TABLE), "--workers", "2")
+    pd.testing.assert_frame_equal(without_times(TABLE), unbroken())
+
+
+def _digits_ground() -> tuple[Ground, list[Experiment]]:
+    weights, test = Path("artifacts/alexnet_base_digits.pth"), load_dataset(DatasetName.DIGITS, "test")
+    bench_of.cache_clear()
+    row = pd.read_csv("results/unbroken.csv").iloc[0]
+    hashes = row["baseline_weights_hash"], test.content_hash
+    ground = Ground(DatasetName.DIGITS, None, weights, *hashes, Path("artifacts/experiments/sweep"), "test")
+    sweep = Sweep((2, 4, 6), (SetType.MISCLASSIFIED, SetType.CLASS_CORRECT), (0, 7))
+    return ground, plan(sweep, ground)
+
+
+def test_a_dead_worker_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ground, experiments = _digits_ground()
+    monkeypatch.setattr("experiments.workers._begin_worker", _die)
+    with pytest.raises(ToolError, match="worker process died"):
+        list(run_in_processes(ground, experiments, 1))
+
+
+def _die(_: int) -> None:
+    os._exit(1)
+
+
+def test_a_ray_cluster_makes_the_same_rows_though_a_node_is_killed(place: Path) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed: uv sync --extra ray")
+    from ray.cluster_utils import Cluster
+
+    ground, experiments = _digits_ground()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        rows = []
+        for row in run_on_ray(ground, experiments, cluster.address):
+            rows.append(row)
+            if len(rows) == 1:
+                cluster.remove_node(second, allow_graceful=False)
+    finally:
+        cluster.shutdown()
+    assert sorted(row.experiment_id for row in rows) == sorted(experiment.id for experiment in experiments)
+    by_id = unbroken().set_index("experiment_id")
+    for row in rows:
+        assert row.repair_successful, row.error_message
+        assert row.repaired_weights_hash == by_id.loc[row.experiment_id, "repaired_weights_hash"]
+
+
+def test_no_cluster_is_told(place: Path) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed: uv sync --extra ray")
+    ground, experiments = _digits_ground()
+    with pytest.raises(ToolError, match="No Ray cluster answers"):
+        next(run_on_ray(ground, experiments, "127.0.0.1:1"))
+
+
+def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
+    ground = Ground(DatasetName.DIGITS, None, Path("w"), "a", "b", Path("f"), "c")
+    sweep = Sweep(
+        sizes=(1, 2),
+        types=tuple(SetType),
+        classes=(0, 1),
+        param_bounds=(1.0, 5.0),
+        norms=(NormName.L1, NormName.L2),
+        metrics=("training", "identity"),
+        seeds=(0, 1),
+    )
+    experiments = plan(sweep, ground)
+    assert len(experiments) == len({experiment.id for experiment in experiments}) == 2 * 5 * 2 * 2 * 2 * 2
+    assert experiments[0].id.startswith("misclassified_n1_s0_")
+    assert experiments[0].options == RepairOptions(param_bound=1.0, prepare="none")
+    other = plan(sweep, Ground(DatasetName.DIGITS, None, Path("w"), "other", "b", Path("f"), "c"))
+    assert not {experiment.id for experiment in other} & {experiment.id for experiment in experiments}
+
+
+def test_analysis_writes_every_plot_and_a_summary(place: Path) -> None:
+    result = CliRunner().invoke(analysis.app, ["results/unbroken.csv", "--output-dir", "results/plots"])
+    assert result.exit_code == 0, result.output
+    for name in ("accuracy", "drawdown", "runtime", "iterations", "success", "classes"):
+        assert Image.open(f"results/plots/{name}.png").size == (960, 600)
+        assert "<svg" in Path(f"results/plots/{name}.svg").read_text()
+    summary = pd.read_csv("results/plots/summary.csv")
+    assert summary["experiments"].sum() == summary["repaired"].sum() == 9
+    table = pd.read_csv("results/unbroken.csv")
+    of_two = table[
+        (table["repair_set_type"] == "class_homogeneous_correct") & (table["requested_repair_set_size"] == 2)
+    ]
+    line = summary[
+        (summary["repair_set_type"] == "class_homogeneous_correct") & (summary["requested_repair_set_size"] == 2)
+    ]
+    assert line["drawdown_mean"].item() == pytest.approx(of_two["drawdown_points"].mean())
+    assert line["accuracy"].item() == pytest.approx(100 * of_two["repaired_accuracy_test_set"].mean())
+    assert Path("results/plots/summary.md").read_text().startswith("| repair set type | requested repair set size |")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "There is no table"), ("a,b\n1,2\n", "lacks"), ("", "no readable table"), ("header", "no experiments yet")],
+)
+def test_analysis_of_what_is_no_table(place: Path, content: str | None, told: str) -> None:
+    path = Path("results/other_sweep.csv")
+    if content is not None:
+        path.write_text(",".join(COLUMNS) + "\n" if content == "header" else content)
+    result = CliRunner().invoke(analysis.app, [str(path)])
+    assert result.exit_code == 1
+    assert told in result.output
+
+
+def test_the_pandas_example_of_the_readme_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    found = re.search(r"```python\n(import matplotlib.*?)```", (CHECKOUT / "README.md").read_text(), re.S)
+    assert found is not None
+    shutil.copy("results/unbroken.csv", "results/full_experiment.csv")
+    exec(compile(found[1], "README.md", "exec"), {})
+    assert Path("results/by_hand.png").stat().st_size > 5000

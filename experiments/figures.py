@@ -78,7 +78,7 @@ def _means(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _runtime(axes: Axes, rows: pd.DataFrame) -> None:
     _points(axes, rows, "repair_runtime_seconds")
-    axes.set_yscale("log")
+    axes.set_ylim(bottom=0)
     _label(axes, "Time of a repair, verified weights included", REPAIRED, "seconds")
 
 

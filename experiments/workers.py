@@ -6,10 +6,12 @@ import concurrent.futures
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -74,11 +76,13 @@ def run_on_ray(ground: Ground, experiments: list[Experiment], address: str) -> I
         import ray  # noqa: PLC0415  an optional extra
     except ImportError as error:
         raise ToolError("--ray needs the project's extra: uv sync --extra ray.") from error
+    here = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent.parent)}}
     try:
-        ray.init(address, log_to_driver=False, ignore_reinit_error=True, configure_logging=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        _knock(address)
+        ray.init(address, log_to_driver=False, configure_logging=False, runtime_env=here)
+    except (OSError, ValueError, RuntimeError) as error:
         raise ToolError(f"No Ray cluster answers at {address}: start one with `ray start --head`.") from error
-    folder = os.getcwd()  # noqa: PTH109
+    folder = str(Path.cwd())
     remote: Any = ray.remote(num_cpus=1, max_retries=10, scheduling_strategy="SPREAD")(_run_on_node)
     pending = [remote.remote(folder, ground, experiment) for experiment in experiments]
     try:
@@ -89,6 +93,13 @@ def run_on_ray(ground: Ground, experiments: list[Experiment], address: str) -> I
         raise ToolError(f"The Ray cluster failed: {str(error).splitlines()[0]}") from error
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` where nobody listens at ``HOST:PORT``: Ray itself takes minutes to find out."""
+    host, separator, port = address.rpartition(":")
+    if separator and "/" not in address:
+        socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def _run_on_node(folder: str, ground: Ground, experiment: Experiment) -> Row:

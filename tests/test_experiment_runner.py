@@ -28,7 +28,7 @@ from experiments.plan import Experiment, Ground, SetType, Sweep, plan
 from experiments.row import COLUMNS
 from experiments.single import bench_of
 from experiments.table import open_table
-from experiments.workers import run_here, run_in_processes, run_on_ray
+from experiments.workers import run_in_processes, run_on_ray
 from helpers.cli import DatasetName
 from helpers.datasets import load_dataset
 from helpers.errors import ToolError
@@ -38,10 +38,33 @@ from model_classes.alexnet import load_alexnet
 from sytorch import NormName
 
 CHECKOUT = Path(__file__).parent.parent
-ISSUE_COLUMNS = ["experiment_id", "timestamp", "repair_set_type", "repair_set_focus", "requested_repair_set_size", "edit_set_sizing_strategy", "actual_repair_set_size", "edit_set_path", "target_class", "param_bound", "margin", "baseline_model_path", "baseline_accuracy_test_set", "baseline_accuracy_edit_set", "repair_runtime_seconds", "gurobi_barrier_iterations", "repair_successful", "repaired_model_path", "repaired_accuracy_test_set", "repaired_accuracy_edit_set", "repaired_accuracy_drawdown_set", "error_message"]
+ISSUE_COLUMNS = [
+    "experiment_id",
+    "timestamp",
+    "repair_set_type",
+    "repair_set_focus",
+    "requested_repair_set_size",
+    "edit_set_sizing_strategy",
+    "actual_repair_set_size",
+    "edit_set_path",
+    "target_class",
+    "param_bound",
+    "margin",
+    "baseline_model_path",
+    "baseline_accuracy_test_set",
+    "baseline_accuracy_edit_set",
+    "repair_runtime_seconds",
+    "gurobi_barrier_iterations",
+    "repair_successful",
+    "repaired_model_path",
+    "repaired_accuracy_test_set",
+    "repaired_accuracy_edit_set",
+    "repaired_accuracy_drawdown_set",
+    "error_message",
+]
 TIMES = ["timestamp", "repair_runtime_seconds", "peak_memory_mb", "seconds_prepare", "seconds_solve"]
 SMALL = [
-    *("--dataset", "digits", "--repair-set-sizes", "2", "4", "6"),
+    *("--dataset", "digits", "--repair-set-sizes", "2", "4"),
     *("--repair-set-types", "misclassified", "class_homogeneous_correct", "--target-classes", "0", "7"),
 ]
 TABLE = Path("results/sweep.csv")
@@ -96,8 +119,8 @@ def test_pandas_reads_sensible_types_without_options(place: Path) -> None:
     table = pd.read_csv("results/unbroken.csv")
     assert table["repair_successful"].dtype == bool
     assert table["repair_successful"].all()
-    assert table["target_class"].dropna().tolist() == [0, 0, 0, 7, 7, 7]
-    assert table["target_class"].isna().sum() == 3
+    assert table["target_class"].dropna().tolist() == [0, 0, 7, 7]
+    assert table["target_class"].isna().sum() == 2
     assert all(
         table[column].dtype.kind in "if" for column in ("requested_repair_set_size", "gap", "seed", "min_margin")
     )
@@ -107,7 +130,7 @@ def test_pandas_reads_sensible_types_without_options(place: Path) -> None:
 
 def test_every_figure_is_what_the_full_forward_pass_says(place: Path) -> None:
     """Of the weights that the row names, on the images that it names: nothing is taken from caches here."""
-    row = pd.read_csv("results/unbroken.csv").iloc[2]
+    row = pd.read_csv("results/unbroken.csv").iloc[1]
     test = load_dataset(DatasetName.DIGITS, "test")
     edit_set = load_edit_set(Path(row["edit_set_path"]))
     before, after = (load_alexnet(Path(row[name])) for name in ("baseline_model_path", "repaired_model_path"))
@@ -121,7 +144,8 @@ def test_every_figure_is_what_the_full_forward_pass_says(place: Path) -> None:
     logits = predict_logits(after, edit_set.images)
     own = logits.gather(1, edit_set.labels[:, None])
     rest = logits.scatter(1, edit_set.labels[:, None], -torch.inf).amax(1, keepdim=True)
-    assert float((own - rest).min()) == pytest.approx(row["min_margin"], abs=1e-5) >= 2.0
+    assert row["min_margin"] >= 2.0
+    assert float((own - rest).min()) == pytest.approx(row["min_margin"], abs=1e-5)
     for model, when in ((before, "before"), (after, "after")):
         hits = [
             predict_logits(model, images).argmax(1) == edit_set.labels for images in copies(edit_set.images, flip=False)
@@ -212,13 +236,12 @@ def test_failures_are_rows_and_the_exit_code_tells(place: Path) -> None:
 
 
 def test_whatever_goes_wrong_in_an_experiment_the_sweep_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, calls = experiment_runner.run_sweep.__globals__["run_here"], []
+    calls = []
 
     def broken(task: object) -> None:
         calls.append(task)
         raise MemoryError("no room\nfor this")
 
-    assert whole is run_here
     monkeypatch.setattr("experiments.single.repair_edit_set", broken)
     few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)]
     run_sweep(*few, "--repair-set-sizes", "2", "3", code=6)
@@ -314,15 +337,22 @@ def test_a_sweep_killed_at_twenty_random_moments_ends_with_the_same_rows(place: 
                 break
             assert killed < 20, "an undisturbed sweep failed"
             killed += 1
-            partial += TABLE.exists() and 1 < len(TABLE.read_bytes().splitlines()) < 10
+            partial += TABLE.exists() and 1 < len(TABLE.read_bytes().splitlines()) < 7
         assert without_times(TABLE).equals(unbroken())
         assert not list(Path("artifacts/experiments/sweep").glob(".*"))
     assert partial >= 3, "hardly any of the kills fell between the first row and the last"
 
 
 def test_workers_make_the_same_rows_as_one_process(place: Path) -> None:
+    """Sums of floats depend on the number of threads, and with them the last digits of weights and objectives."""
     run_sweep(*SMALL, "--output-file", str(TABLE), "--workers", "2")
-    pd.testing.assert_frame_equal(without_times(TABLE), unbroken())
+    table, alone = (
+        pd.read_csv(path).drop(columns=[*TIMES, "repaired_weights_hash", "repaired_model_path", "gap"])
+        for path in (TABLE, "results/unbroken.csv")
+    )
+    pd.testing.assert_frame_equal(table, alone, rtol=1e-6)
+    for name in table.columns[table.columns.str.contains("accuracy|generalization|successful|hash|id")]:
+        assert table[name].equals(alone[name])
 
 
 def _digits_ground() -> tuple[Ground, list[Experiment]]:
@@ -331,7 +361,7 @@ def _digits_ground() -> tuple[Ground, list[Experiment]]:
     row = pd.read_csv("results/unbroken.csv").iloc[0]
     hashes = row["baseline_weights_hash"], test.content_hash
     ground = Ground(DatasetName.DIGITS, None, weights, *hashes, Path("artifacts/experiments/sweep"), "test")
-    sweep = Sweep((2, 4, 6), (SetType.MISCLASSIFIED, SetType.CLASS_CORRECT), (0, 7))
+    sweep = Sweep((2, 4), (SetType.MISCLASSIFIED, SetType.CLASS_CORRECT), (0, 7))
     return ground, plan(sweep, ground)
 
 
@@ -360,12 +390,13 @@ def test_a_ray_cluster_makes_the_same_rows_though_a_node_is_killed(place: Path) 
             if len(rows) == 1:
                 cluster.remove_node(second, allow_graceful=False)
     finally:
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call, unused-ignore]
     assert sorted(row.experiment_id for row in rows) == sorted(experiment.id for experiment in experiments)
-    by_id = unbroken().set_index("experiment_id")
+    by_id = pd.read_csv("results/unbroken.csv").set_index("experiment_id")
     for row in rows:
         assert row.repair_successful, row.error_message
-        assert row.repaired_weights_hash == by_id.loc[row.experiment_id, "repaired_weights_hash"]
+        assert row.objective == pytest.approx(by_id.loc[row.experiment_id, "objective"], rel=1e-6)
+        assert row.repaired_accuracy_test_set == by_id.loc[row.experiment_id, "repaired_accuracy_test_set"]
 
 
 def test_no_cluster_is_told(place: Path) -> None:
@@ -401,7 +432,7 @@ def test_analysis_writes_every_plot_and_a_summary(place: Path) -> None:
         assert Image.open(f"results/plots/{name}.png").size == (960, 600)
         assert "<svg" in Path(f"results/plots/{name}.svg").read_text()
     summary = pd.read_csv("results/plots/summary.csv")
-    assert summary["experiments"].sum() == summary["repaired"].sum() == 9
+    assert summary["experiments"].sum() == summary["repaired"].sum() == 6
     table = pd.read_csv("results/unbroken.csv")
     of_two = table[
         (table["repair_set_type"] == "class_homogeneous_correct") & (table["requested_repair_set_size"] == 2)

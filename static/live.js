@@ -4,12 +4,13 @@
 const section = document.getElementById("live");
 
 function show(state) {
-  const rows = state.rows === 1 ? "row" : "rows";
-  const told = `${state.rows} ${rows}: ${state.repaired} repaired, ${state.failed} not; ${state.running ? "running" : "not running"}.`;
+  const rows = (state.planned ?? state.rows) === 1 ? "row" : "rows";
+  const of = state.planned ? ` of ${state.planned}` : "";
+  const told = `${state.rows}${of} ${rows}: ${state.repaired} repaired, ${state.failed} not; ${state.running ? "running" : "not running"}.`;
   const line = document.getElementById("live-state");
   if (line.textContent !== told) line.textContent = told; // a screen reader speaks only of changes
   const bar = document.getElementById("live-bar");
-  bar.max = Math.max(state.rows, 1);
+  bar.max = Math.max(state.planned ?? state.rows, 1);
   bar.value = state.repaired;
   document.getElementById("live-age").textContent = `Last written ${state.age} s ago`;
   document.getElementById("live-seconds").textContent = state.seconds;

@@ -88,11 +88,13 @@ def _link(weights: str) -> str:
 def _live(names: list[str]) -> dict[str, Any]:
     table = _joined(names)
     progress = progress_of(table) if len(table) else Progress(0, 0, 0, 0.0)
+    plans = [shelf().planned(name) for name in names]
     age = min((shelf().seconds_since_change(name, time.time()) for name in names), default=math.inf)
     return {
-        "running": bool(age < LIVE_SECONDS),
+        "running": bool(age < LIVE_SECONDS and not (all(plans) and progress.rows >= sum(plan or 0 for plan in plans))),
         "age": None if math.isinf(age) else round(age),
         "rows": progress.rows,
+        "planned": sum(plan for plan in plans if plan) if all(plans) else None,
         "repaired": progress.repaired,
         "failed": progress.failed,
         "seconds": round(progress.seconds, 2),

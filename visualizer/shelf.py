@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path
 from helpers.errors import ToolError
+from helpers.files import read_json
 from visualizer.caching import UNREADABLE, FileCache, version_of
 from visualizer.edit_sets import Classes, ImageRow, count_classes, image_rows
 from visualizer.experiments import Results, read_results
@@ -60,6 +61,15 @@ class Shelf:
     def results(self, name: str) -> Results:
         """A result table."""
         return self._results.get(find_file(self.root, RESULTS, name))
+
+    def planned(self, name: str) -> int | None:
+        """How many rows a result table is to have, where its runner said so."""
+        try:
+            facts = read_json(find_file(self.root, REPORTS, f"{name.removesuffix('.csv')}_sweep.json"))
+        except ToolError:
+            return None
+        count = facts.get("planned") if isinstance(facts, dict) else None
+        return count if type(count) is int and count > 0 else None
 
     def seconds_since_change(self, name: str, now: float) -> float:
         """How long a result table has been as it is."""

@@ -21,7 +21,7 @@ name = "alexnet-repair"
 version = "0.1.0"
 source = { virtual = "." }
 dependencies = [
-    { name = "numpy", version = "2.4.6", source = { registry = "https://pypi.org/simple" } },
+    { name = "numpy", version = "2.4.6", source = { registry = "https://registry.example/simple" } },
 ]
 
 [package.dev-dependencies]
@@ -40,7 +40,7 @@ dev = [
 [[package]]
 name = "numpy"
 version = "2.4.6"
-source = { registry = "https://pypi.org/simple" }
+source = { registry = "https://registry.example/simple" }
 resolution-markers = [
     "python_full_version < '3.12'",
 ]

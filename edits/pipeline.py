@@ -144,7 +144,7 @@ def _prepared_network(task: Task, report: RepairReport) -> Network:
     metric = bench.hidden_metric(layer)
     with bench.clock.phase("prepare"):
         inputs = bench.layer_inputs(layer, task.edit_set.images)
-        change = prepare(
+        prepared = prepare(
             bench.linear(layer),
             tail_modules(bench.model, layer),
             inputs,
@@ -153,9 +153,10 @@ def _prepared_network(task: Task, report: RepairReport) -> Network:
             margin=task.options.margin,
             bound=task.options.param_bound,
         )
-        network = bench.moved(layer, change)
+        network = bench.moved(layer, prepared.change)
         right = is_right(predict_logits(network.model, task.edit_set.images), task.edit_set.labels.numpy())
-    report.prepare_max_abs_change = float(change.abs().max())
+    report.prepare_objective, report.prepare_steps = prepared.length, prepared.steps
+    report.prepare_max_abs_change = float(prepared.change.abs().max())
     report.prepare_edit_accuracy = float(right.mean())
     report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
     return network

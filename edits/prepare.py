@@ -1,7 +1,8 @@
 """Stage one: move a hidden layer toward the margins by damped steps, so that little is left for the last layer.
 
-Each step is the least change in the layer's Kronecker metric that would reach the margins if the activation patterns of
-the edit images stayed as they are. They do not, so only a part of the step is taken, and the next one starts anew.
+Each step is the least change in the layer's Kronecker metric that would give every lead that is missing if the
+activation patterns of the edit images stayed as they are. They do not, so only a part of the step is taken, and the
+next one starts anew.
 """
 
 from __future__ import annotations
@@ -16,39 +17,53 @@ from edits.tail import linearised
 
 STEPS = 4
 DAMPING = 0.4
-ITERATIONS = 60
+ITERATIONS = 200
 ENOUGH = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Linearisation:
-    """The edit images' margins as an affine function of the layer's change, and the metric's kernel between them.
+class Preparation:
+    """What stage one did.
 
     Attributes:
-        labels: (N,).
-        needed: (N, C), what each lead of the own logit lacks; the own class's column is zero.
-        gradients: (N, C, m), of the logits in the layer's outputs.
-        kernel: (N, N), ``H A^-1 H^T``.
-        outputs_inverse: (m, m), ``G^-1``.
+        change: of the layer's weight and bias, (m, n + 1) float32.
+        length: of the way there in the metric, the sum of the steps' sizes.
+        steps: how many were taken.
     """
 
-    labels: torch.Tensor
+    change: torch.Tensor
+    length: float
+    steps: int
+
+
+@dataclass(frozen=True, eq=False)
+class MissingLeads:
+    """The leads of own logits that are below the margin, as affine functions of the layer's change, R of them.
+
+    Attributes:
+        images: (R,), which image's.
+        needed: (R,), how much each lacks.
+        gradients: (R, m), in the layer's outputs.
+        solved: (R, m), ``G^-1`` of the gradients.
+    """
+
+    images: torch.Tensor
     needed: torch.Tensor
     gradients: torch.Tensor
-    kernel: torch.Tensor
-    outputs_inverse: torch.Tensor
+    solved: torch.Tensor
 
-    def spread(self, multipliers: torch.Tensor) -> torch.Tensor:
-        """The gradient in the layer's outputs, (N, m), of the weighted leads."""
-        weights = -multipliers
-        weights[torch.arange(len(weights)), self.labels] += multipliers.sum(dim=1)
-        return torch.bmm(weights[:, None], self.gradients)[:, 0]
+    def gram(self, kernel: torch.Tensor) -> torch.Tensor:
+        """Inner products of the leads' gradients in the inverse metric, (R, R); ``kernel`` is ``H A^-1 H^T``."""
+        gram = self.solved @ self.gradients.T
+        for rows, images in zip(gram.split(500), self.images.split(500), strict=True):
+            rows.mul_(kernel[images][:, self.images])
+        return gram
 
-    def leads(self, multipliers: torch.Tensor) -> torch.Tensor:
-        """How far the change that belongs to the multipliers raises each lead, (N, C)."""
-        moved = self.kernel @ self.spread(multipliers) @ self.outputs_inverse
-        logits = torch.bmm(self.gradients, moved[:, :, None])[:, :, 0]
-        return logits.gather(1, self.labels[:, None]) - logits
+    def change(self, multipliers: torch.Tensor, solved_inputs: torch.Tensor) -> torch.Tensor:
+        """The change, (m, n + 1), that belongs to multipliers, (R,); ``solved_inputs`` is ``A^-1 H``."""
+        pushed = torch.zeros(len(solved_inputs), self.solved.shape[1])
+        pushed.index_add_(0, self.images, self.solved * multipliers[:, None])
+        return pushed.T @ solved_inputs
 
 
 def prepare(
@@ -60,8 +75,8 @@ def prepare(
     *,
     margin: float,
     bound: float,
-) -> torch.Tensor:
-    """The change of the layer's weight and bias, (m, n + 1) float32, after all steps; nothing is changed.
+) -> Preparation:
+    """The change of the layer's weight and bias after all steps; nothing is changed.
 
     Args:
         layer: the hidden layer.
@@ -73,37 +88,48 @@ def prepare(
         bound: no entry of the change gets larger.
     """
     extended = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
-    solved = metric.solve_inputs(extended)
-    kernel = extended @ solved.T
+    solved_inputs = metric.solve_inputs(extended)
+    kernel = extended @ solved_inputs.T
     base = torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach()
-    change = torch.zeros_like(base)
-    for _ in range(STEPS):
-        logits, gradients = linearised(modules, extended @ (base + change).T)
-        needed = margin - (logits.gather(1, labels[:, None]) - logits)
-        needed.scatter_(1, labels[:, None], 0.0)
-        problem = Linearisation(labels, needed, gradients, kernel, metric.outputs_inverse)
-        multipliers = least_multipliers(problem, ENOUGH * margin)
-        step = (problem.spread(multipliers) @ metric.outputs_inverse).T @ solved
-        change = (change + DAMPING * step).clamp(-bound, bound)
-    return change
+    change, length = torch.zeros_like(base), 0.0
+    for taken in range(STEPS):
+        leads = missing_leads(modules, extended @ (base + change).T, labels, margin, metric)
+        if not len(leads.needed):
+            return Preparation(change, length, taken)
+        gram = leads.gram(kernel)
+        multipliers = least_multipliers(gram, leads.needed, ENOUGH * margin)
+        length += DAMPING * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
+        change = (change + DAMPING * leads.change(multipliers, solved_inputs)).clamp(-bound, bound)
+    return Preparation(change, length, STEPS)
 
 
-def least_multipliers(problem: Linearisation, enough: float) -> torch.Tensor:
-    """Multipliers, (N, C), of the least change that reaches the margins up to ``enough``.
+def missing_leads(
+    modules: list[nn.Module], values: torch.Tensor, labels: torch.Tensor, margin: float, metric: KroneckerMetric
+) -> MissingLeads:
+    """The leads below the margin where the layer's outputs are ``values``, (N, m), linearised there."""
+    logits, gradients = linearised(modules, values)
+    needed = margin - (logits.gather(1, labels[:, None]) - logits)
+    needed.scatter_(1, labels[:, None], 0.0)
+    images, others = torch.nonzero(needed > 0, as_tuple=True)
+    toward = gradients[images, labels[images]] - gradients[images, others]
+    return MissingLeads(images, needed[images, others], toward, toward @ metric.outputs_inverse)
+
+
+def least_multipliers(gram: torch.Tensor, needed: torch.Tensor, enough: float) -> torch.Tensor:
+    """Multipliers, (R,), of the least change that gives each lead what it needs up to ``enough``.
 
     The dual is a quadratic over nonnegative multipliers: accelerated projected gradient with restarts (Beck and
     Teboulle 2009; O'Donoghue and Candès 2015).
     """
-    rate = 1.0 / _largest_eigenvalue(problem)
-    others = torch.ones_like(problem.needed).scatter_(1, problem.labels[:, None], 0.0)
-    current = ahead = torch.zeros_like(problem.needed)
+    rate = 1.0 / _largest_eigenvalue(gram)
+    current = ahead = torch.zeros_like(needed)
     momentum = 1.0
     for _ in range(ITERATIONS):
-        missing = problem.needed - problem.leads(ahead)
-        if float((missing * others).max()) <= enough:
+        missing = needed - gram @ ahead
+        if float(missing.max()) <= enough:
             return ahead
-        following = (ahead + rate * missing).clamp(min=0.0) * others
-        if float(((ahead - following) * (following - current)).sum()) > 0:
+        following = (ahead + rate * missing).clamp(min=0.0)
+        if float((ahead - following) @ (following - current)) > 0:
             momentum = 1.0
         next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         ahead = (following + (momentum - 1) / next_momentum * (following - current)).clamp(min=0.0)
@@ -111,12 +137,12 @@ def least_multipliers(problem: Linearisation, enough: float) -> torch.Tensor:
     return current
 
 
-def _largest_eigenvalue(problem: Linearisation, iterations: int = 8) -> float:
-    """Of the map from multipliers to leads, by the power method, a tenth too large to be safe."""
-    vector = torch.ones_like(problem.needed).scatter_(1, problem.labels[:, None], 0.0)
+def _largest_eigenvalue(gram: torch.Tensor, iterations: int = 12) -> float:
+    """By the power method, a tenth too large to be safe."""
+    vector = torch.ones(len(gram))
     largest = 1.0
     for _ in range(iterations):
-        vector = problem.leads(vector)
+        vector = gram @ vector
         largest = float(vector.norm())
         vector = vector / largest
     return 1.1 * largest

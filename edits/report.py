@@ -15,7 +15,7 @@ class RepairReport:
     Accuracies are fractions; ``drawdown_*`` is of the test images outside the edit set and None where the set does not
     say which test images it holds; ``drawdown_points`` is what they lost, in percentage points. ``generalization_*`` is
     of shifted and flipped copies of the edit images. ``min_margin`` is of the saved file, loaded again, in float32.
-    ``seconds`` is by phase.
+    ``prepare_objective`` is the length of stage one's way in its metric. ``seconds`` is by phase.
     """
 
     status: str
@@ -59,6 +59,8 @@ class RepairReport:
     generalization_after: float | None = None
     max_abs_change: float | None = None
     prepare: str | None = None
+    prepare_objective: float | None = None
+    prepare_steps: int | None = None
     prepare_max_abs_change: float | None = None
     prepare_edit_accuracy: float | None = None
     prepare_test_accuracy: float | None = None
@@ -106,7 +108,8 @@ def _prepared(report: RepairReport) -> list[tuple[str, str]]:
     if report.prepare is None:
         return []
     right, largest = percent(report.prepare_edit_accuracy), report.prepare_max_abs_change or 0.0
-    return [("prepared", f"{report.prepare} moved by at most {largest:.3g}; {right} of the edit set right after that")]
+    steps = f"{report.prepare} in {report.prepare_steps} steps, no change beyond {largest:.3g}"
+    return [("prepared", f"{steps}; {right} of the edit set right after that")]
 
 
 def _proved(report: RepairReport) -> list[tuple[str, str]]:

@@ -53,6 +53,9 @@ class Row:
     seconds_prepare: float | None = None
     seconds_solve: float | None = None
     dataset: str
+    prepare_objective: float | None = None
+    prepare_max_abs_change: float | None = None
+    prepare_edit_accuracy: float | None = None
 
     def cells(self) -> list[str]:
         """What the file holds, in the order of `COLUMNS`."""

@@ -147,4 +147,7 @@ def _with_report(row: Row, report: RepairReport) -> Row:
         repaired_weights_hash=report.weights_hash_after,
         seconds_prepare=report.seconds.get("prepare"),
         seconds_solve=report.seconds.get("solve"),
+        prepare_objective=report.prepare_objective,
+        prepare_max_abs_change=report.prepare_max_abs_change,
+        prepare_edit_accuracy=report.prepare_edit_accuracy,
     )

@@ -11,7 +11,7 @@ from torch import nn
 
 import edits.prepare
 from edits.kronecker import KroneckerMetric
-from edits.prepare import Linearisation, least_multipliers, prepare
+from edits.prepare import MissingLeads, least_multipliers, prepare
 from edits.tail import linearised
 from edits.training_metric import second_moment, softmax_curvature
 
@@ -66,16 +66,14 @@ def test_a_step_is_the_least_change_in_the_metric(monkeypatch: pytest.MonkeyPatc
     needed = np.abs(rng.normal(size=(IMAGES, CLASSES)))
     needed[np.arange(IMAGES), labels] = 0.0
     metric = _metric(first, second)
+    images, others = np.nonzero(needed)
+    toward = torch.from_numpy(gradients[images, labels[images]] - gradients[images, others]).float()
+    missing = torch.from_numpy(needed[images, others]).float()
+    leads = MissingLeads(torch.from_numpy(images), missing, toward, toward @ metric.outputs_inverse)
     solved = metric.solve_inputs(torch.from_numpy(inputs).float())
-    problem = Linearisation(
-        torch.from_numpy(labels),
-        torch.from_numpy(needed).float(),
-        torch.from_numpy(gradients).float(),
-        torch.from_numpy(inputs).float() @ solved.T,
-        metric.outputs_inverse,
-    )
-    multipliers = least_multipliers(problem, -np.inf)  # on to the optimum, not only until the margins are near
-    step = ((problem.spread(multipliers) @ metric.outputs_inverse).T @ solved).double().numpy()
+    gram = leads.gram(torch.from_numpy(inputs).float() @ solved.T)
+    multipliers = least_multipliers(gram, missing, -np.inf)  # on to the optimum, not only until the margins are near
+    step = leads.change(multipliers, solved).double().numpy()
 
     rows = []
     for image in range(IMAGES):
@@ -102,7 +100,7 @@ def test_preparing_raises_the_margins_and_leaves_the_layer_alone(layer: nn.Linea
     inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
     labels = torch.arange(IMAGES) % CLASSES
     metric = _metric(_positive(INPUTS + 1, 5), _positive(HIDDEN, 6))
-    change = prepare(layer, tail, inputs, labels, metric, margin=1.0, bound=100.0)
+    change = prepare(layer, tail, inputs, labels, metric, margin=1.0, bound=100.0).change
     moved = inputs @ (layer.weight + change[:, :-1]).T + layer.bias + change[:, -1]
 
     def leads(values: torch.Tensor) -> torch.Tensor:
@@ -118,8 +116,17 @@ def test_preparing_raises_the_margins_and_leaves_the_layer_alone(layer: nn.Linea
 def test_no_entry_exceeds_the_bound(layer: nn.Linear, tail: list[nn.Module]) -> None:
     inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
     metric = _metric(np.eye(INPUTS + 1), np.eye(HIDDEN))
-    change = prepare(layer, tail, inputs, torch.arange(IMAGES) % CLASSES, metric, margin=50.0, bound=0.25)
-    assert float(change.abs().max()) == 0.25
+    prepared = prepare(layer, tail, inputs, torch.arange(IMAGES) % CLASSES, metric, margin=50.0, bound=0.25)
+    assert float(prepared.change.abs().max()) == 0.25
+
+
+def test_where_no_lead_is_missing_no_step_is_taken(layer: nn.Linear, tail: list[nn.Module]) -> None:
+    inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
+    labels = nn.Sequential(layer, *tail)(inputs).argmax(dim=1)
+    metric = _metric(np.eye(INPUTS + 1), np.eye(HIDDEN))
+    prepared = prepare(layer, tail, inputs, labels, metric, margin=1e-9, bound=1.0)
+    assert (prepared.steps, prepared.length) == (0, 0.0)
+    assert not prepared.change.any()
 
 
 def test_the_second_moment_is_the_weighted_mean() -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from edits.kronecker import KroneckerMetric
 from edits.tail import linearised
+from sytorch.ascent import ascend
 
 STEPS = 4
 DAMPING = 0.4
@@ -55,7 +56,7 @@ class MissingLeads:
     def gram(self, kernel: torch.Tensor) -> torch.Tensor:
         """Inner products of the leads' gradients in the inverse metric, (R, R); ``kernel`` is ``H A^-1 H^T``."""
         gram = self.solved @ self.gradients.T
-        for rows, images in zip(gram.split(500), self.images.split(500), strict=True):
+        for rows, images in zip(torch.split(gram, 500), torch.split(self.images, 500), strict=True):
             rows.mul_(kernel[images][:, self.images])
         return gram
 
@@ -97,7 +98,7 @@ def prepare(
         if not len(leads.needed):
             return Preparation(change, length, taken)
         gram = leads.gram(kernel)
-        multipliers = least_multipliers(gram, leads.needed, ENOUGH * margin)
+        multipliers, _ = ascend(gram, leads.needed, ENOUGH * margin, ITERATIONS)
         length += DAMPING * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
         change = (change + DAMPING * leads.change(multipliers, solved_inputs)).clamp(-bound, bound)
     return Preparation(change, length, STEPS)
@@ -113,36 +114,3 @@ def missing_leads(
     images, others = torch.nonzero(needed > 0, as_tuple=True)
     toward = gradients[images, labels[images]] - gradients[images, others]
     return MissingLeads(images, needed[images, others], toward, toward @ metric.outputs_inverse)
-
-
-def least_multipliers(gram: torch.Tensor, needed: torch.Tensor, enough: float) -> torch.Tensor:
-    """Multipliers, (R,), of the least change that gives each lead what it needs up to ``enough``.
-
-    The dual is a quadratic over nonnegative multipliers: accelerated projected gradient with restarts (Beck and
-    Teboulle 2009; O'Donoghue and Candès 2015).
-    """
-    rate = 1.0 / _largest_eigenvalue(gram)
-    current = ahead = torch.zeros_like(needed)
-    momentum = 1.0
-    for _ in range(ITERATIONS):
-        missing = needed - gram @ ahead
-        if float(missing.max()) <= enough:
-            return ahead
-        following = (ahead + rate * missing).clamp(min=0.0)
-        if float((ahead - following) @ (following - current)) > 0:
-            momentum = 1.0
-        next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = (following + (momentum - 1) / next_momentum * (following - current)).clamp(min=0.0)
-        current, momentum = following, next_momentum
-    return current
-
-
-def _largest_eigenvalue(gram: torch.Tensor, iterations: int = 12) -> float:
-    """By the power method, a tenth too large to be safe."""
-    vector = torch.ones(len(gram))
-    largest = 1.0
-    for _ in range(iterations):
-        vector = gram @ vector
-        largest = float(vector.norm())
-        vector = vector / largest
-    return 1.1 * largest

@@ -22,7 +22,7 @@ from sytorch.metric import IdentityMetric, Metric, SecondMomentMetric, second_mo
 from sytorch.norms import NormName, norm
 from sytorch.program import Objective, Program, minimise
 from sytorch.solution import Effort, Solution
-from sytorch.solvers import AutoSolver, GurobiSolver, HighsSolver, SolverName, solver_named
+from sytorch.solvers import AutoSolver, FirstOrderSolver, GurobiSolver, HighsSolver, SolverName, solver_named
 from sytorch.symbolic import AffineOutputs, append_one, symbolic, symbolic_layers
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Contradiction",
     "ContradictionError",
     "Effort",
+    "FirstOrderSolver",
     "GurobiSolver",
     "HighsSolver",
     "IdentityMetric",

@@ -10,15 +10,19 @@ from sytorch.certificate import Multipliers
 from sytorch.constraints import Margins
 from sytorch.diagnosis import contradicting_pair, diagnose
 from sytorch.errors import ContradictionError
+from sytorch.first_order import minimise_first_order
 from sytorch.generation import FEASIBILITY, CannotMeetError, minimise_by_generation
 from sytorch.linear_program import Solver
 from sytorch.metric import Metric
 from sytorch.norms import NormName, norm
 from sytorch.quadratic import minimise_quadratic
 from sytorch.solution import Solution
-from sytorch.solvers import SolverName, solver_named
+from sytorch.solvers import AutoSolver, FirstOrderSolver, SolverName, solver_named
 from sytorch.tally import TalliedSolver
 from sytorch.whole import minimise_whole
+
+MANY_IMAGES = 400  # above, simplex codes take minutes and first-order methods seconds
+FIRST_ORDER_NORMS = (NormName.L1, NormName.L2)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Program:
         """Find the smallest change.
 
         Args:
-            solver: one of ``auto``, ``gurobi``, ``highs``, or a solver.
+            solver: one of ``auto``, ``gurobi``, ``highs``, ``first-order``, or a solver.
             time_limit: seconds for everything, or None.
             whole: write the program out at once instead of generating its rows and columns.
 
@@ -66,7 +70,8 @@ class Program:
             ContradictionError: no change within the bound exists, with the proof.
             LicenceError, SolverTimeLimitError, SolverFailedError: the solver gave no answer.
         """
-        tallied = TalliedSolver(solver_named(solver) if isinstance(solver, str) else solver, time_limit)
+        chosen = solver_named(solver) if isinstance(solver, str) else solver
+        tallied = TalliedSolver(self._for_many_images(chosen, whole), time_limit)
         if (self.margins.required <= FEASIBILITY).all():
             return self._nothing_to_do(whole)
         if pair := contradicting_pair(self.margins, self.bound):
@@ -76,6 +81,14 @@ class Program:
         except CannotMeetError as error:
             raise ContradictionError(diagnose(self.margins, self.bound, tallied)) from error
 
+    def _for_many_images(self, solver: Solver, whole: bool) -> Solver:
+        """The first-order methods in place of the automatic choice, where it pays."""
+        many = len(self.margins.labels) > MANY_IMAGES and self.objective.norm in FIRST_ORDER_NORMS
+        if whole or not many or not isinstance(solver, AutoSolver):
+            return solver
+        solver.tell(f"More than {MANY_IMAGES} images: a first-order method solves it; its proof is computed apart.")
+        return FirstOrderSolver()
+
     def _minimise(self, solver: TalliedSolver, whole: bool) -> Solution:
         name, metric = self.objective.norm, self.objective.metric
         if whole:
@@ -83,6 +96,8 @@ class Program:
         if name is NormName.L2:
             return minimise_quadratic(metric, self.margins, self.bound, solver)
         coordinates = metric.coordinates(self.margins.outputs.inputs)
+        if name is NormName.L1 and solver.is_first_order:
+            return minimise_first_order(coordinates, self.margins, self.bound, solver)
         size = self.margins.required.shape[1] * coordinates.rows.shape[1]
         return minimise_by_generation(norm(name, size), coordinates, self.margins, self.bound, solver)
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy import sparse
+from scipy.linalg import cho_factor, cho_solve
 
-from sytorch.arrays import Mask, Matrix, Vector
-from sytorch.certificate import Multipliers, bound_from
+from sytorch.arrays import Indices, Mask, Matrix, Vector
+from sytorch.ascent import ascend
+from sytorch.certificate import Multipliers, bound_from, refuted_bound
 from sytorch.constraints import Margins
 from sytorch.errors import SolverFailedError
 from sytorch.generation import FEASIBILITY, CannotMeetError
@@ -25,64 +28,83 @@ from sytorch.tally import TalliedSolver
 CAPS = (1e4, 1e8)
 ROUND_LIMIT = 100
 PIVOT_LIMIT = 20
+ASCENT_LIMIT = 600
+NEAR = 1e-3
+FIRST_ROWS = 3  # of each image; the others enter when violated
 
 
 @dataclass(frozen=True)
 class WorkingConstraints:
-    """The constraints ``<weights[r] x inputs[r], D> >= rhs[r]`` that are worked with.
+    """The constraints ``<weights[r] x inputs[places[r]], D> >= rhs[r]`` that are worked with.
 
     Attributes:
         weights: (R, C), how much each output counts.
-        inputs: (R, d).
-        solved: (R, d), ``M^-1`` of the inputs.
+        places: (R,), whose input.
+        solved: (S, d), ``M^-1`` of the inputs.
+        kernel: (S, S), inner products of the inputs in the inverse metric.
         rhs: (R,).
     """
 
     weights: Matrix
-    inputs: Matrix
+    places: Indices
     solved: Matrix
+    kernel: Matrix
     rhs: Vector
 
     def gram(self) -> Matrix:
         """Inner products of the constraints' gradients in the inverse metric, (R, R)."""
-        return np.asarray((self.inputs @ self.solved.T) * (self.weights @ self.weights.T))
+        gram = np.asarray(self.weights @ self.weights.T)
+        for rows, places in zip(np.array_split(gram, 32), np.array_split(self.places, 32), strict=True):
+            np.multiply(rows, self.kernel[np.ix_(places, self.places)], out=rows)
+        return gram
 
     def change(self, multipliers: Vector) -> Matrix:
         """The change ``D``, (C, d)."""
-        return np.asarray((self.weights * multipliers[:, None]).T @ self.solved)
+        summed = np.zeros((len(self.solved), self.weights.shape[1]))
+        np.add.at(summed, self.places, self.weights * multipliers[:, None])
+        return summed.T @ self.solved
 
 
 class _Working:
-    """Masks of the working rows, and the inputs' products with the inverse metric, computed once each."""
+    """Masks of the working rows, and what the inputs are in the inverse metric, computed once each.
+
+    The inputs are those of the images, then a unit vector for each feature of which a bound was broken.
+    """
 
     def __init__(self, metric: Metric, margins: Margins, bound: float):
         self.metric, self.margins, self.bound = metric, margins, bound
-        self.margin_rows: Mask = margins.required > FEASIBILITY
+        least = np.sort(margins.required, axis=1)[:, -min(FIRST_ROWS, margins.required.shape[1]), None]
+        self.margin_rows: Mask = (margins.required > FEASIBILITY) & (margins.required >= least)
         self.bound_rows: Mask = np.zeros((2, margins.required.shape[1], margins.outputs.inputs.shape[1]), dtype=bool)
-        self._solved_inputs = metric.solve(margins.outputs.inputs.T).T
-        self._solved_units: dict[int, Vector] = {}
+        inputs = margins.outputs.inputs
+        self._features: list[int] = []
+        self._solved = np.asarray(metric.solve(inputs.T).T)
+        self._kernel = inputs @ self._solved.T
 
     def constraints(self) -> WorkingConstraints:
         images, others = np.nonzero(self.margin_rows)
         sides, rows, features = np.nonzero(self.bound_rows)
+        self._add_units(sorted(set(features.tolist()) - set(self._features)))
+        units = [len(self.margins.labels) + self._features.index(feature) for feature in features.tolist()]
         one_hot = np.eye(self.margins.required.shape[1])
         outward = np.where(sides == 0, -1.0, 1.0)[:, None]
-        units = np.eye(self.bound_rows.shape[2])[features]
         return WorkingConstraints(
             weights=np.vstack([one_hot[self.margins.labels[images]] - one_hot[others], outward * one_hot[rows]]),
-            inputs=np.vstack([self.margins.outputs.inputs[images], units]),
-            solved=np.vstack([self._solved_inputs[images], self._solve_units(features)]),
+            places=np.concatenate([images, np.array(units, dtype=np.int64)]),
+            solved=self._solved,
+            kernel=self._kernel,
             rhs=np.concatenate([self.margins.required[self.margin_rows], np.full(len(sides), -self.bound)]),
         )
 
-    def _solve_units(self, features: np.ndarray) -> Matrix:
-        missing = sorted(set(features.tolist()) - set(self._solved_units))
-        if missing:
-            solved = self.metric.solve(np.eye(self.bound_rows.shape[2])[:, missing])
-            self._solved_units.update(zip(missing, solved.T, strict=True))
-        return np.array([self._solved_units[feature] for feature in features.tolist()]).reshape(
-            len(features), self.bound_rows.shape[2]
-        )
+    def _add_units(self, features: list[int]) -> None:
+        """Extend the kernel; with a unit vector its inner products are entries of what is solved already."""
+        if not features:
+            return
+        solved = self.metric.solve(np.eye(self._solved.shape[1])[:, features]).T
+        across = self._solved[:, features]
+        self._kernel = np.block([[self._kernel, across], [across.T, solved[:, features]]])
+        self._solved = np.vstack([self._solved, solved])
+        self._features += features
 
     def add_violated(self, change: Matrix) -> bool:
         before = self.margin_rows.sum() + self.bound_rows.sum()
@@ -91,6 +113,11 @@ class _Working:
         limit = self.bound * (1 + 1e-9) + 1e-12
         self.bound_rows |= np.stack([change > limit, change < -limit])
         return bool(self.margin_rows.sum() + self.bound_rows.sum() > before)
+
+    def values(self, multipliers: Multipliers) -> Vector:
+        """The multipliers of the working rows, (R,)."""
+        sides = np.stack([np.maximum(multipliers.bounds, 0.0), np.maximum(-multipliers.bounds, 0.0)])
+        return np.concatenate([multipliers.margins[self.margin_rows], sides[self.bound_rows]])
 
     def multipliers(self, values: Vector) -> Multipliers:
         count = int(self.margin_rows.sum())
@@ -114,17 +141,36 @@ def minimise_quadratic(metric: Metric, margins: Margins, bound: float, solver: T
 
 
 def _converge(working: _Working, cap: float, solver: TalliedSolver) -> Solution:
+    multipliers = Multipliers(np.zeros(working.margin_rows.shape), np.zeros(working.bound_rows.shape[1:]))
     for _ in range(ROUND_LIMIT):
         constraints = working.constraints()
-        gram = constraints.gram()
-        approximate = np.maximum(solver.solve(_dual_program(gram, constraints.rhs, working, cap)).x, 0.0)
-        values = _polished(gram, constraints.rhs, approximate)
-        change, size = constraints.change(values), max(float(values @ gram @ values), 0.0) ** 0.5
-        multipliers = working.multipliers(values)
+        values, size = _optimum(constraints, working, cap, solver, working.values(multipliers))
+        change, multipliers = constraints.change(values), working.multipliers(values)
+        if refuted_bound(working.margins, multipliers.margins) > working.bound:
+            raise CannotMeetError(multipliers.margins)
         if not working.add_violated(change) or multipliers.margins.sum() >= cap * (1 - 1e-6):
             low = bound_from(float(constraints.rhs @ values), size)
             return Solution(change, size, low, multipliers, "decomposed", solver.effort())
     raise SolverFailedError(f"The program was not solved in {ROUND_LIMIT} rounds.")
+
+
+def _optimum(
+    constraints: WorkingConstraints, working: _Working, cap: float, solver: TalliedSolver, known: Vector
+) -> tuple[Vector, float]:
+    """The optimal multipliers of the working constraints, and the size of the change; ``known`` is where to start."""
+    gram, rhs = constraints.gram(), constraints.rhs
+    if not solver.is_first_order:
+        approximate = np.maximum(solver.solve(_dual_program(gram, rhs, working, cap)).x, 0.0)
+    elif known.any():
+        solver.count(0, len(rhs), len(rhs))
+        approximate = known
+    else:
+        needed = torch.from_numpy(rhs).float()
+        found, iterations = ascend(torch.from_numpy(gram).float(), needed, NEAR, ASCENT_LIMIT)
+        solver.count(iterations, len(rhs), len(rhs))
+        approximate = found.double().numpy()
+    values = _polished(gram, rhs, approximate)
+    return values, max(float(values @ gram @ values), 0.0) ** 0.5
 
 
 def _polished(gram: Matrix, rhs: Vector, values: Vector) -> Vector:
@@ -135,13 +181,24 @@ def _polished(gram: Matrix, rhs: Vector, values: Vector) -> Vector:
     held = values > 1e-7 * values.max(initial=0.0)
     for _ in range(PIVOT_LIMIT):
         exact = np.zeros_like(values)
-        exact[held] = np.linalg.lstsq(gram[np.ix_(held, held)], rhs[held], rcond=None)[0]
+        exact[held] = _solved(gram[np.ix_(held, held)], rhs[held])
         negative = exact < -1e-12 * np.abs(exact).max(initial=1.0)
         missed = rhs - gram @ exact > 1e-10 * np.abs(rhs).max(initial=1.0)
         if not (negative | missed).any():
             return np.asarray(np.maximum(exact, 0.0))
         held = (held & ~negative) | missed
     return values
+
+
+def _solved(gram: Matrix, rhs: Vector) -> Vector:
+    """``gram^-1 rhs``; the least of many solutions where images repeat each other."""
+    try:
+        solution = cho_solve(cho_factor(gram, lower=True), rhs)
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.lstsq(gram, rhs, rcond=None)[0])
+    if np.abs(gram @ solution - rhs).max(initial=0.0) > 1e-11 * np.abs(rhs).max(initial=1.0):
+        return np.asarray(np.linalg.lstsq(gram, rhs, rcond=None)[0])
+    return np.asarray(solution)
 
 
 def _dual_program(gram: Matrix, rhs: Vector, working: _Working, cap: float) -> LinearProgram:

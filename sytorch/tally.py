@@ -7,6 +7,7 @@ import time
 from sytorch.errors import SolverTimeLimitError
 from sytorch.linear_program import LinearProgram, LinearSolution, Solver
 from sytorch.solution import Effort
+from sytorch.solvers.first_order import FirstOrderSolver
 
 
 class TalliedSolver:
@@ -32,6 +33,22 @@ class TalliedSolver:
         if solution.solver not in self._names:
             self._names.append(solution.solver)
         return solution
+
+    @property
+    def is_first_order(self) -> bool:
+        """Whether programs are to be solved by first-order methods of this package."""
+        return isinstance(self._solver, FirstOrderSolver)
+
+    def count(self, iterations: int, rows: int, columns: int) -> None:
+        """Count iterations of a first-order method.
+
+        Raises:
+            SolverTimeLimitError: the time is up.
+        """
+        self._counts["rows"], self._counts["columns"], self._counts["rounds"] = rows, columns, 1
+        self._counts["iterations"] += iterations
+        self._names = [FirstOrderSolver.name]
+        self._time_left()
 
     def effort(self) -> Effort:
         """The effort so far."""

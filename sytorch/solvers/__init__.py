@@ -7,10 +7,11 @@ from enum import StrEnum
 
 from sytorch.errors import LicenceError
 from sytorch.linear_program import LinearProgram, LinearSolution, Solver
+from sytorch.solvers.first_order import FirstOrderSolver
 from sytorch.solvers.gurobi import GurobiSolver
 from sytorch.solvers.highs import HighsSolver
 
-__all__ = ["AutoSolver", "GurobiSolver", "HighsSolver", "SolverName", "solver_named"]
+__all__ = ["AutoSolver", "FirstOrderSolver", "GurobiSolver", "HighsSolver", "SolverName", "solver_named"]
 
 
 class SolverName(StrEnum):
@@ -19,10 +20,14 @@ class SolverName(StrEnum):
     AUTO = "auto"
     GUROBI = "gurobi"
     HIGHS = "highs"
+    FIRST_ORDER = "first-order"
 
 
 class AutoSolver:
-    """Gurobi while its licence admits the programs; HiGHS from the first one that it does not admit."""
+    """Gurobi while its licence admits the programs; HiGHS from the first one that it does not admit.
+
+    `sytorch.Program` takes its first-order methods instead where there are many images.
+    """
 
     name = "auto"
 
@@ -36,9 +41,13 @@ class AutoSolver:
         try:
             return self._current.solve(program, time_limit)
         except LicenceError as error:
-            self._on_fallback(f"{error} HiGHS solves it instead.")
+            self.tell(f"{error} HiGHS solves it instead.")
             self._current = HighsSolver()
             return self._current.solve(program, time_limit)
+
+    def tell(self, sentence: str) -> None:
+        """Say who solves instead."""
+        self._on_fallback(sentence)
 
 
 def solver_named(name: SolverName | str, on_fallback: Callable[[str], None] = lambda _: None) -> Solver:
@@ -48,5 +57,7 @@ def solver_named(name: SolverName | str, on_fallback: Callable[[str], None] = la
             return GurobiSolver()
         case SolverName.HIGHS:
             return HighsSolver()
+        case SolverName.FIRST_ORDER:
+            return FirstOrderSolver()
         case SolverName.AUTO:
             return AutoSolver(on_fallback)

@@ -1,0 +1,99 @@
+"""First-order methods against the solvers' exact optima, with active bounds, contradictions and time limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import sytorch
+import sytorch.program
+from sytorch.ascent import ascend
+from sytorch.first_order import GAP
+from sytorch.symbolic import AffineOutputs
+
+IMAGES, FEATURES, CLASSES = 30, 40, 5
+
+
+def margins(seed: int) -> sytorch.Margins:
+    rng = np.random.default_rng(seed)
+    inputs = np.hstack([np.maximum(rng.normal(size=(IMAGES, FEATURES)), 0.0), np.ones((IMAGES, 1))])
+    outputs = AffineOutputs(rng.normal(size=(IMAGES, CLASSES)), inputs)
+    return sytorch.margin(outputs, rng.integers(0, CLASSES, IMAGES), 1.0)
+
+
+def metric(seed: int) -> sytorch.Metric:
+    sample = np.random.default_rng(100 + seed).normal(size=(200, FEATURES + 1))
+    return sytorch.second_moment_metric(sample.T @ sample / 200, 1e-2)
+
+
+def program(norm: str, seed: int, bound: float) -> sytorch.Program:
+    return sytorch.minimise(norm, metric(seed)).subject_to(margins(seed), bound)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+@pytest.mark.parametrize("share", [np.inf, 0.9, 0.7])
+def test_it_reaches_the_solvers_optimum(norm: str, seed: int, share: float) -> None:
+    """``share`` of the largest entry of the free optimum is the bound: at 0.9 and 0.7 it is active."""
+    free = program(norm, seed, np.inf).solve("highs")
+    bound = share * free.max_abs_change
+    exact = program(norm, seed, bound).solve("highs")
+    found = program(norm, seed, bound).solve("first-order")
+    needed, tolerance = margins(seed), GAP if norm == "l1" else 1e-8
+    assert found.gap <= tolerance
+    assert found.lower_bound <= exact.objective * (1 + 1e-9)
+    assert exact.objective * (1 - 1e-9) <= found.objective <= exact.objective * (1 + tolerance)
+    assert needed.shortfall(needed.outputs.inputs @ found.change.T).max() <= 1e-7
+    assert found.max_abs_change <= bound * (1 + 1e-8)
+    assert found.effort.solver == "first-order"
+    assert found.effort.iterations > 0
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_a_bound_that_is_too_small_is_refuted(norm: str) -> None:
+    with pytest.raises(sytorch.ContradictionError) as caught:
+        program(norm, 0, 1e-2).solve("first-order")
+    contradiction = caught.value.contradiction
+    assert contradiction.proved_for_all_changes
+    assert contradiction.smallest_bound > 1e-2
+    assert contradiction.images
+
+
+@pytest.mark.parametrize("norm", ["linf", "linf+l1"])
+def test_norms_that_it_does_not_solve_are_refused(norm: str) -> None:
+    with pytest.raises(sytorch.SolverFailedError, match="choose another solver"):
+        program(norm, 0, 5.0).solve("first-order")
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_the_time_limit_holds(norm: str) -> None:
+    with pytest.raises(sytorch.SolverTimeLimitError):
+        program(norm, 0, 5.0).solve("first-order", time_limit=1e-9)
+
+
+def test_many_images_are_its_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sytorch.program, "MANY_IMAGES", IMAGES - 1)
+    told: list[str] = []
+    solution = program("l1", 0, 5.0).solve(sytorch.AutoSolver(told.append))
+    assert solution.path == "first-order"
+    assert len(told) == 1
+    assert program("linf", 0, 5.0).solve(sytorch.AutoSolver()).path == "decomposed"
+    assert program("l1", 0, 5.0).solve(sytorch.AutoSolver(), whole=True).path == "whole"
+
+
+def test_images_that_repeat_each_other_are_no_obstacle() -> None:
+    once = margins(1)
+    twice = AffineOutputs(np.tile(once.outputs.logits, (2, 1)), np.tile(once.outputs.inputs, (2, 1)))
+    doubled = sytorch.margin(twice, np.tile(once.labels, 2), 1.0)
+    for norm in ("l1", "l2"):
+        found = sytorch.minimise(norm, metric(1)).subject_to(doubled, 5.0).solve("first-order")
+        assert doubled.shortfall(doubled.outputs.inputs @ found.change.T).max() <= 1e-7
+        assert found.gap <= GAP
+
+
+def test_the_ascent_solves_a_quadratic_by_hand() -> None:
+    """max 2a + b/2 - (2a^2 + b^2)/2 - ab over a, b >= 0: a = 1 alone; the slope of b is -1/2 there."""
+    gram, needed = torch.tensor([[2.0, 1.0], [1.0, 1.0]]), torch.tensor([2.0, 0.5])
+    values, _ = ascend(gram, needed, -np.inf, 5000)
+    torch.testing.assert_close(values, torch.tensor([1.0, 0.0]), atol=1e-4, rtol=0.0)

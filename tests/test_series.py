@@ -55,3 +55,10 @@ def test_the_page_tells_the_series_apart(rows: pd.DataFrame) -> None:
     assert len(figures["accuracy"]["data"]) == 16  # a mean and its points each
     assert len(figures["runtime"]["data"]) == len(figures["success"]["data"]) == 8
     assert "class homogeneous correct, l1, margin 1: 3.0" in figures["classes"]["data"][0]["y"]
+
+
+def test_the_sizes_of_bars_ascend_whichever_series_has_them(rows: pd.DataFrame) -> None:
+    sizes = rows.assign(requested_repair_set_size=[50, 50, 3, 3, 10, 10, 3, 3], iterations=1.0)
+    told = dict.fromkeys(["experiment_id", "repair_set_focus", "seed"], "")
+    axis = experiment_figures(sizes.assign(**told), [""] * len(rows))["success"]["layout"]["xaxis"]
+    assert (axis["categoryorder"], axis["categoryarray"]) == ("array", ["3", "10", "50"])

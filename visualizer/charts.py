@@ -93,7 +93,8 @@ def _success(rows: pd.DataFrame) -> Figure:
         marker = {"color": SERIES[number % 6]}
         data.append({"type": "bar", "name": plain(kind), "x": x, "y": y, "text": told, "marker": marker})
     made = figure(data, "requested edit images", "repaired (%)")
-    made["layout"]["xaxis"]["type"] = "category"
+    sizes = [f"{size:g}" for size in sorted(table["requested_repair_set_size"].unique())]
+    made["layout"]["xaxis"].update(type="category", categoryorder="array", categoryarray=sizes)
     made["layout"]["yaxis"]["range"] = [0, 105]
     return made
 

@@ -21,10 +21,11 @@ def checked_images(images: Any, path: Path) -> torch.Tensor:
         raise ToolError(f"The edit set {path} holds no images.")
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise ToolError(f"The images of the edit set {path} must be float32, not {_name(images.dtype)}.")
-    if not torch.isfinite(images).all():
-        raise ToolError(f"The edit set {path} has pixels that are NaN or infinite.")
     inputs = images.to(torch.float32) / 255 if images.dtype == torch.uint8 else images.to(torch.float32)
-    if inputs.min() < 0 or inputs.max() > 1:
+    extremes = torch.stack(torch.aminmax(inputs))  # one pass over the pixels; NaN spreads to both
+    if not torch.isfinite(extremes).all():
+        raise ToolError(f"The edit set {path} has pixels that are NaN or infinite.")
+    if extremes[0] < 0 or extremes[1] > 1:
         raise ToolError(f"The pixels of the edit set {path} must lie in [0, 1]; the network's inputs do.")
     return inputs.contiguous()
 

@@ -10,11 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.series import series_of
 from helpers.files import atomic_file
 
 # Okabe and Ito's palette for any colour vision.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
-MARKERS = ["o", "s", "^", "D", "v", "P"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 LINES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1))]
 SIZE = "images asked for"
 REPAIRED = "images repaired"
@@ -28,6 +29,7 @@ def draw_figures(rows: pd.DataFrame, folder: Path) -> list[Path]:
     Raises:
         ToolError: the folder cannot be written.
     """
+    rows = rows.assign(series=series_of(rows))
     good = rows[rows["repair_successful"]]
     plots: list[tuple[str, Draw, pd.DataFrame]] = [
         ("accuracy", _accuracy, good),
@@ -67,12 +69,12 @@ def _drawdown(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _means(axes: Axes, rows: pd.DataFrame) -> None:
     """The mean over classes and seeds as a line, the range as a band, every repair as a faint point."""
-    for number, (kind, group) in enumerate(rows.groupby("repair_set_type")):
+    for number, (kind, group) in enumerate(rows.groupby("series")):
         by_size = group.groupby("requested_repair_set_size")["value"].agg(["mean", "min", "max"])
         colour, marker, line = (style[number % len(style)] for style in (COLOURS, MARKERS, LINES))
         axes.fill_between(by_size.index, by_size["min"], by_size["max"], color=colour, alpha=0.15, linewidth=0)
         axes.plot(group["requested_repair_set_size"], group["value"], marker, color=colour, alpha=0.35, markersize=3)
-        axes.plot(by_size.index, by_size["mean"], linestyle=line, marker=marker, color=colour, label=_named(kind))
+        axes.plot(by_size.index, by_size["mean"], linestyle=line, marker=marker, color=colour, label=str(kind))
     axes.legend(frameon=False, title="mean; the band is the range")
 
 
@@ -88,20 +90,20 @@ def _iterations(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _points(axes: Axes, rows: pd.DataFrame, column: str) -> None:
-    for number, (kind, group) in enumerate(rows.groupby("repair_set_type")):
+    for number, (kind, group) in enumerate(rows.groupby("series")):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        axes.plot(group["actual_repair_set_size"], group[column], marker, color=colour, alpha=0.7, label=_named(kind))
+        axes.plot(group["actual_repair_set_size"], group[column], marker, color=colour, alpha=0.7, label=str(kind))
     axes.legend(frameon=False)
 
 
 def _success(axes: Axes, rows: pd.DataFrame) -> None:
-    kinds = sorted(rows["repair_set_type"].unique())
+    kinds = sorted(rows["series"].unique())
     sizes = sorted(rows["requested_repair_set_size"].unique())
     width = 0.8 / len(kinds)
     for number, kind in enumerate(kinds):
-        group = rows[rows["repair_set_type"] == kind].groupby("requested_repair_set_size")["repair_successful"]
+        group = rows[rows["series"] == kind].groupby("requested_repair_set_size")["repair_successful"]
         places = np.array([sizes.index(size) for size in group.mean().index]) + (number - (len(kinds) - 1) / 2) * width
-        bars = axes.bar(places, 100 * group.mean(), width, color=COLOURS[number % len(COLOURS)], label=_named(kind))
+        bars = axes.bar(places, 100 * group.mean(), width, color=COLOURS[number % len(COLOURS)], label=str(kind))
         told = [f"{good}/{count}" for good, count in zip(group.sum(), group.count(), strict=True)]
         axes.bar_label(bars, told, fontsize=7, padding=1)
     axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
@@ -112,11 +114,14 @@ def _success(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _classes(axes: Axes, rows: pd.DataFrame) -> None:
-    table = rows.pivot_table(index="target_class", columns="requested_repair_set_size", values="drawdown_points")
+    table = rows.pivot_table(
+        index=["series", "target_class"], columns="requested_repair_set_size", values="drawdown_points"
+    )
     values = table.to_numpy()
     image = axes.imshow(values, cmap="cividis", aspect="auto")
     axes.set_xticks(range(len(table.columns)), [str(size) for size in table.columns])
-    axes.set_yticks(range(len(table.index)), [f"{name:g}" for name in table.index])
+    several = rows["series"].nunique() > 1
+    axes.set_yticks(range(len(table)), [f"{kind}: {name:g}" if several else f"{name:g}" for kind, name in table.index])
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
@@ -135,7 +140,3 @@ def _label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_ylabel(y)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _named(kind: object) -> str:
-    return str(kind).replace("_", " ")

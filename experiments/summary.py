@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.row import COLUMNS
+from experiments.series import varied
 from helpers.errors import ToolError
 
-GROUPS = ["dataset", "repair_set_type", "prepare", "norm", "metric", "requested_repair_set_size"]
 NEEDED = set(COLUMNS)
 
 
@@ -39,11 +39,11 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row for each kind of experiment and size: counts, and means over its repairs with their spread.
+    """One row for each type, setting that differs, and size: counts, and means over its repairs with their spread.
 
     Accuracies are in per cent, drawdown in percentage points, runtimes in seconds.
     """
-    groups = [name for name in GROUPS if rows[name].nunique() > 1 or name in GROUPS[1::4]]
+    groups = ["repair_set_type", *varied(rows), "requested_repair_set_size"]
     rows = rows.assign(good=rows["repair_successful"])
     good = rows[rows["good"]]
     counts = rows.groupby(groups)["good"].agg(experiments="count", repaired="sum")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from experiments.row import COLUMNS, Row
 from helpers.errors import ToolError
-from helpers.files import atomic_file
+from helpers.files import atomic_file, is_no_file
 
 
 class ResultTable:
@@ -79,7 +79,7 @@ def open_table(path: Path, restart: bool) -> Iterator[ResultTable]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    if path.is_dir() or path.suffix != ".csv":
+    if is_no_file(path) or path.suffix != ".csv":
         raise ToolError(f"{path} cannot be the table: name a file that ends in .csv.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on a clean exit it replaces ``path``, else it is removed.
 
     Raises:
-        ToolError: the folder cannot be written, or the disk is full. ``path`` is then as it was.
+        ToolError: the folder cannot be written, the disk is full, or ``path`` is a folder or a device, which a rename
+            would destroy. ``path`` is then as it was.
     """
+    if is_no_file(path):
+        raise ToolError(f"Cannot write {path}: it is there, and is not a file.")
     with _explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -39,6 +42,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_no_file(path: Path) -> bool:
+    """Whether something other than a regular file has that name: a folder, a device, a pipe."""
+    return path.exists() and not path.is_file()
 
 
 @contextlib.contextmanager
@@ -97,7 +105,9 @@ def load_tensors(path: Path, what: str) -> Any:
     Raises:
         ToolError: the file is missing, empty, truncated, or holds something other than tensors.
     """
-    if not path.is_file():
+    if is_no_file(path):
+        raise ToolError(f"{path} is not a file, so no {what} can be read from it.")
+    if not path.exists():
         raise ToolError(f"The {what} file {path} does not exist.")
     try:
         if path.stat().st_size == 0:
@@ -115,10 +125,10 @@ def check_writable(weights: Path) -> None:
     """Fail now rather than after minutes of work.
 
     Raises:
-        UsageError: ``weights`` is a folder, or has the name of the JSON file beside it.
+        UsageError: ``weights`` is a folder or a device, or has the name of the JSON file beside it.
         ToolError: its folder cannot be written.
     """
-    if weights.is_dir() or weights.suffix == ".json":
+    if is_no_file(weights) or weights.suffix == ".json":
         raise UsageError(f"{weights} cannot be the weights file: name a file like artifacts/alexnet.pth.")
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,8 @@ class SpacedLists(TyperCommand):
         except typer.BadParameter as error:
             names = set(getattr(error.param, "opts", ()))
             values = [value for name, value in itertools.pairwise(given) if name in names]
-            error.message = f"{error.message.rstrip('.')} (given: {' '.join(values)})."
+            if values:
+                error.message = f"{error.message.rstrip('.')} (given: {' '.join(values)})."
             raise
 
 

@@ -32,7 +32,7 @@ def ensure_baseline(dataset: DatasetName, data_root: Path | None, weights: Path 
     Raises:
         ToolError: ``weights`` does not exist, or there are no images to train on.
     """
-    if weights is not None and not weights.is_file():
+    if weights is not None and not weights.exists():
         raise ToolError(f"The weights file {weights} does not exist.")
     path = weights or baseline_weights(dataset)
     if not path.exists():

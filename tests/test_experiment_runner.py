@@ -425,6 +425,14 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
     assert not {experiment.id for experiment in other} & {experiment.id for experiment in experiments}
 
 
+@pytest.mark.parametrize("missing", [["--repair-set-sizes", "1"], ["--repair-set-types", "misclassified"]])
+def test_a_missing_list_has_no_value_to_name(missing: list[str]) -> None:
+    result = CliRunner().invoke(experiment_runner.app, missing)
+    assert result.exit_code == 2
+    assert "Missing option" in result.output
+    assert "given" not in result.output
+
+
 def test_analysis_writes_every_plot_and_a_summary(place: Path) -> None:
     result = CliRunner().invoke(analysis.app, ["results/unbroken.csv", "--output-dir", "results/plots"])
     assert result.exit_code == 0, result.output

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.series import series_of
+
 Figure = dict[str, Any]
 
 # Okabe and Ito's colours, which people with any colour vision tell apart; each series has a symbol of its own besides.
@@ -28,7 +30,7 @@ def plain(text: Any) -> str:
 
 def experiment_figures(table: pd.DataFrame, links: list[str]) -> dict[str, Figure]:
     """The figures of a sweep by their ids; a point of a single repair carries its link."""
-    rows = table.assign(link=links)
+    rows = table.assign(link=links, series=series_of(table))
     good = rows[rows["repair_successful"]]
     accuracy, size = "repaired test accuracy (%)", "requested edit images"
     percent = good.assign(accuracy=100 * good["repaired_accuracy_test_set"])
@@ -45,7 +47,7 @@ def experiment_figures(table: pd.DataFrame, links: list[str]) -> dict[str, Figur
 def _over_seeds(rows: pd.DataFrame, x: str, y: str, x_title: str, y_title: str) -> Figure:
     """Each repair as a point; the mean over seeds as a line, with the standard deviation as its bar."""
     data: list[Figure] = []
-    for number, (kind, group) in enumerate(rows.dropna(subset=[x, y]).groupby("repair_set_type")):
+    for number, (kind, group) in enumerate(rows.dropna(subset=[x, y]).groupby("series")):
         spread = group.groupby(x)[y].agg(["mean", "std"]).fillna(0.0)
         look = {"color": SERIES[number % 6], "symbol": SYMBOLS[number % 6]}
         bars = {"type": "data", "array": spread["std"].tolist(), "visible": True}
@@ -58,7 +60,7 @@ def _over_seeds(rows: pd.DataFrame, x: str, y: str, x_title: str, y_title: str) 
 
 def _points(rows: pd.DataFrame, x: str, y: str, x_title: str, y_title: str) -> Figure:
     data = []
-    for number, (kind, group) in enumerate(rows.dropna(subset=[x, y]).groupby("repair_set_type")):
+    for number, (kind, group) in enumerate(rows.dropna(subset=[x, y]).groupby("series")):
         marker = {"color": SERIES[number % 6], "symbol": SYMBOLS[number % 6], "size": 9}
         data.append({**_markers(group, x, y), "name": plain(kind), "marker": marker})
     return figure(data, x_title, y_title)
@@ -82,16 +84,17 @@ def _hover(row: dict[str, Any]) -> str:
 
 
 def _success(rows: pd.DataFrame) -> Figure:
-    rates = rows.dropna(subset=["requested_repair_set_size"]).groupby(["repair_set_type", "requested_repair_set_size"])
+    rates = rows.dropna(subset=["requested_repair_set_size"]).groupby(["series", "requested_repair_set_size"])
     table = rates["repair_successful"].agg(["mean", "sum", "count"]).reset_index()
     data = []
-    for number, (kind, group) in enumerate(table.groupby("repair_set_type")):
+    for number, (kind, group) in enumerate(table.groupby("series")):
         told = [f"{done} of {count}" for done, count in zip(group["sum"], group["count"], strict=True)]
         x, y = [f"{size:g}" for size in group["requested_repair_set_size"]], (100 * group["mean"]).tolist()
         marker = {"color": SERIES[number % 6]}
         data.append({"type": "bar", "name": plain(kind), "x": x, "y": y, "text": told, "marker": marker})
     made = figure(data, "requested edit images", "repaired (%)")
-    made["layout"]["xaxis"]["type"] = "category"
+    sizes = [f"{size:g}" for size in sorted(table["requested_repair_set_size"].unique())]
+    made["layout"]["xaxis"].update(type="category", categoryorder="array", categoryarray=sizes)
     made["layout"]["yaxis"]["range"] = [0, 105]
     return made
 
@@ -99,9 +102,13 @@ def _success(rows: pd.DataFrame) -> Figure:
 def _class_by_size(rows: pd.DataFrame) -> Figure:
     """Mean drawdown of the repairs of one class, by size."""
     named = rows[rows["target_class"] != ""].dropna(subset=["requested_repair_set_size", "drawdown_points"])
-    means = named.pivot_table(index="target_class", columns="requested_repair_set_size", values="drawdown_points")
+    means = named.pivot_table(
+        index=["series", "target_class"], columns="requested_repair_set_size", values="drawdown_points"
+    )
     values = [[None if math.isnan(cell) else cell for cell in row] for row in means.to_numpy().tolist()]
-    axes = {"x": [f"{size:g}" for size in means.columns], "y": [plain(name) for name in means.index]}
+    several = named["series"].nunique() > 1
+    classes = [plain(f"{kind}: {name}" if several else name) for kind, name in means.index]
+    axes = {"x": [f"{size:g}" for size in means.columns], "y": classes}
     heat = {"type": "heatmap", "z": values, **axes, "colorscale": "Cividis", "colorbar": {"title": {"text": "points"}}}
     made = figure([heat] if values else [], "requested edit images", "class")
     made["layout"]["xaxis"]["type"] = made["layout"]["yaxis"]["type"] = "category"

@@ -53,7 +53,7 @@ def _line(axes: Axes, rows: Sequence[Row], column: str, style: tuple[str, int]) 
     if not points:
         return
     colour, number = style
-    marker, line = MARKERS[number % len(MARKERS)], LINES[number % len(LINES)]
+    marker, line = MARKERS[number % len(MARKERS)], LINES[(number + number // len(MARKERS)) % len(LINES)]
     sizes, values, _ = zip(*points, strict=True)
     axes.plot(sizes, values, color=colour, linestyle=line, linewidth=1, alpha=0.8)
     for size, value, status in points:

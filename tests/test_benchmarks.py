@@ -24,6 +24,7 @@ from benchmarks.fine_tuning import fine_tune
 from benchmarks.judge import judge
 from benchmarks.methods import METHODS
 from benchmarks.one import open_case, run_method
+from benchmarks.page import write_page
 from benchmarks.pdlp import solve_with_pdlp
 from benchmarks.row import Row
 from benchmarks.side_by_side import finish, plan
@@ -312,6 +313,12 @@ def test_the_page_says_first_where_the_default_is_behind(tmp_path: Path) -> None
     finish(tmp_path / "side_by_side.csv", tmp_path)
     page = (tmp_path / "side_by_side.md").read_text()
     assert page.index("is not ahead") < page.index("| method |")
+
+
+def test_the_page_claims_nothing_of_a_default_that_is_not_there(tmp_path: Path) -> None:
+    for rows, told in (([], "not in this table"), ([ROW], "none has a lower drawdown")):
+        page = write_page([replace(ROW, method="closed-form", family="closed form"), *rows], tmp_path)
+        assert told in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""This toolkit's own repair, with any of its options."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from benchmarks.case import Attempt, Case, Run
+from edits.options import RepairOptions
+from edits.pipeline import Task, repair_edit_set
+from experiments.single import REPAIRING
+from model_classes.weights import read_weights
+from sytorch import NormName
+
+
+def ours(**options: Any) -> Run:
+    """The repair with these of `edits.options.RepairOptions`; what every method is told alike is not among them."""
+    return functools.partial(_repair, options)
+
+
+def knows(options: Mapping[str, object]) -> bool:
+    """Whether this version of the toolkit has all these options."""
+    return set(options) <= {field.name for field in fields(RepairOptions)}
+
+
+def _repair(options: Mapping[str, Any], case: Case) -> Attempt:
+    everything = RepairOptions(
+        **{**options, "norm": NormName(options.get("norm", RepairOptions.norm))},
+        margin=case.margin,
+        param_bound=case.bound,
+        time_limit=case.time_limit,
+        layer="classifier.6",
+    )
+    output = case.folder / "repaired.pth"
+    report = repair_edit_set(
+        Task(case.bench, case.edit_set, case.folder / "edit_set.pt", everything, output, "", keep="changed-layer")
+    )
+    seconds = sum(report.seconds.get(phase, 0.0) for phase in REPAIRING)
+    if report.status != "repaired":
+        return Attempt(None, seconds, report.status.replace("_", " "), report.message or "")
+    proof = f"{report.solver}, relative gap {report.gap:.0e}"
+    return Attempt(read_weights(output), seconds, message=proof)

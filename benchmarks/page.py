@@ -1,0 +1,93 @@
+"""The page of the comparison, in Markdown: what is not ahead first, then a table for each size."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.row import Row
+from benchmarks.standing import OURS, behind
+from helpers.files import atomic_file
+
+HEADER = [
+    "method",
+    "edit accuracy (%)",
+    "smallest margin",
+    "drawdown (points)",
+    "generalization (%)",
+    "all test images (%)",
+    "seconds",
+    "peak memory (MB)",
+    "licence",
+    "outcome",
+]
+INTRODUCTION = """\
+# Side by side
+
+Every method gets the same misclassified test images and is judged by the same forward pass in float32: *drawdown* is
+what the other test images lost, *generalization* is of mirrored and shifted copies of the edit images. Each runs in a
+process of its own, whose peak memory, the network and its images included, is read before the judge starts. What
+depends on the network alone (activations of training images, factors of metrics) is cached and not counted in the
+seconds. Of fine-tuning, the seconds are those of the settings that were taken.
+
+![Drawdown against size](drawdown.svg)
+![Time against size](seconds.svg)
+"""
+
+
+def write_page(rows: Sequence[Row], folder: Path) -> Path:
+    """Write ``side_by_side.md``; returns its path."""
+    path = folder / "side_by_side.md"
+    sections = [_section(size, list(group)) for size, group in itertools.groupby(rows, key=lambda row: row.size)]
+    with atomic_file(path) as temporary:
+        temporary.write_text("\n".join([INTRODUCTION, _standing(rows), *sections]), encoding="utf-8")
+    return path
+
+
+def _standing(rows: Sequence[Row]) -> str:
+    sentences = behind(rows)
+    if not any(row.method == OURS for row in rows):
+        return "The default is not in this table.\n"
+    if not sentences:
+        return (
+            "Of the opponents here that gave every edit image its margin, none has a lower drawdown than the default "
+            "on the same edit set, and no whole program took less time.\n"
+        )
+    return "Where the default is not ahead:\n\n" + "".join(f"- {sentence}\n" for sentence in sentences)
+
+
+def _section(size: str, rows: Sequence[Row]) -> str:
+    several = len({row.seed for row in rows}) > 1
+    found = next((row.edit_images for row in rows if row.edit_images is not None), None)
+    title = f"## {size} edit images" if size.isdecimal() else f"## All misclassified images ({found or 'none'})"
+    table = [HEADER, ["---", *["---:"] * 7, "---", "---"], *(_line(row, several) for row in rows)]
+    notes = [f"- {_name(row, several)}: {row.message}" for row in rows if row.message]
+    return "\n".join([title, "", *map(_joined, table), "", *notes, ""])
+
+
+def _line(row: Row, several: bool) -> list[str]:
+    return [
+        _name(row, several),
+        _number(row.edit_accuracy, 2),
+        _number(row.smallest_margin, 3),
+        _number(row.drawdown, 2),
+        _number(row.generalization, 1),
+        _number(row.test_accuracy, 2),
+        _number(row.seconds, 2),
+        _number(row.peak_memory_mb, 0),
+        row.licence or "-",
+        row.status,
+    ]
+
+
+def _name(row: Row, several: bool) -> str:
+    return f"{row.label} (seed {row.seed})" if several else row.label
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value + 0.0:,.{digits}f}"
+
+
+def _joined(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,66 @@
+"""One method on one edit set as a row of the table: the columns, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The columns. None is an empty cell.
+
+    Accuracies are in per cent, ``drawdown`` in percentage points; both are the judge's. ``size`` is what was asked for,
+    a number or ``all``. ``status`` is ``repaired`` where every edit image has the margin, ``margin missed`` where the
+    judge found otherwise, else the reason why there was nothing to judge.
+    """
+
+    method: str
+    size: str
+    seed: int
+    family: str
+    label: str
+    edit_images: int | None = None
+    edit_accuracy: float | None = None
+    smallest_margin: float | None = None
+    drawdown: float | None = None
+    generalization: float | None = None
+    test_accuracy: float | None = None
+    seconds: float | None = None
+    peak_memory_mb: float | None = None
+    licence: str = ""
+    largest_change: float | None = None
+    status: str
+    message: str = ""
+    margin: float
+    param_bound: float
+    time_limit: float
+    weights_hash: str
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What the row is about."""
+        return self.method, self.size, self.seed
+
+    def cells(self) -> list[str]:
+        """What the file holds, in the order of `COLUMNS`: text on one line, so that a line is a row."""
+        return ["" if value is None else " ".join(str(value).split()) for value in asdict(self).values()]
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+_WHOLE = {"seed", "edit_images"}
+_TEXT = {"method", "size", "family", "label", "licence", "status", "message", "weights_hash"}
+
+
+def read_row(cells: Mapping[str, str]) -> Row:
+    """A row from its cells; raises `ValueError` or `TypeError` where they are none."""
+    return Row(**{name: _value(name, cell) for name, cell in cells.items()})
+
+
+def _value(name: str, cell: str) -> Any:
+    if name in _TEXT:
+        return cell
+    if cell == "":
+        return None
+    return int(cell) if name in _WHOLE else float(cell)

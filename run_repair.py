@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edits.options import LAST_LAYER, MetricName, PrepareName, RepairOptions
+from edits.options import LAST_LAYER, MetricName, PrepareName, RepairOptions, norm_for
 from edits.pipeline import Task, repair_edit_set
 from edits.report import RepairReport, report_table
 from edits.workbench import Workbench, open_workbench
@@ -41,7 +41,10 @@ app = new_app(__doc__)
 
 @dataclass(frozen=True)
 class Job:
-    """What to repair, on which images, and where the result goes."""
+    """What to repair, on which images, and where the result goes.
+
+    With ``norm_by_size`` the size of the edit set decides what is minimised.
+    """
 
     dataset: DatasetName = DatasetName.CIFAR10
     data_root: Path | None = None
@@ -49,6 +52,7 @@ class Job:
     output: Path | None = None
     max_samples: int | None = None
     seed: int = 0
+    norm_by_size: bool = False
 
 
 def repair(source: Selection | Path, job: Job, options: RepairOptions) -> RepairReport:
@@ -71,6 +75,8 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         path = source if isinstance(source, Path) else find_edit_set(source, job, weights)
         edit_set = load_edit_set(path, len(bench.test.class_names)).subset(job.max_samples, job.seed)
     warn_of_other_weights(edit_set, path, bench)
+    if job.norm_by_size:
+        options = replace(options, norm=norm_for(len(edit_set)))
     return repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
 
 
@@ -95,7 +101,10 @@ SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer t
 BoundOption = Annotated[float, typer.Option(help="The largest change of any weight. Lower it to stay close.")]
 MarginOption = Annotated[float, typer.Option(help="By how much the right class has to lead all others.")]
 LayerOption = Annotated[str, typer.Option(help="The layer that changes.")]
-NormOption = Annotated[NormName, typer.Option(help="What is minimised. l2 is fastest on many images.")]
+NormOption = Annotated[
+    NormName | None,
+    typer.Option(help="What is minimised; l2 is the fastest. [default: l1, for more than 400 images l2]"),
+]
 MetricOption = Annotated[
     MetricName,
     typer.Option(help="training: least effect on ordinary images; identity: least change of the weights themselves."),
@@ -123,6 +132,14 @@ PrepareOption = Annotated[
 ]
 
 
+KeepOption = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Of so many training images, those that are right are to stay right. Try 10000 with --prepare none."
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Request:
     """What the options that all commands share ask for."""
@@ -139,7 +156,7 @@ def read_request(
     param_bound: BoundOption = 5.0,
     margin: MarginOption = 2.0,
     layer: LayerOption = LAST_LAYER,
-    norm: NormOption = NormName.L1,
+    norm: NormOption = None,
     metric: MetricOption = "training",
     solver: SolverOption = SolverName.AUTO,
     time_limit: TimeLimitOption = None,
@@ -147,6 +164,7 @@ def read_request(
     metric_images: MetricImagesOption = 10_000,
     ridge: RidgeOption = 1e-3,
     prepare: PrepareOption = "auto",
+    keep: KeepOption = 0,
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
@@ -155,9 +173,20 @@ def read_request(
 ) -> Request:
     """The options that all commands share."""
     options = RepairOptions(
-        layer, param_bound, margin, norm, metric, solver, time_limit, whole_program, metric_images, ridge, prepare
+        layer=layer,
+        param_bound=param_bound,
+        margin=margin,
+        norm=norm or NormName.L1,
+        metric=metric,
+        solver=solver,
+        time_limit=time_limit,
+        whole_program=whole_program,
+        metric_images=metric_images,
+        ridge=ridge,
+        prepare=prepare,
+        keep=keep,
     )
-    return Request(Job(dataset, data_root, weights, output, max_samples, seed), options, as_json)
+    return Request(Job(dataset, data_root, weights, output, max_samples, seed, norm is None), options, as_json)
 
 
 @app.command()

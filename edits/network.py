@@ -50,6 +50,15 @@ class Network:
         with self.clock.phase("activations"):
             return self.test_source()
 
+    @functools.lru_cache(maxsize=1)  # noqa: B019  a network lives as long as its process
+    def training_inputs(self, count: int) -> NDArray[np.float32]:
+        """What the last layer gets from so many training images, (R, n)."""
+        return self.training_source(count)
+
+    def training_logits_of(self, count: int, state: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What the network says of so many training images with another last layer, float32 (R, C)."""
+        return self._last_layer(self.training_inputs(count), state)
+
     @functools.cached_property
     def test_logits(self) -> torch.Tensor:
         """What the network says of the test images, float32 (T, C)."""
@@ -63,7 +72,7 @@ class Network:
         """
         inputs = self.test_inputs
         with self.clock.phase("evaluate"):
-            return linear_logits(inputs, *(state[f"{self.last_layer}.{part}"] for part in ("weight", "bias")))
+            return self._last_layer(inputs, state)
 
     def metric(self, options: RepairOptions) -> Metric:
         """The last layer's metric that the options name."""
@@ -76,4 +85,7 @@ class Network:
     def _training_metric(self, images: int, ridge: float) -> Metric:
         cache = self.cache and self.cache.with_name(f"{self.cache.name}-{images}-{ridge:g}.npy")
         layer = self.model.get_submodule(self.last_layer)
-        return training_metric(layer, lambda: self.training_source(images), ridge, cache)
+        return training_metric(layer, lambda: self.training_inputs(images), ridge, cache)
+
+    def _last_layer(self, inputs: NDArray[np.float32], state: dict[str, torch.Tensor]) -> torch.Tensor:
+        return linear_logits(inputs, *(state[f"{self.last_layer}.{part}"] for part in ("weight", "bias")))

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from helpers.errors import UsageError
 from sytorch import NormName, SolverName
+from sytorch.program import MANY_IMAGES
 
 LAST_LAYER = "classifier.6"
 AUTO_PREPARE = "classifier.4"
@@ -34,6 +35,7 @@ class RepairOptions:
         ridge: added to the metric's diagonal, relative to its mean.
         prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE` where
             the metric is ``training``, ``none`` where it is ``identity``.
+        keep: of how many training images those that are right are to stay right, as far as the edit set leaves room.
     """
 
     layer: str = LAST_LAYER
@@ -47,6 +49,7 @@ class RepairOptions:
     metric_images: int = 10_000
     ridge: float = 1e-3
     prepare: PrepareName = "auto"
+    keep: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values that can never work.
@@ -60,6 +63,8 @@ class RepairOptions:
         _positive("--margin", self.margin)
         _positive("--ridge", self.ridge)
         _positive("--metric-images", self.metric_images)
+        if self.keep < 0:
+            raise UsageError(f"--keep is a number of training images, 0 or more, not {self.keep}.")
         if not limit > 0:
             raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
         read_metric(self.metric)
@@ -72,6 +77,11 @@ class RepairOptions:
         if self.prepare == "auto":
             return AUTO_PREPARE if self.metric == "training" else None
         return None if self.prepare == "none" else self.prepare
+
+
+def norm_for(images: int) -> NormName:
+    """What is minimised where nobody says: ``l1``, a linear program, as far as it is solved in seconds."""
+    return NormName.L1 if images <= MANY_IMAGES else NormName.L2
 
 
 def read_metric(name: str) -> MetricName:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import sytorch
 from edits.explanation import contradicting_images, explain
 from edits.generalization import generalization
+from edits.keep import Kept, Watched, keep_right
 from edits.measuring import LogitsPair, measure_accuracy
 from edits.network import Network
 from edits.options import KeepWeights, RepairOptions
@@ -65,6 +68,7 @@ class Repaired:
     repair: Repair
     state: dict[str, torch.Tensor]
     edit_logits: torch.Tensor
+    kept: Kept | None = None
 
 
 def repair_edit_set(task: Task) -> RepairReport:
@@ -133,6 +137,7 @@ def _asked(task: Task) -> RepairReport:
         norm=options.norm.value,
         metric=options.metric,
         prepare=options.prepared_layer,
+        keep=options.keep,
     )
 
 
@@ -169,18 +174,50 @@ def _repair_and_save(task: Task, network: Network) -> Repaired:
     with bench.clock.phase("program"):
         outputs = sytorch.symbolic(network.model, options.layer)(task.edit_set.images)
     allowance = rounding_allowance(outputs)
+    watched = _watched(task, network)
     for attempt in range(ATTEMPTS):
         with bench.clock.phase("solve"):
-            repair = compute_repair(outputs, task.edit_set.labels, options, metric, solver=solver, allowance=allowance)
+            solve = functools.partial(_solve, options=options, metric=metric, solver=solver, allowance=allowance)
+            if watched is None:
+                repair, kept = solve(outputs, task.edit_set.labels, 0), None
+            else:
+                kept = keep_right(outputs, task.edit_set.labels, watched, solve)
+                repair = kept.repair
         state = apply_changes(network.model, repair.changes, options.param_bound)
         try:
             with bench.clock.phase("write and verify"):
-                return Repaired(repair, state, _save(task, state))
+                return Repaired(repair, state, _save(task, state), kept)
         except NotVerifiedError:
             if attempt == ATTEMPTS - 1:
                 raise
             allowance *= 10
     raise AssertionError("unreachable")
+
+
+def _solve(
+    outputs: sytorch.AffineOutputs,
+    labels: torch.Tensor,
+    kept: int,
+    *,
+    options: RepairOptions,
+    metric: sytorch.Metric,
+    solver: sytorch.Solver,
+    allowance: float,
+) -> Repair:
+    return compute_repair(outputs, labels, options, metric, solver=solver, allowance=allowance, kept=kept)
+
+
+def _watched(task: Task, network: Network) -> Watched | None:
+    """The training images to keep right, as the last layer of the (prepared) network sees them."""
+    bench, count = task.bench, task.options.keep
+    if not count:
+        return None
+    with bench.clock.phase("keep set"):
+        labels = bench.training_labels(count)
+        before = bench.network.training_logits_of(count, bench.model.state_dict())
+        now = network.training_logits_of(count, network.model.state_dict()).double().numpy()
+        outputs = sytorch.AffineOutputs(now, sytorch.append_one(np.asarray(network.training_inputs(count))))
+        return Watched(outputs, labels, is_right(before, labels))
 
 
 def _save(task: Task, state: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -197,6 +234,9 @@ def _describe(report: RepairReport, task: Task, repaired: Repaired) -> None:
     report.rows, report.columns, report.rounds = effort.rows, effort.columns, effort.rounds
     report.solver_iterations, report.barrier_iterations = effort.iterations, effort.barrier_iterations
     report.objective, report.lower_bound, report.gap = solution.objective, solution.lower_bound, solution.gap
+    if (kept := repaired.kept) is not None:
+        report.kept_images = kept.images
+        report.keep_accuracy_before, report.keep_accuracy_after = kept.accuracy_before, kept.accuracy_after
     changes = changes_of(task.bench.model, repaired.state)
     report.max_abs_change = max((float(change.abs().max()) for change in changes.values()), default=0.0)
     report.weights_hash_after = weights_hash(repaired.state)

@@ -37,21 +37,25 @@ def compute_repair(
     *,
     solver: sytorch.Solver,
     allowance: float,
+    kept: int = 0,
 ) -> Repair:
     """Find the smallest change of the layer; nothing is changed.
 
     Args:
-        outputs: of the edit images, with the layer symbolic.
+        outputs: of the edit images, with the layer symbolic, and of images to keep right.
         labels: int64, (N,).
         options: what is minimised, and under which margin and bound.
         metric: where it is minimised.
         solver: who solves.
         allowance: how much larger a margin the program asks for, so that rounding to float32 does not lose it.
+        kept: how many of the images, the last ones, are only to be right, without the margin.
 
     Raises:
         ContradictionError, SolverTimeLimitError, LicenceError, SolverFailedError: see `sytorch.Program.solve`.
     """
-    margins = sytorch.margin(outputs, labels.numpy(), options.margin + allowance)
+    sizes = np.full(len(labels), options.margin + allowance)
+    sizes[len(labels) - kept :] = allowance
+    margins = sytorch.margin(outputs, labels.numpy(), sizes)
     program = sytorch.minimise(options.norm, metric).subject_to(margins, options.param_bound)
     solution = program.solve(solver, options.time_limit, options.whole_program)
     change = torch.from_numpy(solution.change)

@@ -14,7 +14,8 @@ class RepairReport:
 
     Accuracies are fractions; ``drawdown_*`` is of the test images outside the edit set and None where the set does not
     say which test images it holds; ``drawdown_points`` is what they lost, in percentage points. ``generalization_*`` is
-    of shifted and flipped copies of the edit images. ``min_margin`` is of the saved file, loaded again, in float32.
+    of shifted and flipped copies of the edit images. ``keep_*`` is of the ``keep`` training images that were watched,
+    of which ``kept_images`` became constraints. ``min_margin`` is of the saved file, loaded again, in float32.
     ``prepare_objective`` is the length of stage one's way in its metric. ``seconds`` is by phase.
     """
 
@@ -64,6 +65,10 @@ class RepairReport:
     prepare_max_abs_change: float | None = None
     prepare_edit_accuracy: float | None = None
     prepare_test_accuracy: float | None = None
+    keep: int = 0
+    kept_images: int | None = None
+    keep_accuracy_before: float | None = None
+    keep_accuracy_after: float | None = None
     contradicting_images: list[int] = field(default_factory=list)
     smallest_bound: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -101,6 +106,7 @@ def _asked(report: RepairReport) -> list[tuple[str, str]]:
         ("program", f"least {report.norm} of {report.layer} in the {report.metric} metric"),
         ("asked", f"margin {report.margin:g}, no change beyond {report.param_bound:g}"),
         *_prepared(report),
+        *_kept(report),
     ]
 
 
@@ -110,6 +116,13 @@ def _prepared(report: RepairReport) -> list[tuple[str, str]]:
     right, largest = percent(report.prepare_edit_accuracy), report.prepare_max_abs_change or 0.0
     steps = f"{report.prepare} in {report.prepare_steps} steps, no change beyond {largest:.3g}"
     return [("prepared", f"{steps}; {right} of the edit set right after that")]
+
+
+def _kept(report: RepairReport) -> list[tuple[str, str]]:
+    if report.kept_images is None:
+        return []
+    accuracies = f"{percent(report.keep_accuracy_before)} right before, {percent(report.keep_accuracy_after)} after"
+    return [("kept", f"{report.kept_images} of {report.keep:,} training images as constraints; {accuracies}")]
 
 
 def _proved(report: RepairReport) -> list[tuple[str, str]]:

@@ -75,6 +75,10 @@ class Workbench:
         """See `Network.test_logits_of`."""
         return self.network.test_logits_of(state)
 
+    def training_labels(self, count: int) -> NDArray[np.int64]:
+        """The labels of the sample of so many training images that `Network.training_inputs` gives."""
+        return self.training.labels[choose(len(self.training), count, SAMPLE_SEED)]
+
     def metric(self, options: RepairOptions) -> Metric:
         """See `Network.metric`."""
         return self.network.metric(options)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sytorch.arrays import Indices, Matrix
+from sytorch.arrays import Indices, Matrix, Vector
 from sytorch.symbolic import AffineOutputs
 
 
@@ -44,8 +44,8 @@ class Margins:
         return float((multipliers * np.where(np.isfinite(self.required), self.required, 0.0)).sum())
 
 
-def margin(outputs: AffineOutputs, labels: Indices, size: float) -> Margins:
-    """Constrain every output's own logit to lead all others by ``size``.
+def margin(outputs: AffineOutputs, labels: Indices, size: float | Vector) -> Margins:
+    """Constrain every output's own logit to lead all others by ``size``, one for all or one for each image, (N,).
 
     Raises:
         ValueError: the labels do not fit the outputs, or ``size`` is not finite.
@@ -53,9 +53,9 @@ def margin(outputs: AffineOutputs, labels: Indices, size: float) -> Margins:
     count, classes = outputs.logits.shape
     if labels.shape != (count,) or labels.min() < 0 or labels.max() >= classes:
         raise ValueError("one label for each image is needed, each the index of an output")
-    if not np.isfinite(size):
+    if not np.isfinite(size).all():
         raise ValueError("the margin must be finite")
     own = outputs.logits[np.arange(count), labels]
-    required = size - (own[:, None] - outputs.logits)
+    required = np.reshape(size, (-1, 1)) - (own[:, None] - outputs.logits)
     required[np.arange(count), labels] = -np.inf
     return Margins(outputs, labels, required)

@@ -21,7 +21,7 @@ from sytorch.solvers import AutoSolver, FirstOrderSolver, SolverName, solver_nam
 from sytorch.tally import TalliedSolver
 from sytorch.whole import minimise_whole
 
-MANY_IMAGES = 400  # above, simplex codes take minutes and first-order methods seconds
+MANY_IMAGES = 400  # that lack their margin; above, simplex codes take minutes and first-order methods seconds
 FIRST_ORDER_NORMS = (NormName.L1, NormName.L2)
 
 
@@ -83,10 +83,13 @@ class Program:
 
     def _for_many_images(self, solver: Solver, whole: bool) -> Solver:
         """The first-order methods in place of the automatic choice, where it pays."""
-        many = len(self.margins.labels) > MANY_IMAGES and self.objective.norm in FIRST_ORDER_NORMS
+        missing = int((self.margins.required > FEASIBILITY).any(axis=1).sum())
+        many = missing > MANY_IMAGES and self.objective.norm in FIRST_ORDER_NORMS
         if whole or not many or not isinstance(solver, AutoSolver):
             return solver
-        solver.tell(f"More than {MANY_IMAGES} images: a first-order method solves it; its proof is computed apart.")
+        solver.tell(
+            f"{missing} images lack their margin: a first-order method solves it, and its answer is proved apart."
+        )
         return FirstOrderSolver()
 
     def _minimise(self, solver: TalliedSolver, whole: bool) -> Solution:

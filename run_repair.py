@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from edits.options import LAST_LAYER, MetricName, PrepareName, RepairOptions, norm_for
+from edits.outcomes import outcomes_path
 from edits.pipeline import Task, repair_edit_set
 from edits.report import RepairReport, report_table
 from edits.workbench import Workbench, open_workbench
-from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
+from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
 from editset_helpers.generation import default_path, generate_edit_set
 from editset_helpers.selection import Selection
 from helpers.cli import (
@@ -28,7 +29,7 @@ from helpers.cli import (
     shared_options,
     tells_failures,
 )
-from helpers.errors import InfeasibleError, NotVerifiedError, TimeLimitError
+from helpers.errors import InfeasibleError, NotVerifiedError, TimeLimitError, UsageError
 from helpers.files import check_writable
 from helpers.paths import repaired_weights
 from model_classes.training import ensure_baseline
@@ -73,6 +74,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     bench.check_layer(options.layer)
     with bench.clock.phase("edit set"):
         path = source if isinstance(source, Path) else find_edit_set(source, job, weights)
+        refuse_overwriting(output, weights, path)
         edit_set = load_edit_set(path, len(bench.test.class_names)).subset(job.max_samples, job.seed)
     warn_of_other_weights(edit_set, path, bench)
     if job.norm_by_size:
@@ -88,6 +90,16 @@ def find_edit_set(selection: Selection, job: Job, weights: Path) -> Path:
         edit_set = generate_edit_set(selection, job.dataset, job.data_root, weights, command_line())
         save_edit_set(edit_set, path)
     return path
+
+
+def refuse_overwriting(output: Path, weights: Path, edit_set: Path) -> None:
+    """Raise `UsageError` where the repair, its report or its outcomes would take the place of what it is made from."""
+    made = {path.resolve() for path in (output, output.with_suffix(".json"), outcomes_path(output))}
+    for source in (weights, edit_set, metadata_path(edit_set)):
+        if source.resolve() in made:
+            raise UsageError(
+                f"--output {output} would overwrite {source}, which the repair is made from; name another."
+            )
 
 
 def warn_of_other_weights(edit_set: EditSet, path: Path, bench: Workbench) -> None:

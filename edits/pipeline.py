@@ -100,6 +100,7 @@ def repair_edit_set(task: Task) -> RepairReport:
     except (sytorch.LicenceError, sytorch.SolverFailedError) as error:
         raise ToolError(str(error)) from error
     else:
+        _forget_the_last_repair(task.output)
         _describe(report, task, repaired)
         edit_logits = LogitsPair(before, repaired.edit_logits)
         test_logits = LogitsPair(bench.test_logits, network.test_logits_of(repaired.state))
@@ -226,6 +227,12 @@ def _save(task: Task, state: dict[str, torch.Tensor]) -> torch.Tensor:
     if task.keep != "full":
         content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, task.output)
     return save_verified(content, task.output, task.edit_set, task.options.margin, len(bench.test.class_names))
+
+
+def _forget_the_last_repair(output: Path) -> None:
+    """Remove what describes weights that are no more; should the disk fill up now, nothing untrue is left."""
+    for path in (output.with_suffix(".json"), outcomes_path(output)):
+        path.unlink(missing_ok=True)
 
 
 def _describe(report: RepairReport, task: Task, repaired: Repaired) -> None:

@@ -17,10 +17,12 @@ import torch
 from torchvision.models import alexnet
 from typer.testing import CliRunner, Result
 
+import edits.options
 import edits.pipeline
 import run_repair
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from helpers.cli import DatasetName
+from helpers.errors import ToolError
 from model_classes.weights import read_weights
 from tests.conftest import CHECKOUT
 
@@ -250,3 +252,50 @@ def test_a_full_disk_leaves_everything_as_it_was() -> None:
     assert "Cannot write artifacts/alexnet_repaired_digits.pth" in result.stderr
     assert "Traceback" not in result.stderr
     assert OUTPUT.read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("victim", ["weights", "edit set", "metadata"])
+def test_what_a_repair_is_made_from_is_not_overwritten(victim: str, tmp_path: Path) -> None:
+    _report("--prepare", "none")
+    weights, edit_set = tmp_path / "base.pth", tmp_path / "mine_edit_dataset.pt"
+    weights.write_bytes(BASE.read_bytes())
+    save_edit_set(load_edit_set(EDIT_SET), edit_set)
+    output = {"weights": weights, "edit set": edit_set, "metadata": tmp_path / "mine_edit_metadata.pth"}[victim]
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    options = ["--dataset", "digits", "--weights", str(weights), "--output", str(output)]
+    result = _run("file", str(edit_set), *options)
+    assert result.exit_code == 2
+    assert "would overwrite" in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_no_report_of_other_weights_is_left_where_the_new_one_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _report("--prepare", "none")
+
+    def full(path: Path, *_: object) -> None:
+        raise ToolError(f"Cannot write {path}: No space left on device.")
+
+    monkeypatch.setattr(edits.pipeline, "write_json", full)
+    result = _misclassified("--prepare", "none", "--margin", "3")
+    assert result.exit_code == 1
+    assert "No space left" in result.stderr
+    assert OUTPUT.exists()
+    assert not OUTPUT.with_suffix(".json").exists()
+
+
+def test_a_keep_set_is_told_in_the_report() -> None:
+    report = _report("--prepare", "none", "--keep", "500")
+    assert report["keep"] == 500
+    assert report["keep_accuracy_after"] is not None
+    assert report["edit_accuracy_after"] == 1.0
+    assert report["kept_images"] >= 0
+    assert _misclassified("--keep", "-1").exit_code == 2
+
+
+def test_the_edit_sets_size_decides_the_norm_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _report("--prepare", "none")["norm"] == "l1"
+    monkeypatch.setattr(edits.options, "MANY_IMAGES", 2)
+    assert _report("--prepare", "none")["norm"] == "l2"
+    assert _report("--prepare", "none", "--norm", "l1")["norm"] == "l1"

@@ -158,6 +158,7 @@ def _prepared_network(task: Task, report: RepairReport) -> Network:
             metric,
             margin=task.options.margin,
             bound=task.options.param_bound,
+            training_accuracy=lambda change: bench.training_accuracy(layer, change),
         )
         network = bench.moved(layer, prepared.change)
         right = is_right(predict_logits(network.model, task.edit_set.images), task.edit_set.labels.numpy())

@@ -2,11 +2,12 @@
 
 Each step is the least change in the layer's Kronecker metric that would give every lead that is missing if the
 activation patterns of the edit images stayed as they are. They do not, so only a part of the step is taken, and the
-next one starts anew.
+next one starts anew. Steps go on while training images do not suffer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +17,11 @@ from edits.kronecker import KroneckerMetric
 from edits.tail import linearised
 from sytorch.ascent import ascend
 
-STEPS = 4
+STEPS = 6
 DAMPING = 0.4
 ITERATIONS = 200
 ENOUGH = 0.1
+TOLERATED = 1e-3  # a loss of training accuracy that is within the noise of ten thousand images
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,7 @@ def prepare(
     *,
     margin: float,
     bound: float,
+    training_accuracy: Callable[[torch.Tensor], float],
 ) -> Preparation:
     """The change of the layer's weight and bias after all steps; nothing is changed.
 
@@ -87,20 +90,25 @@ def prepare(
         metric: of the layer.
         margin: the lead that the steps go for.
         bound: no entry of the change gets larger.
+        training_accuracy: of the network with a change of the layer; a step that makes it worse is not taken.
     """
     extended = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
     solved_inputs = metric.solve_inputs(extended)
     kernel = extended @ solved_inputs.T
     base = torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach()
     change, length = torch.zeros_like(base), 0.0
+    least = training_accuracy(change)
     for taken in range(STEPS):
         leads = missing_leads(modules, extended @ (base + change).T, labels, margin, metric)
         if not len(leads.needed):
             return Preparation(change, length, taken)
         gram = leads.gram(kernel)
         multipliers, _ = ascend(gram, leads.needed, ENOUGH * margin, ITERATIONS)
+        following = (change + DAMPING * leads.change(multipliers, solved_inputs)).clamp(-bound, bound)
+        if training_accuracy(following) < least - TOLERATED:
+            return Preparation(change, length, taken)
         length += DAMPING * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
-        change = (change + DAMPING * leads.change(multipliers, solved_inputs)).clamp(-bound, bound)
+        change = following
     return Preparation(change, length, STEPS)
 
 

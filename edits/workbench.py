@@ -20,7 +20,7 @@ from helpers.activations import layer_activations
 from helpers.cli import DatasetName
 from helpers.datasets import ImageDataset, load_dataset
 from helpers.errors import UsageError
-from helpers.evaluation import predict_logits
+from helpers.evaluation import margins, predict_logits
 from helpers.paths import CACHE
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet, blank_alexnet, load_alexnet
@@ -29,6 +29,7 @@ from sytorch import Metric, symbolic_layers
 
 SAMPLE_SEED = 0
 HIDDEN_SAMPLE = 10_000
+DOUBTFUL = 2_500
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,31 @@ class Workbench:
         return Network(
             model, lambda: run(self._test_inputs(layer)), lambda count: run(self._sample(layer, count)), self.clock
         )
+
+    def training_accuracy(self, layer: str, change: torch.Tensor) -> float:
+        """The accuracy on a sample of training images with a change, (m, n + 1), of a hidden layer of the classifier.
+
+        Only the images nearest to another answer are run; the others keep theirs.
+        """
+        doubtful, sure = self._doubtful(layer)
+        inputs = torch.from_numpy(np.asarray(self._sample(layer, HIDDEN_SAMPLE)[doubtful]))
+        linear, behind = self.linear(layer), tail_modules(self.model, layer)
+        moved = nn.functional.linear(inputs, linear.weight + change[:, :-1], linear.bias + change[:, -1])
+        right = is_right(run_modules(behind, moved), self.training_labels(HIDDEN_SAMPLE)[doubtful])
+        return float(right.sum() + sure) / len(self.training_labels(HIDDEN_SAMPLE))
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019  a workbench lives as long as its process
+    def _doubtful(self, layer: str) -> tuple[NDArray[np.int64], int]:
+        """Positions in the sample of the images whose leads are nearest to zero; how many of the others are right."""
+        inputs, labels = (
+            torch.from_numpy(np.array(self._sample(layer, HIDDEN_SAMPLE))),
+            self.training_labels(HIDDEN_SAMPLE),
+        )
+        logits = run_modules([self.linear(layer), *tail_modules(self.model, layer)], inputs)
+        nearness = margins(logits, torch.from_numpy(labels)).abs().numpy()
+        doubtful = np.sort(np.argsort(nearness, kind="stable")[:DOUBTFUL])
+        right = is_right(logits, labels)
+        return doubtful, int(right.sum() - right[doubtful].sum())
 
     def linear(self, layer: str) -> nn.Linear:
         """A layer of the classifier."""

@@ -30,6 +30,10 @@ def tail() -> list[nn.Module]:
     return [nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES)]
 
 
+def unharmed(_: torch.Tensor) -> float:
+    return 1.0
+
+
 def _positive(size: int, seed: int) -> NDArray[np.float64]:
     root = np.random.default_rng(seed).normal(size=(size, size))
     return np.asarray(root @ root.T + np.eye(size))
@@ -99,7 +103,7 @@ def test_preparing_raises_the_margins_and_leaves_the_layer_alone(layer: nn.Linea
     inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
     labels = torch.arange(IMAGES) % CLASSES
     metric = _metric(_positive(INPUTS + 1, 5), _positive(HIDDEN, 6))
-    change = prepare(layer, tail, inputs, labels, metric, margin=1.0, bound=100.0).change
+    change = prepare(layer, tail, inputs, labels, metric, margin=1.0, bound=100.0, training_accuracy=unharmed).change
     moved = inputs @ (layer.weight + change[:, :-1]).T + layer.bias + change[:, -1]
 
     def leads(values: torch.Tensor) -> torch.Tensor:
@@ -115,7 +119,9 @@ def test_preparing_raises_the_margins_and_leaves_the_layer_alone(layer: nn.Linea
 def test_no_entry_exceeds_the_bound(layer: nn.Linear, tail: list[nn.Module]) -> None:
     inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
     metric = _metric(np.eye(INPUTS + 1), np.eye(HIDDEN))
-    prepared = prepare(layer, tail, inputs, torch.arange(IMAGES) % CLASSES, metric, margin=50.0, bound=0.25)
+    prepared = prepare(
+        layer, tail, inputs, torch.arange(IMAGES) % CLASSES, metric, margin=50.0, bound=0.25, training_accuracy=unharmed
+    )
     assert float(prepared.change.abs().max()) == 0.25
 
 
@@ -123,9 +129,25 @@ def test_where_no_lead_is_missing_no_step_is_taken(layer: nn.Linear, tail: list[
     inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
     labels = nn.Sequential(layer, *tail)(inputs).argmax(dim=1)
     metric = _metric(np.eye(INPUTS + 1), np.eye(HIDDEN))
-    prepared = prepare(layer, tail, inputs, labels, metric, margin=1e-9, bound=1.0)
+    prepared = prepare(layer, tail, inputs, labels, metric, margin=1e-9, bound=1.0, training_accuracy=unharmed)
     assert (prepared.steps, prepared.length) == (0, 0.0)
     assert not prepared.change.any()
+
+
+def test_steps_end_before_training_images_suffer(layer: nn.Linear, tail: list[nn.Module]) -> None:
+    inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
+    labels = torch.arange(IMAGES) % CLASSES
+    metric = _metric(_positive(INPUTS + 1, 5), _positive(HIDDEN, 6))
+    tried: list[torch.Tensor] = []
+
+    def accuracy(change: torch.Tensor) -> float:
+        tried.append(change)
+        return 0.7 if len(tried) > 3 else 0.8
+
+    prepared = prepare(layer, tail, inputs, labels, metric, margin=5.0, bound=100.0, training_accuracy=accuracy)
+    assert prepared.steps == 2
+    assert torch.equal(prepared.change, tried[2])
+    assert not tried[0].any()
 
 
 def test_the_second_moment_is_the_weighted_mean() -> None:

@@ -50,7 +50,7 @@ class LayerView:
 
     Attributes:
         part: what changes.
-        inputs: (N, P, k) float64; P is 1 for a linear layer, the number of output pixels for a convolution.
+        inputs: (N, P, k); P is 1 for a linear layer, the number of output pixels for a convolution.
         pattern: of the images, behind the layer.
         shape: of one image's outputs of the layer.
         units: (m,) int64, which of the outputs change.
@@ -66,7 +66,7 @@ class LayerView:
 
     @property
     def logits(self) -> torch.Tensor:
-        """(N, C) float64, at ``D = 0``."""
+        """(N, C), at ``D = 0``."""
         return self.pattern.logits
 
     @property
@@ -81,8 +81,12 @@ class LayerView:
 
     def move(self, change: torch.Tensor) -> dict[int, torch.Tensor]:
         """How everything behind the layer moves with a change, (m, k); see `Pattern.move`."""
+        return self.moved(self.inputs @ change.T)
+
+    def moved(self, outputs: torch.Tensor) -> dict[int, torch.Tensor]:
+        """How everything behind the layer moves when its changing units do, by (N, P, m)."""
         moves = torch.zeros(len(self.inputs), self.shape[0], self.inputs.shape[1], dtype=self.inputs.dtype)
-        moves[:, self.units] = (self.inputs @ change.T).transpose(1, 2)
+        moves[:, self.units] = outputs.transpose(1, 2)
         return self.pattern.move(moves.view(-1, *self.shape), self.images)
 
     def gradients(self, cotangents: dict[int, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
@@ -105,7 +109,13 @@ class LayerView:
         return self.folding.unfold(whole)
 
 
-def linearise(model: nn.Module | Chain, part: Part | str, images: torch.Tensor, batch_size: int = 100) -> LayerView:
+def linearise(
+    model: nn.Module | Chain,
+    part: Part | str,
+    images: torch.Tensor,
+    batch_size: int = 100,
+    dtype: torch.dtype = torch.float64,
+) -> LayerView:
     """Look at a layer through images, (N, ...); the module is left as it was.
 
     Args:
@@ -113,6 +123,7 @@ def linearise(model: nn.Module | Chain, part: Part | str, images: torch.Tensor, 
         part: what is to change.
         images: whose patterns are held.
         batch_size: how many images run at a time.
+        dtype: in which the layer and what is behind it are computed.
 
     Raises:
         UnsupportedLayerError: the module is no such chain, or has no such layer or units.
@@ -121,12 +132,12 @@ def linearise(model: nn.Module | Chain, part: Part | str, images: torch.Tensor, 
     head, layer, tail = (model if isinstance(model, Chain) else chain_of(model)).split(part.layer)
     _check_units(part, layer)
     with torch.no_grad():
-        seen = torch.cat([head(batch) for batch in torch.split(images, batch_size)]).double()
-        outputs = Chain(("",), (layer,)).to(torch.float64)(seen)
+        seen = torch.cat([head(batch) for batch in torch.split(images, batch_size)]).to(dtype)
+        outputs = Chain(("",), (layer,)).to(dtype)(seen)
     inputs = patches(layer, seen)
     folding = folding_of(head, inputs.shape[2], images)
     inputs = folding.fold(inputs)
-    pattern = pattern_of(without_repeats(tail.to(torch.float64), outputs), outputs)
+    pattern = pattern_of(without_repeats(tail.to(dtype), outputs), outputs)
     units = torch.arange(outputs.shape[1])[slice(*part.units) if part.units else slice(None)]
     chosen = inputs[:, :, -1:] if part.bias_only else inputs
     return LayerView(part, chosen, pattern, outputs.shape[1:], units, folding)

@@ -35,11 +35,13 @@ class HeldSigns:
         flat = values.flatten(1)
         return torch.where(self.positive, flat, -flat)
 
-    def cotangents(self, images: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """The gradients in the inputs, (R, ...), of inequalities (image, place), (R,) each."""
-        signs = torch.where(self.positive[images, places], 1.0, -1.0).double()
-        flat = torch.zeros(len(images), self.positive.shape[1], dtype=torch.float64)
-        return flat.scatter_(1, places[:, None], signs[:, None]).view(-1, *self.shape)
+    def lean(self, moves: torch.Tensor) -> torch.Tensor:
+        """How the slack moves, (N, Q), when the inputs do, (N, ...)."""
+        return self.slack(moves)
+
+    def spread(self, multipliers: torch.Tensor) -> torch.Tensor:
+        """The transpose of `lean`: multipliers, (N, Q), to the inputs' shape."""
+        return self.slack(multipliers).view(-1, *self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,24 +65,26 @@ class HeldWinners:
         return moves.flatten(2).gather(2, self.winners[images]).view(-1, *self.output_shape)
 
     def slack(self, values: torch.Tensor) -> torch.Tensor:
-        """How far each inequality is from being violated, (N, channels * K * L)."""
-        flat = values.flatten(2)
-        best = flat.gather(2, self.winners)[:, :, None]
-        slack = best - flat[:, :, self.members.clamp(min=0)]
-        void = (self.members < 0) | (self.members == self.winners[:, :, None])
-        return slack.masked_fill(void, torch.inf).flatten(1)
+        """How far each inequality is from being violated, (N, channels * K * L); infinite where it is void."""
+        return self.lean(values).masked_fill(self._void.flatten(1), torch.inf)
 
-    def cotangents(self, images: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """The gradients in the inputs, (R, ...), of inequalities (image, place), (R,) each."""
-        members, windows = self.members.shape
-        channels, rest = places // (members * windows), places % (members * windows)
-        window = rest % windows
-        size = self.shape[1] * self.shape[2]
-        rows = torch.arange(len(images))
-        flat = torch.zeros(len(images), self.shape[0] * size, dtype=torch.float64)
-        flat[rows, channels * size + self.winners[images, channels, window]] = 1.0
-        flat[rows, channels * size + self.members[rest // windows, window]] -= 1.0
-        return flat.view(-1, *self.shape)
+    def lean(self, moves: torch.Tensor) -> torch.Tensor:
+        """How the slack moves, (N, channels * K * L), when the inputs do, (N, ...)."""
+        flat = moves.flatten(2)
+        leads = flat.gather(2, self.winners)[:, :, None] - flat[:, :, self.members.clamp(min=0)]
+        return leads.masked_fill(self._void, 0.0).flatten(1)
+
+    def spread(self, multipliers: torch.Tensor) -> torch.Tensor:
+        """The transpose of `lean`: multipliers, (N, channels * K * L), to the inputs' shape."""
+        weights = multipliers.view(self._void.shape).masked_fill(self._void, 0.0)
+        maps = torch.zeros(len(weights), self.shape[0], self.shape[1] * self.shape[2], dtype=weights.dtype)
+        maps.scatter_add_(2, self.winners, weights.sum(dim=2))
+        places = self.members.clamp(min=0).flatten().expand(*maps.shape[:2], -1)
+        return maps.scatter_add_(2, places, -weights.flatten(2)).view(-1, *self.shape)
+
+    @property
+    def _void(self) -> torch.Tensor:
+        return (self.members < 0) | (self.members == self.winners[:, :, None])
 
 
 Held = HeldSigns | HeldWinners

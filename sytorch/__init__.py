@@ -25,6 +25,7 @@ from sytorch.linearise import LayerView, Part, linearise, part_named
 from sytorch.metric import IdentityMetric, Metric, SecondMomentMetric, second_moment_metric
 from sytorch.norms import NormName, norm
 from sytorch.program import Objective, Program, minimise
+from sytorch.relinearise import Relinearised, relinearise
 from sytorch.solution import Effort, Solution
 from sytorch.solvers import AutoSolver, GurobiSolver, HighsSolver, SolverName, solver_named
 from sytorch.symbolic import AffineOutputs, append_one, symbolic, symbolic_layers
@@ -51,6 +52,7 @@ __all__ = [
     "Objective",
     "Part",
     "Program",
+    "Relinearised",
     "SecondMomentMetric",
     "Solution",
     "Solver",
@@ -71,6 +73,7 @@ __all__ = [
     "norm",
     "part_named",
     "refuted_bound",
+    "relinearise",
     "second_moment_metric",
     "solver_named",
     "symbolic",

@@ -57,6 +57,13 @@ class KroneckerMetric:
         solved: torch.Tensor = torch.linalg.solve_triangular(self.outputs, flat, upper=False)
         return solved.view(gradients.shape[1], len(gradients), -1).transpose(0, 1).contiguous()
 
+    def dual_change(self, gradients: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """``G^-1 g_i x_i A^-1`` summed over images, (m, k): gradients (N, m, P), inputs (N, P, k)."""
+        flat = gradients.transpose(0, 1).flatten(1)
+        raised = flat if self.outputs is None else torch.cholesky_solve(flat, self.outputs)
+        solved: torch.Tensor = torch.cholesky_solve(inputs.flatten(0, 1).T, self.inputs)
+        return raised @ solved.T
+
     def size(self, change: torch.Tensor) -> float:
         """``|G^(T/2) D A^(1/2)|`` of a change."""
         right = change @ self.inputs

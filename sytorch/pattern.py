@@ -13,6 +13,8 @@ from torch import nn
 
 from sytorch.chain import Chain
 
+WINNERS_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class HeldSigns:
@@ -144,6 +146,23 @@ class Pattern:
             [moves[position] for position in positions], start, [cotangents[position] for position in positions]
         )
         return gradient
+
+    def broken(self, tail: Chain, outputs: torch.Tensor) -> int:
+        """How many inequalities the layers behind break by more than rounding when they get other outputs, (N, ...).
+
+        Args:
+            tail: the layers behind, as they run: in float32.
+            outputs: of the changed layer.
+        """
+        count, values = 0, outputs
+        with torch.inference_mode():
+            for position, layer in enumerate(tail.layers):
+                if position in self.held:
+                    held, scale = self.held[position], max(1.0, float(values.abs().max()))
+                    rounding = 0.0 if isinstance(held, HeldSigns) else WINNERS_ROUNDING * scale
+                    count += int((held.slack(values) < -rounding).sum())
+                values = layer(values)
+        return count
 
     @property
     def end(self) -> int:

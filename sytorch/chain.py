@@ -62,8 +62,8 @@ class Chain:
         return Chain(self.names[head], self.layers[head]), self.layers[at], Chain(self.names[tail], self.layers[tail])
 
     def to(self, dtype: torch.dtype) -> Chain:
-        """A copy in another floating-point type."""
-        return Chain(self.names, tuple(copy.deepcopy(layer).to(dtype) for layer in self.layers))
+        """A copy in another floating-point type, without gradients of its weights."""
+        return Chain(self.names, tuple(copy.deepcopy(layer).to(dtype).requires_grad_(False) for layer in self.layers))
 
 
 def chain_of(model: nn.Module) -> Chain:

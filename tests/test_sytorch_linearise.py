@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from sytorch.chain import chain_of
 from sytorch.linearise import LayerView, linearise
 from tests.sytorch_networks import NETWORKS, network
 
@@ -93,3 +94,12 @@ def test_looking_changes_nothing() -> None:
     before = copy.deepcopy(model.state_dict())
     linearise(model, layer, images).logit_gradients()
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("name", ["linear", "convolution", "pooled"])
+def test_a_broken_pattern_is_noticed(name: str) -> None:
+    model, layer, images = network(name)
+    view, tail = linearise(model, layer, images), chain_of(model).split(layer)[2]
+    outputs = model.get_submodule(layer)(images)
+    assert view.pattern.broken(tail, outputs) == 0
+    assert view.pattern.broken(tail, -outputs) > 0

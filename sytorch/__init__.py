@@ -6,6 +6,7 @@
 """
 
 from sytorch.certificate import Multipliers, lower_bound, refuted_bound
+from sytorch.chain import Chain, chain_of
 from sytorch.constraints import Margins, margin
 from sytorch.errors import (
     Contradiction,
@@ -17,10 +18,14 @@ from sytorch.errors import (
     SytorchError,
     UnsupportedLayerError,
 )
+from sytorch.held import HeldProgram, hold
+from sytorch.kronecker_metric import KroneckerMetric, identity_metric, kronecker_metric
 from sytorch.linear_program import Solver
+from sytorch.linearise import LayerView, Part, linearise, part_named
 from sytorch.metric import IdentityMetric, Metric, SecondMomentMetric, second_moment_metric
 from sytorch.norms import NormName, norm
 from sytorch.program import Objective, Program, minimise
+from sytorch.relinearise import Relinearised, relinearise
 from sytorch.solution import Effort, Solution
 from sytorch.solvers import AutoSolver, FirstOrderSolver, GurobiSolver, HighsSolver, SolverName, solver_named
 from sytorch.symbolic import AffineOutputs, append_one, symbolic, symbolic_layers
@@ -28,21 +33,27 @@ from sytorch.symbolic import AffineOutputs, append_one, symbolic, symbolic_layer
 __all__ = [
     "AffineOutputs",
     "AutoSolver",
+    "Chain",
     "Contradiction",
     "ContradictionError",
     "Effort",
     "FirstOrderSolver",
     "GurobiSolver",
+    "HeldProgram",
     "HighsSolver",
     "IdentityMetric",
     "InfeasibleProgramError",
+    "KroneckerMetric",
+    "LayerView",
     "LicenceError",
     "Margins",
     "Metric",
     "Multipliers",
     "NormName",
     "Objective",
+    "Part",
     "Program",
+    "Relinearised",
     "SecondMomentMetric",
     "Solution",
     "Solver",
@@ -52,11 +63,18 @@ __all__ = [
     "SytorchError",
     "UnsupportedLayerError",
     "append_one",
+    "chain_of",
+    "hold",
+    "identity_metric",
+    "kronecker_metric",
+    "linearise",
     "lower_bound",
     "margin",
     "minimise",
     "norm",
+    "part_named",
     "refuted_bound",
+    "relinearise",
     "second_moment_metric",
     "solver_named",
     "symbolic",

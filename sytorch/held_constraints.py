@@ -1,0 +1,178 @@
+"""All constraints on a layer's change with the patterns held, as products with the constraint matrix and its transpose.
+
+Margins of the logits, the signs and winners behind the layer, and bounds on single entries of the change. The matrix is
+never formed: its products are passes through the layers behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from sytorch.constraints import Margins
+from sytorch.kronecker_metric import KroneckerMetric
+from sytorch.linearise import LayerView
+from sytorch.pattern import HeldSigns
+
+ALLOWANCE = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class BoundRows:
+    """Entries of the change that may not pass their bound: ``side * D[unit, column] <= limit``, (B,) each."""
+
+    units: torch.Tensor
+    columns: torch.Tensor
+    sides: torch.Tensor
+    limits: torch.Tensor
+
+    def joined(self, more: BoundRows) -> BoundRows:
+        """These and others."""
+        return BoundRows(
+            torch.cat([self.units, more.units]),
+            torch.cat([self.columns, more.columns]),
+            torch.cat([self.sides, more.sides]),
+            torch.cat([self.limits, more.limits]),
+        )
+
+
+def no_bounds() -> BoundRows:
+    """None."""
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return BoundRows(nothing, nothing, nothing.double(), nothing.double())
+
+
+@dataclass(frozen=True, eq=False)
+class HeldConstraints:
+    """Constraints on a change ``D``, (m, k), of the layer of a view: ``<row, D> >= required`` for each of R rows.
+
+    The order of rows is: margins (N, C), then held inequalities by position, (N, Q) each, then bounds (B,).
+
+    Attributes:
+        view: the layer.
+        margins: of the logits.
+        slack: by position of a held layer, the slack at ``D = 0``, infinite where an inequality is void; empty where
+            patterns are not held.
+        bounds: on entries of the change.
+        allowance: how far from zero signs are held, relative to the largest number the held layer gets.
+    """
+
+    view: LayerView
+    margins: Margins
+    slack: dict[int, torch.Tensor]
+    bounds: BoundRows
+    allowance: float = ALLOWANCE
+
+    @property
+    def required(self) -> torch.Tensor:
+        """(R,); void rows, those of an image's own class among them, require nothing."""
+        margins = torch.from_numpy(self.margins.required)
+        parts = [margins.masked_fill(~torch.isfinite(margins), 0.0)]
+        for position, slack in self.slack.items():
+            parts.append((self.distance(position) - slack).masked_fill(torch.isinf(slack), -1.0))
+        return torch.cat([*(part.flatten() for part in parts), -self.bounds.limits])
+
+    @property
+    def tolerances(self) -> torch.Tensor:
+        """(R,): by how much each row may be missed, far below what rounding to float32 does."""
+        parts = [torch.full(self.margins.required.shape, 1e-7).double()]
+        for position, slack in self.slack.items():
+            parts.append(torch.full_like(slack, 1e-2 * ALLOWANCE * self._scale(position)))
+        return torch.cat([*(part.flatten() for part in parts), 5e-7 * self.bounds.limits])
+
+    def distance(self, position: int) -> float:
+        """How far beyond zero a held inequality stays; winners only stay as large as the others."""
+        if not isinstance(self.view.pattern.held[position], HeldSigns):
+            return 0.0
+        return self.allowance * self._scale(position)
+
+    def with_bounds(self, more: BoundRows) -> HeldConstraints:
+        """The same and bounds on more entries, behind those there are."""
+        return replace(self, bounds=self.bounds.joined(more))
+
+    def groups(self) -> list[torch.Size]:
+        """The shapes of the parts that the rows consist of."""
+        shapes = [torch.Size(self.margins.required.shape)] + [slack.shape for slack in self.slack.values()]
+        return [*shapes, self.bounds.limits.shape]
+
+    def parts(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """The parts of numbers by row, (R,), in their shapes."""
+        shapes = self.groups()
+        pieces = torch.split(rows, [shape.numel() for shape in shapes])
+        return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+    def pressure(self, multipliers: torch.Tensor) -> torch.Tensor:
+        """The gradients in the layer's outputs, (N, m, P), of weighted margins and held inequalities."""
+        margins, *held, _ = self.parts(multipliers)
+        own = torch.from_numpy(self.margins.labels)[:, None]
+        weights = -self._of_others(margins)
+        weights = weights.scatter_add(1, own, -weights.sum(dim=1, keepdim=True))
+        cotangents = {self.view.pattern.end: weights}
+        for position, part in zip(self.slack, held, strict=True):
+            cotangents[position] = self.view.pattern.held[position].spread(part)
+        return self.view.gradients(cotangents, self.view.images)
+
+    def lean(self, moves: dict[int, torch.Tensor]) -> list[torch.Tensor]:
+        """By how much margins and held inequalities rise, in their shapes, with what is behind the layer."""
+        logits = moves[self.view.pattern.end]
+        own = torch.from_numpy(self.margins.labels)[:, None]
+        leads = self._of_others(logits.gather(1, own) - logits)
+        return [leads, *(self.view.pattern.held[position].lean(moves[position]) for position in self.slack)]
+
+    def gradient(self, multipliers: torch.Tensor) -> torch.Tensor:
+        """The gradient in ``D``, (m, k), of all weighted constraints."""
+        pressure = self.pressure(multipliers)
+        total = pressure.transpose(0, 1).flatten(1) @ self.view.inputs.flatten(0, 1)
+        weights = -self.bounds.sides * self.parts(multipliers)[-1]
+        return total.index_put_((self.bounds.units, self.bounds.columns), weights, accumulate=True)
+
+    def _of_others(self, values: torch.Tensor) -> torch.Tensor:
+        return values.scatter(1, torch.from_numpy(self.margins.labels)[:, None], 0.0)
+
+    def _scale(self, position: int) -> float:
+        return max(1.0, float(self.view.pattern.values[position].abs().max()))
+
+
+class DualOperator:
+    """Products with ``rows M^-1 rows^T``, M the metric: what multipliers do to the constraints.
+
+    Args:
+        constraints: the rows.
+        metric: of the view's part of the layer.
+    """
+
+    def __init__(self, constraints: HeldConstraints, metric: KroneckerMetric):
+        self.constraints, self.metric = constraints, metric
+        size = metric.inputs.shape[0]
+        units = torch.eye(size, dtype=torch.float64)[constraints.bounds.columns]
+        seen = torch.cat([constraints.view.inputs.flatten(0, 1), units])
+        self._inputs = metric.whitened_inputs(seen)
+        self._kernel = self._inputs @ self._inputs.T if len(seen) <= 2 * size else None
+        self._outputs = None if metric.outputs is None else torch.cholesky_inverse(metric.outputs)
+
+    def __call__(self, multipliers: torch.Tensor) -> torch.Tensor:
+        """(R,) to (R,)."""
+        raised = self._raised(multipliers)
+        through = self._inputs if self._kernel is None else self._kernel
+        moved = through @ (self._inputs.T @ raised if self._kernel is None else raised)
+        view, bounds = self.constraints.view, self.constraints.bounds
+        count = len(moved) - len(bounds.units)
+        leans = self.constraints.lean(view.moved(moved[:count].view(*view.inputs.shape[:2], -1)))
+        entries = moved[torch.arange(count, len(moved)), bounds.units]
+        return torch.cat([*(lean.flatten() for lean in leans), -bounds.sides * entries])
+
+    def change(self, multipliers: torch.Tensor) -> torch.Tensor:
+        """The change ``D``, (m, k), with these multipliers."""
+        solved = torch.linalg.solve_triangular(self.metric.inputs, self._inputs, upper=False, left=False)
+        change: torch.Tensor = self._raised(multipliers).T @ solved
+        return change
+
+    def _raised(self, multipliers: torch.Tensor) -> torch.Tensor:
+        """``G^-1`` times the gradients in the layer's outputs, one row for each input and bound."""
+        pressure = self.constraints.pressure(multipliers).transpose(1, 2).flatten(0, 1)
+        bounds = self.constraints.bounds
+        ends = torch.zeros(len(bounds.units), pressure.shape[1], dtype=torch.float64)
+        ends[torch.arange(len(ends)), bounds.units] = -bounds.sides * self.constraints.parts(multipliers)[-1]
+        gradients = torch.cat([pressure, ends])
+        return gradients if self._outputs is None else gradients @ self._outputs

@@ -1,0 +1,157 @@
+"""The metric of any layer: a Kronecker product of what it sees and of what its outputs do.
+
+``|G^(1/2) D A^(1/2)|`` estimates how far a change ``D`` moves the answers for ordinary images: A is the second moment
+of the layer's inputs, G that of the gradients of the log-likelihood in its outputs (K-FAC, Martens and Grosse 2015,
+section 3; over the pixels of a convolution, Grosse and Martens 2016, section 3). Two constraints, each the product of
+a gradient and an input, have in it the product of two inner products. The metric of a last layer,
+`SecondMomentMetric`, is the one with ``G = I``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sytorch.chain import Chain, chain_of
+from sytorch.linearise import LayerView, linearise, patches
+from sytorch.repeats import folding_of
+
+INPUT_RIDGE = 1e-2
+OUTPUT_RIDGE = 1e-1
+
+
+@dataclass(frozen=True, eq=False)
+class KroneckerMetric:
+    """Both factors as lower Cholesky factors, float64.
+
+    Attributes:
+        inputs: (k, k), of A, over a layer's folded inputs with the bias's 1 at the end.
+        outputs: (m, m), of G; None for the identity.
+    """
+
+    inputs: torch.Tensor
+    outputs: torch.Tensor | None = None
+
+    def restricted(self, view: LayerView) -> KroneckerMetric:
+        """The metric of the part of the layer that a view shows."""
+        inputs = self.inputs[-1:].norm().view(1, 1) if view.part.bias_only else self.inputs
+        if self.outputs is None or view.part.units is None:
+            return KroneckerMetric(inputs, self.outputs)
+        rows = self.outputs[view.units]
+        return KroneckerMetric(inputs, torch.linalg.cholesky(rows @ rows.T))
+
+    def whitened_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs (..., k) whose inner products are those in ``A^-1``."""
+        flat = inputs.reshape(-1, inputs.shape[-1])
+        solved: torch.Tensor = torch.linalg.solve_triangular(self.inputs, flat.T, upper=False)
+        return solved.T.reshape(inputs.shape)
+
+    def whitened_gradients(self, gradients: torch.Tensor) -> torch.Tensor:
+        """Gradients (R, m, P) whose inner products are those in ``G^-1``."""
+        if self.outputs is None:
+            return gradients
+        flat = gradients.transpose(0, 1).flatten(1)
+        solved: torch.Tensor = torch.linalg.solve_triangular(self.outputs, flat, upper=False)
+        return solved.view(gradients.shape[1], len(gradients), -1).transpose(0, 1).contiguous()
+
+    def dual_change(self, gradients: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """``G^-1 g_i x_i A^-1`` summed over images, (m, k): gradients (N, m, P), inputs (N, P, k)."""
+        flat = gradients.transpose(0, 1).flatten(1)
+        raised = flat if self.outputs is None else torch.cholesky_solve(flat, self.outputs)
+        solved: torch.Tensor = torch.cholesky_solve(inputs.flatten(0, 1).T, self.inputs)
+        return raised @ solved.T
+
+    def size(self, change: torch.Tensor) -> float:
+        """``|G^(T/2) D A^(1/2)|`` of a change."""
+        right = change @ self.inputs
+        return float((right if self.outputs is None else self.outputs.T @ right).norm())
+
+    def dual_size(self, gradient: torch.Tensor) -> float:
+        """The dual norm of a gradient in ``D``, (m, k)."""
+        right = torch.linalg.solve_triangular(self.inputs, gradient.T, upper=False)
+        return float(self.whitened_gradients(right.T[None]).norm())
+
+
+def identity_metric(view: LayerView) -> KroneckerMetric:
+    """The weights themselves: the Euclidean norm of a change."""
+    return KroneckerMetric(torch.eye(view.inputs.shape[2], dtype=torch.float64))
+
+
+def kronecker_metric(
+    model: nn.Module | Chain,
+    layer: str,
+    batches: Callable[[], Iterable[torch.Tensor]],
+    gradient_images: int,
+    *,
+    ridges: tuple[float, float] = (INPUT_RIDGE, OUTPUT_RIDGE),
+) -> KroneckerMetric:
+    """Estimate the metric of a layer from ordinary images.
+
+    Every image counts as much as its answer can still change: by the trace of its softmax's curvature.
+
+    Args:
+        model: in evaluation mode.
+        layer: a name.
+        batches: gives the images, (n, ...) at a time.
+        gradient_images: from how many of them, at least, the gradients are taken. Of a last layer none are: ``G = I``.
+        ridges: of A and of G, relative to their mean diagonals.
+    """
+    chain = model if isinstance(model, Chain) else chain_of(model)
+    outputs = None if chain.names[-1] == layer else _outputs_moment(chain, layer, batches(), gradient_images)
+    inputs, width = _inputs_moment(chain, layer, batches())
+    return KroneckerMetric(
+        _factor(inputs, ridges[0], width), None if outputs is None else _factor(outputs, ridges[1], len(outputs))
+    )
+
+
+def _inputs_moment(chain: Chain, layer: str, batches: Iterable[torch.Tensor]) -> tuple[torch.Tensor, int]:
+    """The weighted sum over pixels and mean over images of ``h h^T``, folded, and the number of inputs before that."""
+    head, module, tail = chain.split(layer)
+    total, weight, width = torch.zeros(()), 0.0, 0
+    with torch.no_grad():
+        for images in batches:
+            seen = head(images)
+            doubts = softmax_curvature(tail(module(seen)))
+            rows = patches(module, seen)
+            width = rows.shape[2]
+            rows = folding_of(head, width, images).fold(rows) * doubts.sqrt().to(rows.dtype)[:, None, None]
+            total, weight = total + (rows.flatten(0, 1).T @ rows.flatten(0, 1)).double(), weight + float(doubts.sum())
+    return total / weight, width
+
+
+def _outputs_moment(chain: Chain, layer: str, batches: Iterable[torch.Tensor], count: int) -> torch.Tensor:
+    """The mean over images and pixels of the log-likelihood's gradients' second moment, (m, m), weighted alike."""
+    total, weight, seen = torch.zeros(()), 0.0, 0
+    for batch in batches:
+        for images in torch.split(batch, 50):
+            view = linearise(chain, layer, images, dtype=images.dtype)
+            rows = _likelihood_gradients(view.logits, view.logit_gradients())
+            total = total + (rows.T @ rows).double() / view.inputs.shape[1]
+            weight += float(softmax_curvature(view.logits).sum())
+        seen += len(batch)
+        if seen >= count:
+            break
+    return total / weight
+
+
+def softmax_curvature(logits: torch.Tensor) -> torch.Tensor:
+    """The trace of ``diag(p) - p p^T``, ``1 - |p|^2``, (N,) float64, at the probabilities p of logits (N, C)."""
+    return 1 - logits.double().softmax(dim=1).square().sum(dim=1)
+
+
+def _likelihood_gradients(logits: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
+    """Rows whose products sum to ``J^T (diag(p) - p p^T) J`` over images and pixels: (N * C * P, m)."""
+    probabilities = logits.softmax(dim=1)[:, :, None, None]
+    centred = gradients - (gradients * probabilities).sum(dim=1, keepdim=True)
+    return (centred * probabilities.sqrt()).transpose(2, 3).flatten(0, 2)
+
+
+def _factor(moment: torch.Tensor, ridge: float, width: int) -> torch.Tensor:
+    """The Cholesky factor of a moment with a ridge relative to the mean diagonal of ``width`` entries."""
+    factor: torch.Tensor = torch.linalg.cholesky(
+        moment + ridge * moment.trace() / width * torch.eye(len(moment)).double()
+    )
+    return factor

@@ -1,0 +1,161 @@
+"""What N images see of one layer: its inputs, and everything behind it as an affine function of its change."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sytorch.chain import Chain, chain_of
+from sytorch.errors import UnsupportedLayerError
+from sytorch.pattern import Pattern, pattern_of, window_of
+from sytorch.repeats import Folding, folding_of, without_repeats
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which weights of a layer change.
+
+    Attributes:
+        layer: its name.
+        units: the outputs whose weights change, ``(start, stop)``; None for all.
+        bias_only: whether only the bias changes.
+    """
+
+    layer: str
+    units: tuple[int, int] | None = None
+    bias_only: bool = False
+
+
+def part_named(text: str) -> Part:
+    """Read ``classifier.4``, ``classifier.4.bias``, ``classifier.4[0:400]`` or ``classifier.4[0:400].bias``.
+
+    Raises:
+        UnsupportedLayerError: the brackets do not hold a range.
+    """
+    found = re.fullmatch(r"([^\[\]]*?)(?:\[(\d+):(\d+)\])?(\.bias)?", text)
+    if not found or not found[1] or (found[2] and int(found[2]) >= int(found[3])):
+        raise UnsupportedLayerError(f"{text!r} names no layer; write a name, NAME.bias or NAME[first:last].")
+    return Part(found[1], (int(found[2]), int(found[3])) if found[2] else None, bool(found[4]))
+
+
+@dataclass(frozen=True, eq=False)
+class LayerView:
+    """One layer as N images see it.
+
+    A change ``D``, (m, k), moves the layer's output at position p by ``D @ inputs[i, p]``. Its rows are the units that
+    change, its columns the (folded) weights that do, the bias being the last.
+
+    Attributes:
+        part: what changes.
+        inputs: (N, P, k); P is 1 for a linear layer, the number of output pixels for a convolution.
+        pattern: of the images, behind the layer.
+        shape: of one image's outputs of the layer.
+        units: (m,) int64, which of the outputs change.
+        folding: of all the layer's inputs.
+    """
+
+    part: Part
+    inputs: torch.Tensor
+    pattern: Pattern
+    shape: torch.Size
+    units: torch.Tensor
+    folding: Folding
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """(N, C), at ``D = 0``."""
+        return self.pattern.logits
+
+    @property
+    def images(self) -> torch.Tensor:
+        """The positions of all images."""
+        return torch.arange(len(self.inputs))
+
+    @property
+    def scales(self) -> torch.Tensor:
+        """(k,): an entry of ``D`` is a weight's change times its column's scale."""
+        return self.folding.roots[-1:] if self.part.bias_only else self.folding.roots
+
+    def move(self, change: torch.Tensor) -> dict[int, torch.Tensor]:
+        """How everything behind the layer moves with a change, (m, k); see `Pattern.move`."""
+        return self.moved(self.inputs @ change.T)
+
+    def moved(self, outputs: torch.Tensor) -> dict[int, torch.Tensor]:
+        """How everything behind the layer moves when its changing units do, by (N, P, m)."""
+        moves = torch.zeros(len(self.inputs), self.shape[0], self.inputs.shape[1], dtype=self.inputs.dtype)
+        moves[:, self.units] = outputs.transpose(1, 2)
+        return self.pattern.move(moves.view(-1, *self.shape), self.images)
+
+    def gradients(self, cotangents: dict[int, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+        """Gradients in the layer's outputs, (R, m, P), of what the cotangents count; see `Pattern.pull_back`."""
+        pulled = self.pattern.pull_back(cotangents, images, self.shape)
+        return pulled.flatten(2)[:, self.units] if pulled.dim() > 2 else pulled[:, self.units, None]
+
+    def logit_gradients(self) -> torch.Tensor:
+        """The gradients of all logits in the layer's outputs, (N, C, m, P)."""
+        count, classes = self.logits.shape
+        images = self.images.repeat_interleave(classes)
+        one_hot = torch.eye(classes, dtype=self.inputs.dtype).repeat(count, 1)
+        pulled = self.gradients({self.pattern.end: one_hot}, images)
+        return pulled.view(count, classes, *pulled.shape[1:])
+
+    def layer_change(self, change: torch.Tensor) -> torch.Tensor:
+        """A change (m, k) as one of all the layer's weights, (outputs, n + 1), the bias's last."""
+        whole = torch.zeros(self.shape[0], len(self.folding.sizes), dtype=change.dtype)
+        whole[self.units, -change.shape[1] :] = change
+        return self.folding.unfold(whole)
+
+
+def linearise(
+    model: nn.Module | Chain,
+    part: Part | str,
+    images: torch.Tensor,
+    batch_size: int = 100,
+    dtype: torch.dtype = torch.float64,
+) -> LayerView:
+    """Look at a layer through images, (N, ...); the module is left as it was.
+
+    Args:
+        model: in evaluation mode; a chain of the layers that `sytorch.chain` knows.
+        part: what is to change.
+        images: whose patterns are held.
+        batch_size: how many images run at a time.
+        dtype: in which the layer and what is behind it are computed.
+
+    Raises:
+        UnsupportedLayerError: the module is no such chain, or has no such layer or units.
+    """
+    part = part_named(part) if isinstance(part, str) else part
+    head, layer, tail = (model if isinstance(model, Chain) else chain_of(model)).split(part.layer)
+    _check_units(part, layer)
+    with torch.no_grad():
+        seen = torch.cat([head(batch) for batch in torch.split(images, batch_size)]).to(dtype)
+        outputs = Chain(("",), (layer,)).to(dtype)(seen)
+    inputs = patches(layer, seen)
+    folding = folding_of(head, inputs.shape[2], images)
+    inputs = folding.fold(inputs)
+    pattern = pattern_of(without_repeats(tail.to(dtype), outputs), outputs)
+    units = torch.arange(outputs.shape[1])[slice(*part.units) if part.units else slice(None)]
+    chosen = inputs[:, :, -1:] if part.bias_only else inputs
+    return LayerView(part, chosen, pattern, outputs.shape[1:], units, folding)
+
+
+def patches(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
+    """What each output of a layer is the product of its weights with, a 1 appended for the bias: (N, P, n + 1)."""
+    if isinstance(layer, nn.Conv2d):
+        rows = nn.functional.unfold(values, **window_of(layer)).transpose(1, 2)
+    else:
+        rows = values[:, None]
+    return torch.cat([rows, torch.ones(*rows.shape[:2], 1, dtype=rows.dtype)], dim=2)
+
+
+def _check_units(part: Part, layer: nn.Module) -> None:
+    weight = layer.weight
+    assert isinstance(weight, torch.Tensor)
+    if layer.bias is None:
+        raise UnsupportedLayerError(f"Layer {part.layer!r} has no bias; the change of a layer needs one.")
+    if part.units and part.units[1] > len(weight):
+        raise UnsupportedLayerError(f"Layer {part.layer!r} has {len(weight)} units, so none of {list(part.units)}.")

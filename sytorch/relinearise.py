@@ -1,0 +1,158 @@
+"""A layer moved until the margins hold, by damped steps that each linearise anew: patterns may change on the way.
+
+Each step heads for the least change in the metric that would reach the margins if the patterns stayed as they are (a
+Gauss-Newton step of sequential quadratic programming; Nocedal and Wright 2006, chapter 18). They do not, so the step is
+cut until the network itself misses less. Nothing is proved: the forward pass is the judge.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sytorch.chain import Chain, chain_of
+from sytorch.errors import SolverFailedError
+from sytorch.kronecker_metric import KroneckerMetric
+from sytorch.linearise import LayerView, Part, linearise, part_named
+from sytorch.proportioning import Proportioning, largest_eigenvalue
+from sytorch.span import logit_gram
+
+STEP_LIMIT = 40
+SHARES = (1.0, 0.6, 0.4, 0.25, 0.12, 0.05, 0.02, 0.005)
+WORTH = 0.3
+AHEAD = 0.02
+ELASTIC = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Relinearised:
+    """A change that the forward pass, in float64, gives the margins.
+
+    Attributes:
+        change: (outputs, n + 1) float64, of the layer's weight and, last, its bias.
+        size: in the metric.
+        steps: how many were taken.
+    """
+
+    change: torch.Tensor
+    size: float
+    steps: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What is moved, and toward what."""
+
+    chain: Chain
+    part: Part
+    images: torch.Tensor
+    labels: torch.Tensor
+    size: float
+    metric: KroneckerMetric
+
+    def view(self, change: torch.Tensor) -> LayerView:
+        """The layer after a change."""
+        return linearise(_moved(self.chain, self.part, self.images, change), self.part, self.images)
+
+    def missing(self, view: LayerView) -> float:
+        """What the margins miss together."""
+        return float(shortfall(view.logits, self.labels, self.size).sum())
+
+
+def relinearise(
+    model: nn.Module,
+    part: Part | str,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    size: float,
+    *,
+    metric: KroneckerMetric,
+    bound: float,
+) -> Relinearised:
+    """Move a layer until every image, (N, ...), has the margin ``size``; the module is left as it was.
+
+    Raises:
+        SolverFailedError: the steps stop making progress before that.
+        UnsupportedLayerError: see `linearise`.
+    """
+    part, chain = part_named(part) if isinstance(part, str) else part, chain_of(model)
+    view = linearise(chain, part, images)
+    job = _Job(chain, part, images, labels, size, metric.restricted(view))
+    change = torch.zeros(len(view.units), view.inputs.shape[2], dtype=torch.float64)
+    for steps in range(STEP_LIMIT):
+        if job.missing(view) == 0.0:
+            return Relinearised(view.layer_change(change).clamp(-bound, bound), job.metric.size(change), steps)
+        change, view = _cut(job, view, change, _step(job, view), bound * view.scales)
+    raise SolverFailedError(f"The margins are not reached in {STEP_LIMIT} steps that linearise anew.")
+
+
+def shortfall(logits: torch.Tensor, labels: torch.Tensor, size: float) -> torch.Tensor:
+    """By how much each lead of the own logit misses a margin, (N, C); zero where it does not, and at the own class."""
+    own = logits.gather(1, labels[:, None])
+    return (size - (own - logits)).clamp(min=0.0).scatter(1, labels[:, None], 0.0)
+
+
+def _step(job: _Job, view: LayerView) -> torch.Tensor:
+    """The least further change that reaches the margins if patterns stay as they now are."""
+    gradients = view.logit_gradients()
+    gram = logit_gram(gradients, job.metric.whitened_inputs(view.inputs), job.metric)
+    own = nn.functional.one_hot(job.labels, gradients.shape[1]).double()
+    weights = _least_weights(
+        gram, own, (1 + AHEAD) * job.size * (1 - own) - _leads(view.logits, own), AHEAD * job.size / 2
+    )
+    return job.metric.dual_change(torch.einsum("nc,ncmp->nmp", weights, gradients), view.inputs)
+
+
+def _leads(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """By how much the own logit leads each other, (N, C)."""
+    return ((logits * own).sum(dim=1, keepdim=True) - logits) * (1 - own)
+
+
+def _least_weights(gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, enough: float) -> torch.Tensor:
+    """The weights of the logits' gradients in the least change that raises all leads as needed, up to ``enough``."""
+
+    def weights(multipliers: torch.Tensor) -> torch.Tensor:
+        free = multipliers.view(needed.shape) * (1 - own)
+        return free.sum(dim=1, keepdim=True) * own - free
+
+    def product(multipliers: torch.Tensor) -> torch.Tensor:
+        return _leads((gram @ weights(multipliers).flatten()).view(needed.shape), own).flatten()
+
+    norm = 1.1 * largest_eigenvalue(product, needed.numel())
+    start = torch.zeros(needed.numel(), dtype=torch.float64)
+    solver = Proportioning(lambda u: product(u) + ELASTIC * norm * u, needed.flatten(), norm, start)
+    solver.run(lambda _, slope: float(slope.min()) >= -enough)
+    return weights(solver.point)
+
+
+def _cut(
+    job: _Job, view: LayerView, change: torch.Tensor, step: torch.Tensor, limits: torch.Tensor
+) -> tuple[torch.Tensor, LayerView]:
+    """The change after the first of ever shorter steps to make the network miss clearly less, else after the best."""
+    missing, best = job.missing(view), (torch.inf, change, view)
+    for share in SHARES:
+        candidate = torch.minimum(torch.maximum(change + share * step, -limits), limits)
+        found = job.view(candidate)
+        best = min(best, (job.missing(found), candidate, found), key=lambda step: step[0])
+        if best[0] <= (1 - WORTH * share) * missing:
+            break
+    if best[0] >= missing:
+        raise SolverFailedError("The steps that linearise anew no longer bring the margins nearer.")
+    return best[1], best[2]
+
+
+def _moved(chain: Chain, part: Part, images: torch.Tensor, change: torch.Tensor) -> Chain:
+    """The chain with a layer's weights changed."""
+    at = chain.position(part.layer)
+    layers = list(chain.layers)
+    layer = copy.deepcopy(layers[at]).to(torch.float64)
+    whole = linearise(chain, part, images[:1]).layer_change(change)
+    assert isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None
+    with torch.no_grad():
+        layer.weight += whole[:, :-1].view_as(layer.weight)
+        layer.bias += whole[:, -1]
+    layers[at] = layer
+    return Chain(chain.names, tuple(layers))

@@ -1,0 +1,71 @@
+"""Small random networks, one for each kind of layer that can be repaired or stands behind one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Sequential], str, tuple[int, ...]]] = {
+    "linear": (
+        lambda: nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)),
+        "0",
+        (5,),
+    ),
+    "last": (lambda: nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 3)), "2", (5,)),
+    "normalised": (
+        lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 3)),
+        "0",
+        (5,),
+    ),
+    "convolution": (
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 3, 3, stride=2, padding=1), nn.ReLU(), nn.MaxPool2d(2, 1), nn.Flatten(), nn.Linear(12, 3)
+        ),
+        "0",
+        (2, 6, 6),
+    ),
+    "pooled": (
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 2, 2),
+            nn.MaxPool2d(3, 2, padding=1),
+            nn.BatchNorm2d(2),
+            nn.Conv2d(2, 3, 2, padding=1),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(12, 3),
+        ),
+        "0",
+        (1, 7, 7),
+    ),
+    "repeated": (
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 3, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(12, 5),
+            nn.ReLU(),
+            nn.Linear(5, 3),
+        ),
+        "5",
+        (2, 5, 5),
+    ),
+}
+NETWORKS["before the copies"] = (NETWORKS["repeated"][0], "0", (2, 5, 5))
+
+
+def network(name: str, seed: int = 0) -> tuple[nn.Sequential, str, torch.Tensor]:
+    """A float64 network in evaluation mode, the name of a layer, and four images."""
+    build, layer, shape = NETWORKS[name]
+    torch.manual_seed(seed)
+    model = build().double().eval().requires_grad_(False)
+    for module in model:
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
+    return model, layer, torch.randn(4, *shape, dtype=torch.float64)

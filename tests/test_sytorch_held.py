@@ -1,0 +1,172 @@
+"""The program of any layer against one written out whole for HiGHS, and against the network that it changes."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from torch import nn
+
+import sytorch
+from sytorch.arrays import Matrix, Vector
+from sytorch.held import HeldProgram, hold
+from sytorch.kronecker_metric import KroneckerMetric
+from sytorch.linear_program import LinearProgram
+from sytorch.linearise import LayerView, linearise
+from sytorch.pattern import HeldSigns
+from tests.sytorch_networks import NETWORKS, network
+from tests.test_sytorch_linearise import changed
+
+MARGIN, BOUND = 0.05, 10.0
+
+
+def metric_for(view: LayerView, seed: int) -> KroneckerMetric:
+    generator = torch.Generator().manual_seed(seed)
+
+    def factor(size: int) -> torch.Tensor:
+        root = torch.randn(size, size, generator=generator, dtype=torch.float64)
+        return torch.as_tensor(torch.linalg.cholesky(root @ root.T / size + torch.eye(size)))
+
+    return KroneckerMetric(factor(view.inputs.shape[2]), factor(view.shape[0]))
+
+
+@functools.cache
+def program(name: str, seed: int, bound: float = BOUND, allowance: float = 0.0) -> HeldProgram:
+    """Labels are the classes that a slightly different network gives, so that many programs have a solution."""
+    model, layer, images = network(name, seed)
+    view = linearise(model, layer, images)
+    generator = torch.Generator().manual_seed(seed)
+    move = torch.randn(len(view.units), view.inputs.shape[2], generator=generator, dtype=torch.float64)
+    labels = changed(model, layer, 0.3 * view.layer_change(move))(images).argmax(dim=1)
+    return hold(view, labels, MARGIN, metric_for(view, seed), bound=bound, allowance=allowance)
+
+
+def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
+    """Every margin, sign and winner as a dense row in the layer's weights: by differentiating the network itself."""
+    model, layer, images = network(name, seed)
+    margins = program(name, seed).margins
+    module = model.get_submodule(layer)
+    assert isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None
+    weight, bias, width = module.weight, module.bias, module.weight[0].numel()
+
+    def inequalities(flat: torch.Tensor) -> torch.Tensor:
+        change = flat.view(len(weight), width + 1)
+        weights = {"weight": weight + change[:, :-1].view(weight.shape), "bias": bias + change[:, -1]}
+        values, parts, behind = images, [], False
+        for number, step in enumerate(model):
+            if behind and isinstance(step, nn.ReLU):
+                parts.append((values * torch.where(values.detach() > 0, 1.0, -1.0)).flatten())
+            if behind and isinstance(step, nn.MaxPool2d):
+                parts.append(_winner_leads(step, values))
+            values = torch.func.functional_call(step, weights, (values,)) if str(number) == layer else step(values)
+            behind = behind or str(number) == layer
+        own = values.gather(1, torch.from_numpy(margins.labels)[:, None])
+        parts.append((own - values)[torch.from_numpy(np.isfinite(margins.required))] - MARGIN)
+        return torch.cat(parts)
+
+    start = torch.zeros(len(weight) * (width + 1), dtype=torch.float64)
+    return torch.func.jacrev(inequalities)(start).numpy(), -inequalities(start).numpy()
+
+
+def _winner_leads(pool: nn.MaxPool2d, values: torch.Tensor) -> torch.Tensor:
+    sizes = {name: getattr(pool, name) for name in ("kernel_size", "stride", "padding")}
+    padded = nn.functional.pad(values, (pool.padding,) * 4, value=-1e30)  # type: ignore[arg-type]
+    members = nn.functional.unfold(padded, sizes["kernel_size"], stride=sizes["stride"])
+    members = members.view(len(values), values.shape[1], -1, members.shape[-1])
+    best = members.detach().argmax(dim=2, keepdim=True)
+    leads = members.gather(2, best) - members
+    return leads[(members.detach() > -1e29) & (torch.arange(members.shape[2])[:, None] != best)]
+
+
+def by_highs(name: str, seed: int, bound: float) -> float | None:
+    """The least norm over all weights; None where there is no solution."""
+    rows, rhs = whole_rows(name, seed)
+    view, metric = program(name, seed).view, program(name, seed).metric
+    assert metric.outputs is not None
+    unfold = np.stack([view.layer_change(unit).numpy().ravel() for unit in _units(view)], axis=1)
+    hessian = np.kron((metric.outputs @ metric.outputs.T).numpy(), (metric.inputs @ metric.inputs.T).numpy())
+    limit = (bound * view.scales).expand(len(view.units), -1).numpy().ravel()
+    matrix = sparse.csr_array(rows @ unfold)
+    whole = LinearProgram(np.zeros(len(limit)), -limit, limit, matrix, rhs, sparse.csc_array(hessian))
+    try:
+        found = sytorch.HighsSolver().solve(whole)
+    except sytorch.InfeasibleProgramError:
+        return None
+    return float(np.sqrt(found.x @ hessian @ found.x))
+
+
+def _units(view: LayerView) -> torch.Tensor:
+    size = len(view.units) * view.inputs.shape[2]
+    return torch.eye(size, dtype=torch.float64).view(size, len(view.units), -1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_optimum_is_that_of_the_whole_program(name: str, seed: int) -> None:
+    expected = by_highs(name, seed, BOUND)
+    try:
+        solution = program(name, seed).solve()
+    except sytorch.ContradictionError as error:
+        assert expected is None and error.contradiction.smallest_bound > BOUND
+        return
+    assert expected is not None
+    assert solution.objective == pytest.approx(expected, rel=1e-6, abs=1e-8)
+    assert abs(solution.objective - solution.lower_bound) <= 1e-6 * solution.objective
+
+
+@pytest.mark.parametrize("name", ["linear", "last", "convolution", "repeated"])
+def test_bounds_are_kept_and_cost_what_the_whole_program_says(name: str) -> None:
+    checked = 0
+    for seed in range(6):
+        try:
+            free = program(name, seed).solve()
+        except sytorch.ContradictionError:
+            continue
+        bound = 0.8 * free.max_abs_change
+        expected = by_highs(name, seed, bound) if bound else None
+        if expected is not None:
+            solution = program(name, seed, bound).solve()
+            assert solution.max_abs_change <= bound * (1 + 1e-5)
+            assert solution.objective == pytest.approx(expected, rel=1e-5)
+            assert solution.lower_bound == pytest.approx(expected, rel=1e-5)
+            checked += 1
+    assert checked
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_changed_network_has_the_margins_and_the_pattern(name: str) -> None:
+    repaired = 0
+    for seed in range(6):
+        model, layer, images = network(name, seed)
+        try:
+            solution = program(name, seed, allowance=1e-5).solve()
+        except sytorch.ContradictionError:
+            continue
+        after = changed(model, layer, torch.from_numpy(solution.change))
+        view, margins = program(name, seed).view, program(name, seed).margins
+        logits = after(images)
+        assert (
+            float(np.where(np.isfinite(margins.required), margins.lead(logits.numpy()), np.inf).min()) >= MARGIN - 1e-6
+        )
+        moved = linearise(after, layer, images).pattern
+        for position, held in view.pattern.held.items():
+            assert float(held.slack(moved.values[position]).min()) >= (0 if isinstance(held, HeldSigns) else -1e-7)
+        repaired += 1
+    assert repaired
+
+
+def test_the_last_layer_agrees_with_its_own_program() -> None:
+    model, layer, images = network("last", 1)
+    held = program("last", 1)
+    inputs = held.view.inputs[:, 0]
+    moment = (inputs.T @ inputs / len(inputs)).numpy()
+    metric = sytorch.second_moment_metric(moment, 1e-2)
+    new = HeldProgram(held.view, held.margins, KroneckerMetric(torch.from_numpy(np.tril(metric.factor))), 5.0).solve()
+    outputs = sytorch.symbolic(model, layer)(images)
+    margins = sytorch.margin(outputs, held.margins.labels, MARGIN)
+    old = sytorch.minimise("l2", metric).subject_to(margins, 5.0).solve("highs")
+    assert new.objective == pytest.approx(old.objective, rel=1e-7)
+    np.testing.assert_allclose(new.change, old.change, atol=1e-6)

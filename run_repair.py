@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from edits.options import LAST_LAYER, MetricName, PrepareName, RepairOptions
-from edits.pipeline import Task, repair_edit_set
+from edits.options import LAST_LAYER, MetricName, PatternName, PrepareName, RepairOptions
+from edits.pipeline import Task, check_layer, repair_edit_set
 from edits.report import RepairReport, report_table
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
@@ -66,7 +66,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     check_writable(output)
     weights = ensure_baseline(job.dataset, job.data_root, job.weights)
     bench = open_workbench(job.dataset, job.data_root, weights)
-    bench.check_layer(options.layer)
+    check_layer(bench, options)
     with bench.clock.phase("edit set"):
         path = source if isinstance(source, Path) else find_edit_set(source, job, weights)
         edit_set = load_edit_set(path, len(bench.test.class_names)).subset(job.max_samples, job.seed)
@@ -94,8 +94,17 @@ MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so ma
 SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
 BoundOption = Annotated[float, typer.Option(help="The largest change of any weight. Lower it to stay close.")]
 MarginOption = Annotated[float, typer.Option(help="By how much the right class has to lead all others.")]
-LayerOption = Annotated[str, typer.Option(help="The layer that changes.")]
-NormOption = Annotated[NormName, typer.Option(help="What is minimised. l2 is fastest on many images.")]
+LayerOption = Annotated[
+    str, typer.Option(help="What changes: any layer with weights, NAME.bias for its bias, NAME[0:400] for some units.")
+]
+PatternOption = Annotated[
+    PatternName,
+    typer.Option(help="For other layers than the last. held: proved; relinearise: activations may change, in steps."),
+]
+NormOption = Annotated[
+    NormName | None,
+    typer.Option(help="What is minimised. l2 is fastest on many images. [default: l1; l2 for other layers]"),
+]
 MetricOption = Annotated[
     MetricName,
     typer.Option(help="training: least effect on ordinary images; identity: least change of the weights themselves."),
@@ -139,7 +148,7 @@ def read_request(
     param_bound: BoundOption = 5.0,
     margin: MarginOption = 2.0,
     layer: LayerOption = LAST_LAYER,
-    norm: NormOption = NormName.L1,
+    norm: NormOption = None,
     metric: MetricOption = "training",
     solver: SolverOption = SolverName.AUTO,
     time_limit: TimeLimitOption = None,
@@ -147,6 +156,7 @@ def read_request(
     metric_images: MetricImagesOption = 10_000,
     ridge: RidgeOption = 1e-3,
     prepare: PrepareOption = "auto",
+    pattern: PatternOption = "held",
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
@@ -155,7 +165,18 @@ def read_request(
 ) -> Request:
     """The options that all commands share."""
     options = RepairOptions(
-        layer, param_bound, margin, norm, metric, solver, time_limit, whole_program, metric_images, ridge, prepare
+        layer,
+        param_bound,
+        margin,
+        norm or (NormName.L1 if layer == LAST_LAYER else NormName.L2),
+        metric,
+        solver,
+        time_limit,
+        whole_program,
+        metric_images,
+        ridge,
+        prepare,
+        pattern,
     )
     return Request(Job(dataset, data_root, weights, output, max_samples, seed), options, as_json)
 

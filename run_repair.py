@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from edits.options import LAST_LAYER, MetricName, PrepareName, RepairOptions, norm_for
+from edits.options import LAST_LAYER, MetricName, PatternName, PrepareName, RepairOptions, norm_for
 from edits.outcomes import outcomes_path
-from edits.pipeline import Task, repair_edit_set
+from edits.pipeline import Task, check_layer, repair_edit_set
 from edits.report import RepairReport, report_table
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
@@ -71,13 +71,13 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     check_writable(output)
     weights = ensure_baseline(job.dataset, job.data_root, job.weights)
     bench = open_workbench(job.dataset, job.data_root, weights)
-    bench.check_layer(options.layer)
+    check_layer(bench, options)
     with bench.clock.phase("edit set"):
         path = source if isinstance(source, Path) else find_edit_set(source, job, weights)
         refuse_overwriting(output, weights, path)
         edit_set = load_edit_set(path, len(bench.test.class_names)).subset(job.max_samples, job.seed)
     warn_of_other_weights(edit_set, path, bench)
-    if job.norm_by_size:
+    if job.norm_by_size and not options.is_hidden:
         options = replace(options, norm=norm_for(len(edit_set)))
     return repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
 
@@ -112,10 +112,14 @@ MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so ma
 SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
 BoundOption = Annotated[float, typer.Option(help="The largest change of any weight. Lower it to stay close.")]
 MarginOption = Annotated[float, typer.Option(help="By how much the right class has to lead all others.")]
-LayerOption = Annotated[str, typer.Option(help="The layer that changes.")]
+LayerOption = Annotated[str, typer.Option(help="The layer that changes: classifier.6, .4, .1, features.10, ... .0.")]
+PatternOption = Annotated[
+    PatternName,
+    typer.Option(help="For other layers than the last. held: proved; relinearise: activations may change, in steps."),
+]
 NormOption = Annotated[
     NormName | None,
-    typer.Option(help="What is minimised; l2 is the fastest. [default: l1, for more than 400 images l2]"),
+    typer.Option(help="What is minimised. [default: l1; l2 for more than 400 images, and for other layers]"),
 ]
 MetricOption = Annotated[
     MetricName,
@@ -177,6 +181,7 @@ def read_request(
     ridge: RidgeOption = 1e-3,
     prepare: PrepareOption = "auto",
     keep: KeepOption = 0,
+    pattern: PatternOption = "held",
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
@@ -188,7 +193,7 @@ def read_request(
         layer=layer,
         param_bound=param_bound,
         margin=margin,
-        norm=norm or NormName.L1,
+        norm=norm or (NormName.L1 if layer == LAST_LAYER else NormName.L2),
         metric=metric,
         solver=solver,
         time_limit=time_limit,
@@ -197,6 +202,7 @@ def read_request(
         ridge=ridge,
         prepare=prepare,
         keep=keep,
+        pattern=pattern,
     )
     return Request(Job(dataset, data_root, weights, output, max_samples, seed, norm is None), options, as_json)
 

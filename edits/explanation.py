@@ -16,6 +16,8 @@ def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOpti
     """One or two sentences: which images contradict each other, and what to change."""
     class_names = test.class_names
     stage = "" if options.prepared_layer is None else f" (after moving {options.prepared_layer})"
+    if options.is_hidden:
+        stage = f" with the activation pattern behind {options.layer} held (--pattern relinearise lets it change)"
     if not contradiction.proved_for_all_changes:
         return (
             f"no change{stage} of the form that {options.norm} in the {options.metric} metric allows stays within "

@@ -22,14 +22,15 @@ def generalization(
         bench: the network before.
         state: the weights after; what comes before ``first_layer`` is as it was, so it runs once for both.
         edit_set: the images; handwritten digits are shifted only, a mirrored one is another sign.
-        first_layer: the first layer of the classifier that changed.
+        first_layer: the first layer that changed.
     """
     repaired = blank_alexnet(len(bench.test.class_names))
     repaired.load_state_dict(state, assign=True)
     networks = [_from(model, first_layer) for model in (bench.model, repaired.eval())]
+    of_classifier = first_layer.startswith("classifier.")
     right, count, labels = [0, 0], 0, edit_set.labels.numpy()
     for images in copies(edit_set.images, flip=bench.dataset is not DatasetName.DIGITS):
-        inputs = bench.layer_inputs(first_layer, images)
+        inputs = bench.layer_inputs(first_layer, images) if of_classifier else images
         for place, modules in enumerate(networks):
             right[place] += int(is_right(run_modules(modules, inputs), labels).sum())
         count += len(labels)
@@ -37,4 +38,6 @@ def generalization(
 
 
 def _from(model: AlexNet, layer: str) -> list[nn.Module]:
+    if not layer.startswith("classifier."):
+        return [model]
     return [model.get_submodule(layer), *tail_modules(model, layer)]

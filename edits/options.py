@@ -15,6 +15,7 @@ AUTO_PREPARE = "classifier.4"
 MetricName = Literal["training", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
 PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
+PatternName = Literal["held", "relinearise"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 
 
@@ -36,6 +37,8 @@ class RepairOptions:
         prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE` where
             the metric is ``training``, ``none`` where it is ``identity``.
         keep: of how many training images those that are right are to stay right, as far as the edit set leaves room.
+        pattern: for a layer other than the last: ``held``, the activation patterns behind it are constraints, and the
+            result is proved; ``relinearise``, they may change, and the forward pass judges.
     """
 
     layer: str = LAST_LAYER
@@ -50,6 +53,7 @@ class RepairOptions:
     ridge: float = 1e-3
     prepare: PrepareName = "auto"
     keep: int = 0
+    pattern: PatternName = "held"
 
     def __post_init__(self) -> None:
         """Refuse values that can never work.
@@ -70,10 +74,21 @@ class RepairOptions:
         read_metric(self.metric)
         if self.prepare not in get_args(PrepareName):
             raise UsageError(f"--prepare is one of {', '.join(get_args(PrepareName))}, not {self.prepare!r}.")
+        if self.pattern not in get_args(PatternName):
+            raise UsageError(f"--pattern is one of {', '.join(get_args(PatternName))}, not {self.pattern!r}.")
+        if self.is_hidden and self.prepare not in ("auto", "none"):
+            raise UsageError(f"--prepare belongs to repairs of {LAST_LAYER}; --layer {self.layer} is repaired alone.")
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether what changes is another part than the whole last layer."""
+        return self.layer != LAST_LAYER
 
     @property
     def prepared_layer(self) -> str | None:
         """The hidden layer that is moved first, or None."""
+        if self.is_hidden:
+            return None
         if self.prepare == "auto":
             return AUTO_PREPARE if self.metric == "training" else None
         return None if self.prepare == "none" else self.prepare

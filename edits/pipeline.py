@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 import sytorch
+from edits.any_layer import check_part, first_allowance, layer_problem
 from edits.explanation import contradicting_images, explain
 from edits.generalization import generalization
 from edits.keep import Kept, Watched, keep_right
@@ -32,6 +34,7 @@ from helpers.errors import NotVerifiedError, ToolError
 from helpers.evaluation import predict_logits
 from helpers.files import write_json
 from helpers.stopwatch import peak_memory_mb
+from model_classes.alexnet import AlexNet, blank_alexnet
 from model_classes.changes import changes_content
 from model_classes.weights import weights_hash
 
@@ -82,14 +85,14 @@ def repair_edit_set(task: Task) -> RepairReport:
         ToolError: the solver fails or has no licence, or a file cannot be written.
     """
     bench, edit_set, options = task.bench, task.edit_set, task.options
-    bench.check_layer(options.layer)
+    check_layer(bench, options)
     outside = drawdown_mask(edit_set, bench.test.content_hash, len(bench.test))
     report = _asked(task)
     with bench.clock.phase("program"):
         before = predict_logits(bench.model, edit_set.images)
     network = _prepared_network(task, report)
     try:
-        repaired = _repair_and_save(task, network)
+        repaired = _repair_layer_and_save(task) if options.is_hidden else _repair_and_save(task, network)
     except sytorch.ContradictionError as error:
         report.status, report.message = "infeasible", explain(error.contradiction, edit_set, options, bench.test)
         report.contradicting_images, report.smallest_bound = contradicting_images(error.contradiction, edit_set)
@@ -103,13 +106,13 @@ def repair_edit_set(task: Task) -> RepairReport:
         _forget_the_last_repair(task.output)
         _describe(report, task, repaired)
         edit_logits = LogitsPair(before, repaired.edit_logits)
-        test_logits = LogitsPair(bench.test_logits, network.test_logits_of(repaired.state))
+        test_logits = LogitsPair(bench.test_logits, _test_logits(task, network, repaired))
         measure_accuracy(
             report, edit_logits, edit_set, test_logits=test_logits, test_labels=bench.test.labels, outside=outside
         )
         with bench.clock.phase("generalization"):
             report.generalization_before, report.generalization_after = generalization(
-                bench, repaired.state, edit_set, options.prepared_layer or options.layer
+                bench, repaired.state, edit_set, options.prepared_layer or repaired.repair.layer
             )
         _settle_files(report, task, repaired, edit_logits, test_logits)
     report.seconds = {name: round(seconds, 4) for name, seconds in bench.clock.seconds.items()}
@@ -139,6 +142,7 @@ def _asked(task: Task) -> RepairReport:
         metric=options.metric,
         prepare=options.prepared_layer,
         keep=options.keep,
+        pattern=options.pattern if options.is_hidden else None,
     )
 
 
@@ -222,12 +226,50 @@ def _watched(task: Task, network: Network) -> Watched | None:
         return Watched(outputs, labels, is_right(before, labels))
 
 
-def _save(task: Task, state: dict[str, torch.Tensor]) -> torch.Tensor:
+def check_layer(bench: Workbench, options: RepairOptions) -> None:
+    """Raise `UsageError` unless the layer can be repaired as the options ask."""
+    if options.is_hidden:
+        check_part(bench, options.layer, options.norm)
+    else:
+        bench.check_layer(options.layer)
+
+
+def _repair_layer_and_save(task: Task) -> Repaired:
+    """The same for a layer other than the last."""
+    bench, options = task.bench, task.options
+    problem = layer_problem(bench, task.edit_set, options)
+    allowance = first_allowance(problem)
+    for attempt in range(ATTEMPTS):
+        with bench.clock.phase("solve"):
+            repair = problem.repair(bench.model, allowance * 10**attempt, 10**attempt)
+        state = apply_changes(bench.model, repair.changes, options.param_bound)
+        try:
+            with bench.clock.phase("write and verify"):
+                return Repaired(repair, state, _save(task, state, problem.check))
+        except NotVerifiedError:
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _test_logits(task: Task, network: Network, repaired: Repaired) -> torch.Tensor:
+    if not task.options.is_hidden:
+        return network.test_logits_of(repaired.state)
+    with task.bench.clock.phase("evaluate"):
+        model = blank_alexnet(len(task.bench.test.class_names))
+        model.load_state_dict(repaired.state, assign=True)
+        return predict_logits(model.eval(), task.bench.test.images, progress="test images")
+
+
+def _save(
+    task: Task, state: dict[str, torch.Tensor], check: Callable[[AlexNet], None] = lambda _: None
+) -> torch.Tensor:
     """The edit images' logits by the verified file."""
     bench, content = task.bench, dict[str, Any](state)
     if task.keep != "full":
         content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, task.output)
-    return save_verified(content, task.output, task.edit_set, task.options.margin, len(bench.test.class_names))
+    classes = len(bench.test.class_names)
+    return save_verified(content, task.output, task.edit_set, task.options.margin, classes, check=check)
 
 
 def _forget_the_last_repair(output: Path) -> None:
@@ -241,10 +283,12 @@ def _describe(report: RepairReport, task: Task, repaired: Repaired) -> None:
     report.path, report.solver = solution.path, effort.solver
     report.rows, report.columns, report.rounds = effort.rows, effort.columns, effort.rounds
     report.solver_iterations, report.barrier_iterations = effort.iterations, effort.barrier_iterations
-    report.objective, report.lower_bound, report.gap = solution.objective, solution.lower_bound, solution.gap
     if (kept := repaired.kept) is not None:
         report.kept_images = kept.images
         report.keep_accuracy_before, report.keep_accuracy_after = kept.accuracy_before, kept.accuracy_after
+    report.objective = solution.objective
+    if solution.path != "relinearised":
+        report.lower_bound, report.gap = solution.lower_bound, solution.gap
     changes = changes_of(task.bench.model, repaired.state)
     report.max_abs_change = max((float(change.abs().max()) for change in changes.values()), default=0.0)
     report.weights_hash_after = weights_hash(repaired.state)

@@ -62,6 +62,7 @@ class RepairReport:
     prepare: str | None = None
     prepare_objective: float | None = None
     prepare_steps: int | None = None
+    pattern: str | None = None
     prepare_max_abs_change: float | None = None
     prepare_edit_accuracy: float | None = None
     prepare_test_accuracy: float | None = None
@@ -129,7 +130,10 @@ def _proved(report: RepairReport) -> list[tuple[str, str]]:
     size = f"{report.rows:,} rows x {report.columns:,} columns, {report.rounds} rounds, {report.solver}"
     return [
         ("objective", f"{report.objective:.8g}"),
-        ("proved minimum", f"{report.lower_bound:.8g} (relative gap {report.gap:.1e})"),
+        (
+            "proved minimum",
+            "none" if report.gap is None else f"{report.lower_bound:.8g} (relative gap {report.gap:.1e})",
+        ),
         ("largest change", f"{report.max_abs_change:.4g}"),
         ("solved", f"{size} ({report.path})"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,21 @@ from editset_helpers.edit_set import EditSet
 from helpers.errors import NotVerifiedError
 from helpers.evaluation import margins, predict_logits
 from helpers.files import atomic_file
-from model_classes.alexnet import load_alexnet
+from model_classes.alexnet import AlexNet, load_alexnet
 
 
-def save_verified(content: dict[str, Any], path: Path, edit_set: EditSet, margin: float, classes: int) -> torch.Tensor:
+def save_verified(
+    content: dict[str, Any],
+    path: Path,
+    edit_set: EditSet,
+    margin: float,
+    classes: int,
+    *,
+    check: Callable[[AlexNet], None] = lambda _: None,
+) -> torch.Tensor:
     """Write a state dict or changes, load the file again, and keep it if every edit image has its margin in float32.
+
+    ``check`` may look at the loaded network, and raise `NotVerifiedError` too.
 
     Returns:
         The edit images' logits, float32 (N, C), as the loaded file gives them.
@@ -26,7 +37,9 @@ def save_verified(content: dict[str, Any], path: Path, edit_set: EditSet, margin
     """
     with atomic_file(path) as temporary:
         torch.save(content, temporary)
-        logits = predict_logits(load_alexnet(temporary, classes), edit_set.images)
+        model = load_alexnet(temporary, classes)
+        check(model)
+        logits = predict_logits(model, edit_set.images)
         smallest = float(margins(logits, edit_set.labels).min())
         if smallest < margin:
             raise NotVerifiedError(

@@ -146,7 +146,7 @@ def test_one_class_and_any_file() -> None:
         (["--param-bound", "inf"], 2, "--param-bound is a finite number above 0"),
         (["--time-limit", "0"], 2, "--time-limit is a number of seconds above 0"),
         (["--ridge", "0"], 2, "--ridge is a finite number above 0"),
-        (["--layer", "classifier.7"], 2, "what can be is: classifier.6"),
+        (["--layer", "classifier.7"], 2, "choose from: features.0"),
         (["--norm", "l3"], 2, "l1"),
         (["--metric", "euclid"], 2, "identity"),
         (["--solver", "cplex"], 2, "gurobi"),

@@ -1,0 +1,44 @@
+"""Repairs of layers other than the last, through the command line, on the digits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import run_repair
+
+RUNNER = CliRunner()
+
+
+def repaired(weights: Path, *options: str) -> tuple[int, dict[str, object]]:
+    words = ["misclassified", "--dataset", "digits", "--weights", str(weights), "--max-samples", "3", "--json"]
+    result = RUNNER.invoke(run_repair.app, [*words, "--metric-images", "300", *options])
+    return result.exit_code, json.loads(result.stdout) if result.stdout else {}
+
+
+def test_a_hidden_layer_is_repaired_with_its_pattern_held(workplace: Path, digits_baseline: Path) -> None:
+    code, report = repaired(digits_baseline, "--layer", "classifier.4")
+    assert code == 0 and report["edit_accuracy_after"] == 1.0 and report["pattern"] == "held"
+    assert float(str(report["gap"])) < 1e-6 and float(str(report["min_margin"])) >= 2.0
+
+
+def test_a_convolution_is_repaired_in_steps(workplace: Path, digits_baseline: Path) -> None:
+    code, report = repaired(digits_baseline, "--layer", "features.10", "--pattern", "relinearise")
+    assert code == 0 and report["edit_accuracy_after"] == 1.0 and report["lower_bound"] is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--layer", "classifier.5"),
+        ("--layer", "classifier.4[0:9000]"),
+        ("--layer", "classifier.4", "--norm", "linf"),
+        ("--layer", "classifier.4", "--prepare", "classifier.1"),
+    ],
+)
+def test_what_cannot_be_is_refused(workplace: Path, digits_baseline: Path, options: tuple[str, ...]) -> None:
+    code, _ = repaired(digits_baseline, *options)
+    assert code == 2

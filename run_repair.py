@@ -10,8 +10,9 @@ import typer
 
 from edits.options import LAST_LAYER, MetricName, PatternName, PrepareName, RepairOptions, norm_for
 from edits.outcomes import outcomes_path
-from edits.pipeline import Task, check_layer, repair_edit_set
+from edits.pipeline import check_layer, repair_edit_set
 from edits.report import RepairReport, report_table
+from edits.solving import Task
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
 from editset_helpers.generation import default_path, generate_edit_set

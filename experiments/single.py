@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from edits.options import RepairOptions
-from edits.pipeline import Task, repair_edit_set
+from edits.pipeline import repair_edit_set
 from edits.report import RepairReport
+from edits.solving import Task
 from edits.workbench import Workbench, is_right, open_workbench
 from editset_helpers.building import select
 from editset_helpers.edit_set import EditSet, save_edit_set

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 import edits.options
 import edits.pipeline
+import edits.solving
 import run_repair
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from helpers.cli import DatasetName
@@ -200,7 +201,7 @@ def test_the_time_limit() -> None:
 
 
 def test_weights_that_fail_the_forward_pass_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edits.pipeline, "rounding_allowance", lambda outputs: -1.0)
+    monkeypatch.setattr(edits.solving, "rounding_allowance", lambda outputs: -1.0)
     OUTPUT.write_bytes(b"kept")
     result = _misclassified("--prepare", "none")
     assert result.exit_code == 5 and "misses the margin 2 by" in result.stderr
@@ -208,7 +209,7 @@ def test_weights_that_fail_the_forward_pass_are_not_kept(monkeypatch: pytest.Mon
 
 
 def test_rounding_that_eats_a_margin_is_met_by_a_larger_allowance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edits.pipeline, "rounding_allowance", lambda outputs: 1e-7)
+    monkeypatch.setattr(edits.solving, "rounding_allowance", lambda outputs: 1e-7)
     report = _report("--prepare", "none", "--max-samples", "3")
     assert report["min_margin"] >= 2.0
 
@@ -230,7 +231,7 @@ def test_without_any_gurobi_licence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ctrl_c_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edits.pipeline, "compute_repair", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(edits.solving, "compute_repair", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     OUTPUT.write_bytes(b"kept")
     result = _misclassified("--prepare", "none")
     assert result.exit_code == 130 and "interrupted" in result.stderr

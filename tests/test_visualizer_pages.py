@@ -229,6 +229,7 @@ def test_the_grid_by_keyboard(page: Page) -> None:
     expect(links.nth(1)).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Image 2: 8")
+    page.wait_for_load_state()  # the heading is there before the script that listens to keys
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Image 3: 8")
     page.get_by_role("navigation", name="Images").get_by_role("link", name="Previous").click()

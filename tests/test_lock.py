@@ -21,7 +21,7 @@ name = "alexnet-repair"
 version = "0.1.0"
 source = { virtual = "." }
 dependencies = [
-    { name = "numpy", version = "2.4.6", source = { registry = "https://registry.example/simple" } },
+    { name = "numpy", version = "2.4.6", source = { registry = "<index>" } },
 ]
 
 [package.dev-dependencies]
@@ -40,7 +40,7 @@ dev = [
 [[package]]
 name = "numpy"
 version = "2.4.6"
-source = { registry = "https://registry.example/simple" }
+source = { registry = "<index>" }
 resolution-markers = [
     "python_full_version < '3.12'",
 ]
@@ -53,11 +53,13 @@ wheels = [
 [[package]]
 name = "ruff"
 version = "0.11.0"
-source = { registry = "https://elsewhere.example:8080/simple/" }
+source = { registry = "<other index>" }
 wheels = [
     { url = "https://files.example/ruff.whl", hash = "sha256:3" },
 ]
-"""
+""".replace("<index>", "https://registry.example/simple").replace(
+    "<other index>", "https://elsewhere.example:8080/simple/"
+)
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:

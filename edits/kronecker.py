@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from edits.tail import linearised, tail_modules
-from edits.training_metric import second_moment, softmax_curvature
+from edits.training_metric import second_moment
 from helpers.activations import read_array, write_array
 from model_classes.alexnet import AlexNet
+from sytorch.kronecker_metric import likelihood_gradients, softmax_curvature
 
 INPUT_RIDGE = 1e-2
 OUTPUT_RIDGE = 1e-1
@@ -70,21 +71,14 @@ def _factored(model: AlexNet, layer: str, inputs: torch.Tensor) -> KroneckerMetr
     doubts = np.empty(len(inputs))
     for start in range(0, len(inputs), 500):
         logits, gradients = linearised(modules, outputs[start : start + 500])
-        doubts[start : start + 500] = softmax_curvature(logits)
+        doubts[start : start + 500] = softmax_curvature(logits).numpy()
         if start < GRADIENT_IMAGES:
-            rows = _likelihood_gradients(logits, gradients)
+            rows = likelihood_gradients(logits, gradients[..., None])
             moment += rows.T @ rows
     sampled = doubts[:GRADIENT_IMAGES].sum()
     outputs_moment = _with_ridge(moment.double().numpy() / sampled, OUTPUT_RIDGE)
     factor, _ = cho_factor(_with_ridge(second_moment(inputs.numpy(), doubts), INPUT_RIDGE), lower=True)
     return KroneckerMetric(factor, torch.from_numpy(np.linalg.inv(outputs_moment)).float())
-
-
-def _likelihood_gradients(logits: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
-    """Rows whose products sum to ``J^T (diag(p) - p p^T) J``: (N * C, m)."""
-    probabilities = logits.softmax(dim=1)
-    centred = gradients - (probabilities[:, None] @ gradients)
-    return (centred * probabilities.sqrt()[:, :, None]).flatten(0, 1)
 
 
 def _with_ridge(moment: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from helpers.activations import linear_logits, read_array, write_array
 from sytorch import SecondMomentMetric, second_moment_metric
+from sytorch.kronecker_metric import softmax_curvature
 
 
 def training_metric(
@@ -32,17 +32,11 @@ def training_metric(
     if factor is not None:
         return SecondMomentMetric(np.asarray(factor, dtype=np.float64))
     seen, parameters = inputs(), layer.state_dict()
-    doubts = softmax_curvature(linear_logits(seen, parameters["weight"], parameters["bias"]))
+    doubts = softmax_curvature(linear_logits(seen, parameters["weight"], parameters["bias"])).numpy()
     metric = second_moment_metric(second_moment(seen, doubts), ridge)
     if cache is not None:
         write_array(cache, metric.factor)
     return metric
-
-
-def softmax_curvature(logits: torch.Tensor) -> NDArray[np.float64]:
-    """The trace of ``diag(p) - p p^T``, ``1 - |p|^2``, (N,), at the probabilities p of logits (N, C)."""
-    probabilities = logits.double().softmax(dim=1)
-    return np.asarray(1 - probabilities.square().sum(dim=1).numpy())
 
 
 def second_moment(inputs: NDArray[np.float32], weights: NDArray[np.float64], block: int = 1000) -> NDArray[np.float64]:

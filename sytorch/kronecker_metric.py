@@ -128,7 +128,7 @@ def _outputs_moment(chain: Chain, layer: str, batches: Iterable[torch.Tensor], c
     for batch in batches:
         for images in torch.split(batch, 50):
             view = linearise(chain, layer, images, dtype=images.dtype)
-            rows = _likelihood_gradients(view.logits, view.logit_gradients())
+            rows = likelihood_gradients(view.logits, view.logit_gradients())
             total = total + (rows.T @ rows).double() / view.inputs.shape[1]
             weight += float(softmax_curvature(view.logits).sum())
         seen += len(batch)
@@ -142,7 +142,7 @@ def softmax_curvature(logits: torch.Tensor) -> torch.Tensor:
     return 1 - logits.double().softmax(dim=1).square().sum(dim=1)
 
 
-def _likelihood_gradients(logits: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
+def likelihood_gradients(logits: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
     """Rows whose products sum to ``J^T (diag(p) - p p^T) J`` over images and pixels: (N * C * P, m)."""
     probabilities = logits.softmax(dim=1)[:, :, None, None]
     centred = gradients - (gradients * probabilities).sum(dim=1, keepdim=True)

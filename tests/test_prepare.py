@@ -12,8 +12,9 @@ from torch import nn
 from edits.kronecker import KroneckerMetric
 from edits.prepare import MissingLeads, prepare
 from edits.tail import linearised
-from edits.training_metric import second_moment, softmax_curvature
+from edits.training_metric import second_moment
 from sytorch.ascent import ascend
+from sytorch.kronecker_metric import softmax_curvature
 
 IMAGES, INPUTS, HIDDEN, CLASSES = 5, 4, 6, 3
 

@@ -51,6 +51,11 @@ def run_apart(ground: Ground, method: str, size: str, seed: int) -> Row:
     return _failed(ground, method, size, seed, _why(code, errors, ground))
 
 
+def not_tried(ground: Ground, method: str, size: str, seed: int, smaller: str) -> Row:
+    """The row of a method that ran out of time or memory on a smaller edit set, and is spared the larger one."""
+    return _failed(ground, method, size, seed, ("not tried", f"it ran out on {smaller} images"))
+
+
 def _command(ground: Ground, method: str, size: str, seed: int) -> list[str]:
     told = {
         "--method": method,

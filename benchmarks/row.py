@@ -43,6 +43,12 @@ class Row:
         """What the row is about."""
         return self.method, self.size, self.seed
 
+    @property
+    def ran_out(self) -> bool:
+        """Whether time or memory ended it before it had a repair."""
+        stopped = self.status == "margin missed" and self.message.startswith("stopped: time limit")
+        return stopped or self.status.startswith("time limit") or self.status == "out of memory"
+
     def cells(self) -> list[str]:
         """What the file holds, in the order of `COLUMNS`: text on one line, so that a line is a row."""
         return ["" if value is None else " ".join(str(value).split()) for value in asdict(self).values()]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.apart import Ground, run_apart
+from benchmarks.apart import Ground, not_tried, run_apart
 from benchmarks.methods import METHODS
 from benchmarks.one import ALL
 from benchmarks.page import write_page
@@ -72,6 +72,12 @@ def plan(sizes: list[str], seeds: list[int], methods: list[str]) -> list[Key]:
     return [key for key in keys if key[1] != ALL or key[2] == seeds[0]]  # all images are the same with every seed
 
 
+def hopeless(done: list[Row], method: str, size: str) -> str | None:
+    """The size of a smaller edit set for which the method ran out of time or memory; None where it never did."""
+    smaller = (row.size for row in done if row.method == method and row.ran_out and row.size != ALL)
+    return next((found for found in smaller if size == ALL or int(found) < int(size)), None)
+
+
 def check_same(done: list[Row], ground: Ground, table: Path) -> None:
     """Raise `UsageError` where the table's rows cannot stand beside new ones."""
     for row in done:
@@ -91,7 +97,8 @@ def finish(table: Path, output: Path) -> list[Path]:
 def _run_all(missing: list[Key], ground: Ground, table: Path) -> None:
     for number, (method, size, seed) in enumerate(missing, start=1):
         say(f"[{number}/{len(missing)}] {METHODS[method].label}, {size} images, seed {seed}")
-        row = run_apart(ground, method, size, seed)
+        smaller = hopeless(read_rows(table), method, size)
+        row = not_tried(ground, method, size, seed, smaller) if smaller else run_apart(ground, method, size, seed)
         append_row(table, row)
         say(f"    {row.status}; {_figures(row)}{row.message}")
 

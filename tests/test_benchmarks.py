@@ -291,6 +291,24 @@ def test_a_finished_row_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mo
         compare(limit=60.0)
 
 
+@pytest.mark.parametrize(
+    ("status", "message", "spared"),
+    [
+        ("time limit reached", "", True),
+        ("out of memory", "", True),
+        ("margin missed", "stopped: time limit reached; 3 rows", True),
+        ("margin missed", "no guarantee", False),
+        ("repaired", "", False),
+        ("licence refused", "", False),
+    ],
+)
+def test_a_method_that_ran_out_is_spared_larger_edit_sets(status: str, message: str, spared: bool) -> None:
+    done = [replace(ROW, method="whole-ipm", size="50", status=status, message=message)]
+    sizes = [side_by_side.hopeless(done, "whole-ipm", size) for size in ("10", "50", "100", "all")]
+    assert sizes == [None, None, *["50" if spared else None] * 2]
+    assert side_by_side.hopeless(done, "whole-hipo", "100") is None
+
+
 def test_the_plan_takes_all_images_once() -> None:
     assert plan(["10", "all"], [0, 1], ["ours-l1"]) == [
         ("ours-l1", "10", 0),

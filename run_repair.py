@@ -16,6 +16,7 @@ from edits.solving import Task
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
 from editset_helpers.generation import default_path, generate_edit_set
+from editset_helpers.regions import Region
 from editset_helpers.selection import Selection
 from helpers.cli import (
     DataRootOption,
@@ -79,7 +80,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         edit_set = load_edit_set(path, len(bench.test.class_names)).subset(job.max_samples, job.seed)
     warn_of_other_weights(edit_set, path, bench)
     if job.norm_by_size and not options.is_hidden:
-        options = replace(options, norm=norm_for(len(edit_set)))
+        options = replace(options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves))))
     return repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
 
 
@@ -147,13 +148,21 @@ PrepareOption = Annotated[
         help="The hidden layer moved toward the margins first; none: only --layer changes. [auto: classifier.4]"
     ),
 ]
-
-
 KeepOption = Annotated[
     int,
     typer.Option(
         min=0, help="Of so many training images, those that are right are to stay right. Try 10000 with --prepare none."
     ),
+]
+ShiftsOption = Annotated[
+    int,
+    typer.Option(
+        help="Every edit image is to be right shifted, too, by up to so many of its 32 x 32 pixels, any way. "
+        "The report's generalization is then of copies that are like those constrained."
+    ),
+]
+FlipOption = Annotated[
+    bool, typer.Option("--flip", help="And mirrored, with --shifts mirrored and shifted. Not for digits, mostly.")
 ]
 
 
@@ -183,6 +192,8 @@ def read_request(
     prepare: PrepareOption = "auto",
     keep: KeepOption = 0,
     pattern: PatternOption = "held",
+    shifts: ShiftsOption = 0,
+    flip: FlipOption = False,
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
@@ -204,6 +215,7 @@ def read_request(
         prepare=prepare,
         keep=keep,
         pattern=pattern,
+        region=Region(shifts, flip),
     )
     return Request(Job(dataset, data_root, weights, output, max_samples, seed, norm is None), options, as_json)
 

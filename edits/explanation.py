@@ -6,6 +6,7 @@ import math
 
 from edits.options import RepairOptions
 from editset_helpers.edit_set import EditSet
+from editset_helpers.regions import Region
 from helpers.datasets import ImageDataset
 from sytorch import Contradiction
 
@@ -13,7 +14,7 @@ NAMED = 6
 
 
 def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOptions, test: ImageDataset) -> str:
-    """One or two sentences: which images contradict each other, and what to change."""
+    """One or two sentences: which images, or copies of them, contradict each other, and what to change."""
     class_names = test.class_names
     stage = "" if options.prepared_layer is None else f" (after moving {options.prepared_layer})"
     if options.is_hidden:
@@ -23,7 +24,7 @@ def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOpti
             f"no change{stage} of the form that {options.norm} in the {options.metric} metric allows stays within "
             f"{options.param_bound:g}, though others do; try --norm l2, --metric identity or a larger --param-bound."
         )
-    names = [image_name(image, edit_set, class_names) for image in contradiction.images]
+    names = [image_name(image, edit_set, class_names, options.region) for image in contradiction.images]
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
     if math.isinf(contradiction.smallest_bound):
         return f"these images look alike to the layer{stage} but have different labels; no change can help: {listed}."
@@ -34,15 +35,21 @@ def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOpti
 
 
 def contradicting_images(contradiction: Contradiction, edit_set: EditSet) -> tuple[list[int], float | None]:
-    """The images by test index where the set says it, else by position; the least bound if any helps."""
+    """The images by test index where the set says it, else by position; the least bound if any helps.
+
+    A copy counts as its image.
+    """
     indices = edit_set.test_indices()
-    images = [int(image if indices is None else indices[image]) for image in contradiction.images]
-    return images, contradiction.smallest_bound if math.isfinite(contradiction.smallest_bound) else None
+    images = dict.fromkeys(position % len(edit_set) for position in contradiction.images)
+    named = [int(image if indices is None else indices[image]) for image in images]
+    return named, contradiction.smallest_bound if math.isfinite(contradiction.smallest_bound) else None
 
 
-def image_name(position: int, edit_set: EditSet, class_names: tuple[str, ...]) -> str:
-    """``image 4 (a cat, test image 9077)``."""
-    label = class_names[int(edit_set.labels[position])]
-    index = edit_set.metadata[position].get("image_idx")
+def image_name(position: int, edit_set: EditSet, class_names: tuple[str, ...], region: Region) -> str:
+    """``image 4 (a cat, test image 9077)``, or ``a mirrored copy of image 4 (...)``."""
+    image, move = region.source(position, len(edit_set))
+    label = class_names[int(edit_set.labels[image])]
+    index = edit_set.metadata[image].get("image_idx")
     source = "" if index is None else f", test image {index}"
-    return f"image {position} ({label}{source})"
+    copy = "" if move is None else f"{move} of "
+    return f"{copy}image {image} ({label}{source})"

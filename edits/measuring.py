@@ -27,6 +27,17 @@ class LogitsPair:
         before, after = (float((answers if chosen is None else answers[chosen]).mean()) for answers in right)
         return before, after
 
+    def split(self, count: int) -> tuple[LogitsPair, LogitsPair]:
+        """The first so many images, and the others."""
+        return LogitsPair(self.before[:count], self.after[:count]), LogitsPair(self.before[count:], self.after[count:])
+
+
+def measure_copies(report: RepairReport, logits: LogitsPair, labels: torch.Tensor) -> None:
+    """Fill in what became of the copies that were constrained, M of them with their labels, (M,); M may be 0."""
+    if len(labels):
+        report.copies_accuracy_before, report.copies_accuracy_after = logits.accuracies(labels.numpy())
+        report.copies_min_margin = float(margins(logits.after, labels).min())
+
 
 def measure_accuracy(
     report: RepairReport,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from editset_helpers.regions import Region
 from helpers.errors import UsageError
 from sytorch import NormName, SolverName
 from sytorch.program import MANY_IMAGES
@@ -39,6 +40,7 @@ class RepairOptions:
         keep: of how many training images those that are right are to stay right, as far as the edit set leaves room.
         pattern: for a layer other than the last: ``held``, the activation patterns behind it are constraints, and the
             result is proved; ``relinearise``, they may change, and the forward pass judges.
+        region: which copies of every edit image have to be right by the margin, too.
     """
 
     layer: str = LAST_LAYER
@@ -54,6 +56,7 @@ class RepairOptions:
     prepare: PrepareName = "auto"
     keep: int = 0
     pattern: PatternName = "held"
+    region: Region = field(default_factory=Region)
 
     def __post_init__(self) -> None:
         """Refuse values that can never work.

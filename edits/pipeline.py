@@ -11,7 +11,7 @@ import sytorch
 from edits.any_layer import check_part
 from edits.explanation import contradicting_images, explain
 from edits.generalization import generalization
-from edits.measuring import LogitsPair, measure_accuracy
+from edits.measuring import LogitsPair, measure_accuracy, measure_copies
 from edits.network import Network
 from edits.options import RepairOptions
 from edits.outcomes import outcomes_path, save_outcomes
@@ -45,7 +45,7 @@ def repair_edit_set(task: Task) -> RepairReport:
     outside = drawdown_mask(edit_set, bench.test.content_hash, len(bench.test))
     report = _asked(task)
     with bench.clock.phase("program"):
-        before = predict_logits(bench.model, edit_set.images)
+        before = predict_logits(bench.model, task.constrained.images)
     network = _prepared_network(task, report)
     try:
         repaired = repair_layer_and_save(task) if options.is_hidden else repair_and_save(task, network)
@@ -61,7 +61,8 @@ def repair_edit_set(task: Task) -> RepairReport:
     else:
         _forget_the_last_repair(task.output)
         _describe(report, task, repaired)
-        edit_logits = LogitsPair(before, repaired.edit_logits)
+        edit_logits, copy_logits = LogitsPair(before, repaired.logits).split(len(edit_set))
+        measure_copies(report, copy_logits, task.constrained.labels[len(edit_set) :])
         test_logits = LogitsPair(bench.test_logits, _test_logits(task, network, repaired))
         measure_accuracy(
             report, edit_logits, edit_set, test_logits=test_logits, test_labels=bench.test.labels, outside=outside
@@ -87,6 +88,9 @@ def _asked(task: Task) -> RepairReport:
         edit_set_path=str(task.edit_set_path),
         edit_set_hash=task.edit_set.content_hash,
         edit_set_size=len(task.edit_set),
+        shifts=options.region.shifts,
+        flip=options.region.flip,
+        copies=len(task.constrained) - len(task.edit_set),
         dataset=bench.test.name,
         data_root=None if bench.data_root is None else str(bench.data_root),
         weights_path=str(bench.weights_path),
@@ -109,12 +113,12 @@ def _prepared_network(task: Task, report: RepairReport) -> Network:
         return bench.network
     metric = bench.hidden_metric(layer)
     with bench.clock.phase("prepare"):
-        inputs = bench.layer_inputs(layer, task.edit_set.images)
+        inputs = bench.layer_inputs(layer, task.constrained.images)
         prepared = prepare(
             bench.linear(layer),
             tail_modules(bench.model, layer),
             inputs,
-            task.edit_set.labels,
+            task.constrained.labels,
             metric,
             margin=task.options.margin,
             bound=task.options.param_bound,

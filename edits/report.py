@@ -16,7 +16,9 @@ class RepairReport:
     say which test images it holds; ``drawdown_points`` is what they lost, in percentage points. ``generalization_*`` is
     of shifted and flipped copies of the edit images. ``keep_*`` is of the ``keep`` training images that were watched,
     of which ``kept_images`` became constraints. ``min_margin`` is of the saved file, loaded again, in float32.
-    ``prepare_objective`` is the length of stage one's way in its metric. ``seconds`` is by phase.
+    ``prepare_objective`` is the length of stage one's way in its metric. ``copies`` counts the copies of edit images,
+    shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were constrained besides them; ``copies_*`` is of
+    these, ``copies_min_margin`` of the saved file. ``seconds`` is by phase.
     """
 
     status: str
@@ -70,6 +72,12 @@ class RepairReport:
     kept_images: int | None = None
     keep_accuracy_before: float | None = None
     keep_accuracy_after: float | None = None
+    shifts: int = 0
+    flip: bool = False
+    copies: int = 0
+    copies_accuracy_before: float | None = None
+    copies_accuracy_after: float | None = None
+    copies_min_margin: float | None = None
     contradicting_images: list[int] = field(default_factory=list)
     smallest_bound: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -108,6 +116,7 @@ def _asked(report: RepairReport) -> list[tuple[str, str]]:
         ("asked", f"margin {report.margin:g}, no change beyond {report.param_bound:g}"),
         *_prepared(report),
         *_kept(report),
+        *_copied(report),
     ]
 
 
@@ -124,6 +133,13 @@ def _kept(report: RepairReport) -> list[tuple[str, str]]:
         return []
     accuracies = f"{percent(report.keep_accuracy_before)} right before, {percent(report.keep_accuracy_after)} after"
     return [("kept", f"{report.kept_images} of {report.keep:,} training images as constraints; {accuracies}")]
+
+
+def _copied(report: RepairReport) -> list[tuple[str, str]]:
+    if not report.copies:
+        return []
+    least = "" if report.copies_min_margin is None else f", each by a margin of at least {report.copies_min_margin:.4f}"
+    return [("constrained, too", f"{report.copies:,} copies{least}")]
 
 
 def _proved(report: RepairReport) -> list[tuple[str, str]]:
@@ -143,6 +159,10 @@ def _measured(report: RepairReport) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
         ("accuracy", "before", "after", "points"),
         _row("edit set", report.edit_accuracy_before, report.edit_accuracy_after),
+        *(
+            [_row("constrained copies", report.copies_accuracy_before, report.copies_accuracy_after)]
+            * bool(report.copies)
+        ),
         _row("all test images", report.test_accuracy_before, report.test_accuracy_after),
     ]
     if report.drawdown_accuracy_before is not None:

@@ -24,12 +24,12 @@ def save_verified(
     *,
     check: Callable[[AlexNet], None] = lambda _: None,
 ) -> torch.Tensor:
-    """Write a state dict or changes, load the file again, and keep it if every edit image has its margin in float32.
+    """Write a state dict or changes, load the file again, and keep it if every image has its margin in float32.
 
     ``check`` may look at the loaded network, and raise `NotVerifiedError` too.
 
     Returns:
-        The edit images' logits, float32 (N, C), as the loaded file gives them.
+        The images' logits, float32 (N, C), as the loaded file gives them.
 
     Raises:
         NotVerifiedError: an image misses its margin; ``path`` is then as it was.
@@ -43,6 +43,6 @@ def save_verified(
         smallest = float(margins(logits, edit_set.labels).min())
         if smallest < margin:
             raise NotVerifiedError(
-                f"With the saved weights an edit image misses the margin {margin:g} by {margin - smallest:.2g}."
+                f"With the saved weights an image or a copy misses the margin {margin:g} by {margin - smallest:.2g}."
             )
     return logits

@@ -20,6 +20,7 @@ from edits.repair import Repair, apply_changes, changes_of, compute_repair, roun
 from edits.saving import save_verified
 from edits.workbench import Workbench, is_right
 from editset_helpers.edit_set import EditSet
+from editset_helpers.regions import with_copies
 from helpers.cli import say
 from helpers.errors import NotVerifiedError
 from model_classes.alexnet import AlexNet
@@ -50,14 +51,20 @@ class Task:
     command: str
     keep: KeepWeights = "full"
 
+    @functools.cached_property
+    def constrained(self) -> EditSet:
+        """The edit images and then their copies in the region; see `with_copies`, also for what it raises."""
+        with self.bench.clock.phase("edit set"):
+            return with_copies(self.edit_set, self.options.region, self.bench.test)
+
 
 @dataclass(frozen=True, eq=False)
 class Repaired:
-    """A repair that was written and verified: its weights, and the edit images' logits by the file."""
+    """A repair that was written and verified: its weights, and the logits of what was constrained by the file."""
 
     repair: Repair
     state: dict[str, torch.Tensor]
-    edit_logits: torch.Tensor
+    logits: torch.Tensor
     kept: Kept | None = None
 
 
@@ -66,16 +73,16 @@ def repair_and_save(task: Task, network: Network) -> Repaired:
     bench, options = task.bench, task.options
     metric, solver = network.metric(options), sytorch.solver_named(options.solver, say)
     with bench.clock.phase("program"):
-        outputs = sytorch.symbolic(network.model, options.layer)(task.edit_set.images)
+        outputs = sytorch.symbolic(network.model, options.layer)(task.constrained.images)
     allowance = rounding_allowance(outputs)
     watched = _watched(task, network)
     for attempt in range(ATTEMPTS):
         with bench.clock.phase("solve"):
             solve = functools.partial(_solve, options=options, metric=metric, solver=solver, allowance=allowance)
             if watched is None:
-                repair, kept = solve(outputs, task.edit_set.labels, 0), None
+                repair, kept = solve(outputs, task.constrained.labels, 0), None
             else:
-                kept = keep_right(outputs, task.edit_set.labels, watched, solve)
+                kept = keep_right(outputs, task.constrained.labels, watched, solve)
                 repair = kept.repair
         state = apply_changes(network.model, repair.changes, options.param_bound)
         try:
@@ -117,7 +124,7 @@ def _watched(task: Task, network: Network) -> Watched | None:
 def repair_layer_and_save(task: Task) -> Repaired:
     """The same as `repair_and_save` for a layer other than the last."""
     bench, options = task.bench, task.options
-    problem = layer_problem(bench, task.edit_set, options)
+    problem = layer_problem(bench, task.constrained, options)
     allowance = first_allowance(problem)
     for attempt in range(ATTEMPTS):
         with bench.clock.phase("solve"):
@@ -135,9 +142,9 @@ def repair_layer_and_save(task: Task) -> Repaired:
 def _save(
     task: Task, state: dict[str, torch.Tensor], check: Callable[[AlexNet], None] = lambda _: None
 ) -> torch.Tensor:
-    """The edit images' logits by the verified file."""
+    """The logits of what was constrained by the verified file."""
     bench, content = task.bench, dict[str, Any](state)
     if task.keep != "full":
         content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, task.output)
     classes = len(bench.test.class_names)
-    return save_verified(content, task.output, task.edit_set, task.options.margin, classes, check=check)
+    return save_verified(content, task.output, task.constrained, task.options.margin, classes, check=check)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edits.options import LAST_LAYER, MetricName, PatternName, PrepareName, RepairOptions, norm_for
+from edits.best_layer import repair_best_layer
+from edits.options import AUTO_LAYER, LAST_LAYER, MetricName, PatternName, PrepareName, RepairOptions, norm_for
 from edits.outcomes import outcomes_path
 from edits.pipeline import check_layer, repair_edit_set
 from edits.report import RepairReport, report_table
@@ -31,13 +33,19 @@ from helpers.cli import (
     shared_options,
     tells_failures,
 )
-from helpers.errors import InfeasibleError, NotVerifiedError, TimeLimitError, UsageError
+from helpers.errors import InfeasibleError, NoLayerError, NotVerifiedError, TimeLimitError, UsageError
 from helpers.files import check_writable
 from helpers.paths import repaired_weights
 from model_classes.training import ensure_baseline
 from sytorch import NormName, SolverName
 
-FAILURES = {"infeasible": InfeasibleError, "time_limit": TimeLimitError, "not_verified": NotVerifiedError}
+FAILURES = {
+    "infeasible": InfeasibleError,
+    "time_limit": TimeLimitError,
+    "not_verified": NotVerifiedError,
+    "no_layer": NoLayerError,
+}
+LAYER_BUDGET = 300.0
 
 app = new_app(__doc__)
 
@@ -46,7 +54,8 @@ app = new_app(__doc__)
 class Job:
     """What to repair, on which images, and where the result goes.
 
-    With ``norm_by_size`` the size of the edit set decides what is minimised.
+    With ``norm_by_size`` the size of the edit set decides what is minimised. With a ``layer_budget``, in seconds, all
+    layers are tried, the last one by the options, and the best is kept.
     """
 
     dataset: DatasetName = DatasetName.CIFAR10
@@ -56,6 +65,7 @@ class Job:
     max_samples: int | None = None
     seed: int = 0
     norm_by_size: bool = False
+    layer_budget: float | None = None
 
 
 def repair(source: Selection | Path, job: Job, options: RepairOptions) -> RepairReport:
@@ -81,7 +91,8 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     warn_of_other_weights(edit_set, path, bench)
     if job.norm_by_size and not options.is_hidden:
         options = replace(options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves))))
-    return repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
+    task = Task(bench, edit_set, path, options, output, command_line())
+    return repair_edit_set(task) if job.layer_budget is None else repair_best_layer(task, job.layer_budget)
 
 
 def find_edit_set(selection: Selection, job: Job, weights: Path) -> Path:
@@ -114,10 +125,23 @@ MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so ma
 SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
 BoundOption = Annotated[float, typer.Option(help="The largest change of any weight. Lower it to stay close.")]
 MarginOption = Annotated[float, typer.Option(help="By how much the right class has to lead all others.")]
-LayerOption = Annotated[str, typer.Option(help="The layer that changes: classifier.6, .4, .1, features.10, ... .0.")]
+LayerOption = Annotated[
+    str,
+    typer.Option(
+        help="The layer that changes: classifier.6, .4, .1, features.10, ... .0. auto: all are tried, the last with "
+        "--prepare and --norm, and the one that training images suffer least from is kept."
+    ),
+]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(help="Seconds for --layer auto; a layer is begun while some are left. [default: 300]"),
+]
 PatternOption = Annotated[
-    PatternName,
-    typer.Option(help="For other layers than the last. held: proved; relinearise: activations may change, in steps."),
+    PatternName | None,
+    typer.Option(
+        help="For other layers than the last. held: proved; relinearise: activations may change, in steps. "
+        "[default: held; relinearise with --layer auto]"
+    ),
 ]
 NormOption = Annotated[
     NormName | None,
@@ -182,6 +206,7 @@ def read_request(
     param_bound: BoundOption = 5.0,
     margin: MarginOption = 2.0,
     layer: LayerOption = LAST_LAYER,
+    layer_budget: BudgetOption = None,
     norm: NormOption = None,
     metric: MetricOption = "training",
     solver: SolverOption = SolverName.AUTO,
@@ -191,7 +216,7 @@ def read_request(
     ridge: RidgeOption = 1e-3,
     prepare: PrepareOption = "auto",
     keep: KeepOption = 0,
-    pattern: PatternOption = "held",
+    pattern: PatternOption = None,
     shifts: ShiftsOption = 0,
     flip: FlipOption = False,
     dataset: DatasetOption = DatasetName.CIFAR10,
@@ -201,6 +226,8 @@ def read_request(
     as_json: JsonOption = False,
 ) -> Request:
     """The options that all commands share."""
+    budget = read_budget(layer, layer_budget)
+    layer = LAST_LAYER if layer == AUTO_LAYER else layer
     options = RepairOptions(
         layer=layer,
         param_bound=param_bound,
@@ -214,10 +241,23 @@ def read_request(
         ridge=ridge,
         prepare=prepare,
         keep=keep,
-        pattern=pattern,
+        pattern=pattern or ("held" if budget is None else "relinearise"),
         region=Region(shifts, flip),
     )
-    return Request(Job(dataset, data_root, weights, output, max_samples, seed, norm is None), options, as_json)
+    job = Job(dataset, data_root, weights, output, max_samples, seed, norm is None, budget)
+    return Request(job, options, as_json)
+
+
+def read_budget(layer: str, budget: float | None) -> float | None:
+    """The seconds for all layers together where the layer is ``auto``, else None; raises `UsageError` for nonsense."""
+    if layer != AUTO_LAYER:
+        if budget is not None:
+            raise UsageError(f"--layer-budget belongs to --layer {AUTO_LAYER}; for one layer there is --time-limit.")
+        return None
+    seconds = LAYER_BUDGET if budget is None else budget
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise UsageError(f"--layer-budget is a number of seconds above 0, not {seconds:g}.")
+    return seconds
 
 
 @app.command()

@@ -59,7 +59,9 @@ class LayerProblem:
             solution = program.solve(options.time_limit)
         else:
             images = self.edit_set.images
-            moved = sytorch.relinearise(model, self.part, images, labels, size, metric=self.metric, bound=bound)
+            moved = sytorch.relinearise(
+                model, self.part, images, labels, size, metric=self.metric, bound=bound, time_limit=options.time_limit
+            )
             solution = unproved(moved)
         return Repair(self.part.layer, self._parameters(model, torch.from_numpy(solution.change)), solution)
 

@@ -12,6 +12,7 @@ from sytorch import NormName, SolverName
 from sytorch.program import MANY_IMAGES
 
 LAST_LAYER = "classifier.6"
+AUTO_LAYER = "auto"
 AUTO_PREPARE = "classifier.4"
 MetricName = Literal["training", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]

@@ -1,28 +1,25 @@
-"""A repair from an edit set to a report: prepare, compute, write, verify, measure."""
+"""A repair from an edit set to a report: try, measure, write."""
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-import sytorch
 from edits.any_layer import check_part
-from edits.explanation import contradicting_images, explain
+from edits.attempt import Attempt, attempt
 from edits.generalization import generalization
 from edits.measuring import LogitsPair, measure_accuracy, measure_copies
 from edits.network import Network
 from edits.options import RepairOptions
 from edits.outcomes import outcomes_path, save_outcomes
-from edits.prepare import prepare
 from edits.repair import changes_of
 from edits.report import RepairReport
-from edits.solving import Repaired, Task, repair_and_save, repair_layer_and_save
-from edits.tail import tail_modules
-from edits.workbench import Workbench, is_right
+from edits.solving import Repaired, Task
+from edits.workbench import Workbench
 from editset_helpers.drawdown import drawdown_mask
-from helpers.errors import NotVerifiedError, ToolError
 from helpers.evaluation import predict_logits
 from helpers.files import write_json
 from helpers.stopwatch import peak_memory_mb
@@ -40,97 +37,51 @@ def repair_edit_set(task: Task) -> RepairReport:
         UsageError: the layer cannot be repaired, or the set was drawn from other images.
         ToolError: the solver fails or has no licence, or a file cannot be written.
     """
-    bench, edit_set, options = task.bench, task.edit_set, task.options
-    check_layer(bench, options)
-    outside = drawdown_mask(edit_set, bench.test.content_hash, len(bench.test))
-    report = _asked(task)
-    with bench.clock.phase("program"):
-        before = predict_logits(bench.model, task.constrained.images)
-    network = _prepared_network(task, report)
-    try:
-        repaired = repair_layer_and_save(task) if options.is_hidden else repair_and_save(task, network)
-    except sytorch.ContradictionError as error:
-        report.status, report.message = "infeasible", explain(error.contradiction, edit_set, options, bench.test)
-        report.contradicting_images, report.smallest_bound = contradicting_images(error.contradiction, edit_set)
-    except sytorch.SolverTimeLimitError:
-        report.status, report.message = "time_limit", f"no repair was proved within {options.time_limit:g} seconds."
-    except NotVerifiedError as error:
-        report.status, report.message = "not_verified", str(error)
-    except (sytorch.LicenceError, sytorch.SolverFailedError) as error:
-        raise ToolError(str(error)) from error
-    else:
+    check_layer(task.bench, task.options)
+    outside = outside_the_edit_set(task)
+    return conclude(task, attempt(task), outside)
+
+
+def outside_the_edit_set(task: Task) -> NDArray[np.bool_] | None:
+    """See `drawdown_mask`."""
+    test = task.bench.test
+    return drawdown_mask(task.edit_set, test.content_hash, len(test))
+
+
+def conclude(task: Task, tried: Attempt, outside: NDArray[np.bool_] | None) -> RepairReport:
+    """Measure what an attempt gained and cost, whose weights are at ``task.output``, and write report and outcomes.
+
+    Of an attempt that failed, only the report is written.
+    """
+    report = tried.report
+    if tried.repaired is not None:
         _forget_the_last_repair(task.output)
-        _describe(report, task, repaired)
-        edit_logits, copy_logits = LogitsPair(before, repaired.logits).split(len(edit_set))
-        measure_copies(report, copy_logits, task.constrained.labels[len(edit_set) :])
-        test_logits = LogitsPair(bench.test_logits, _test_logits(task, network, repaired))
-        measure_accuracy(
-            report, edit_logits, edit_set, test_logits=test_logits, test_labels=bench.test.labels, outside=outside
-        )
-        with bench.clock.phase("generalization"):
-            report.generalization_before, report.generalization_after = generalization(
-                bench, repaired.state, edit_set, options.prepared_layer or repaired.repair.layer
-            )
-        _settle_files(report, task, repaired, edit_logits, test_logits)
-    report.seconds = {name: round(seconds, 4) for name, seconds in bench.clock.seconds.items()}
+        _describe(report, task, tried.repaired)
+        _measure(task, tried, tried.repaired, outside)
+    return write_report(task, report)
+
+
+def write_report(task: Task, report: RepairReport) -> RepairReport:
+    """Write it beside the weights, with the seconds of all that was done so far."""
+    report.seconds = {name: round(seconds, 4) for name, seconds in task.bench.clock.seconds.items()}
     report.peak_memory_mb = round(peak_memory_mb(), 1)
     write_json(task.output.with_suffix(".json"), report.as_json())
     return report
 
 
-def _asked(task: Task) -> RepairReport:
-    bench, options = task.bench, task.options
-    return RepairReport(
-        status="repaired",
-        message=None,
-        timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=task.command,
-        edit_set_path=str(task.edit_set_path),
-        edit_set_hash=task.edit_set.content_hash,
-        edit_set_size=len(task.edit_set),
-        shifts=options.region.shifts,
-        flip=options.region.flip,
-        copies=len(task.constrained) - len(task.edit_set),
-        dataset=bench.test.name,
-        data_root=None if bench.data_root is None else str(bench.data_root),
-        weights_path=str(bench.weights_path),
-        weights_hash_before=bench.weights_hash,
-        layer=options.layer,
-        param_bound=options.param_bound,
-        margin=options.margin,
-        norm=options.norm.value,
-        metric=options.metric,
-        prepare=options.prepared_layer,
-        keep=options.keep,
-        pattern=options.pattern if options.is_hidden else None,
+def _measure(task: Task, tried: Attempt, repaired: Repaired, outside: NDArray[np.bool_] | None) -> None:
+    bench, edit_set, report = task.bench, task.edit_set, tried.report
+    edit_logits, copy_logits = LogitsPair(tried.before, repaired.logits).split(len(edit_set))
+    test_logits = LogitsPair(bench.test_logits, _test_logits(task, tried.network, repaired))
+    measure_copies(report, copy_logits, task.constrained.labels[len(edit_set) :])
+    measure_accuracy(
+        report, edit_logits, edit_set, test_logits=test_logits, test_labels=bench.test.labels, outside=outside
     )
-
-
-def _prepared_network(task: Task, report: RepairReport) -> Network:
-    """Stage one: the network with its hidden layer moved toward the margins; the network itself if that is off."""
-    bench, layer = task.bench, task.options.prepared_layer
-    if layer is None:
-        return bench.network
-    metric = bench.hidden_metric(layer)
-    with bench.clock.phase("prepare"):
-        inputs = bench.layer_inputs(layer, task.constrained.images)
-        prepared = prepare(
-            bench.linear(layer),
-            tail_modules(bench.model, layer),
-            inputs,
-            task.constrained.labels,
-            metric,
-            margin=task.options.margin,
-            bound=task.options.param_bound,
-            training_accuracy=lambda change: bench.training_accuracy(layer, change),
+    with bench.clock.phase("generalization"):
+        report.generalization_before, report.generalization_after = generalization(
+            bench, repaired.state, edit_set, task.options.prepared_layer or repaired.repair.layer
         )
-        network = bench.moved(layer, prepared.change)
-        right = is_right(predict_logits(network.model, task.edit_set.images), task.edit_set.labels.numpy())
-    report.prepare_objective, report.prepare_steps = prepared.length, prepared.steps
-    report.prepare_max_abs_change = float(prepared.change.abs().max())
-    report.prepare_edit_accuracy = float(right.mean())
-    report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
-    return network
+    _settle_files(report, task, repaired, edit_logits, test_logits)
 
 
 def check_layer(bench: Workbench, options: RepairOptions) -> None:

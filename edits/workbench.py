@@ -125,7 +125,7 @@ class Workbench:
     def _doubtful(self, layer: str) -> tuple[NDArray[np.int64], int]:
         """Positions in the sample of the images whose leads are nearest to zero; how many of the others are right."""
         inputs, labels = (
-            torch.from_numpy(np.array(self._sample(layer, HIDDEN_SAMPLE))),
+            self.sample_inputs(layer),
             self.training_labels(HIDDEN_SAMPLE),
         )
         logits = run_modules([self.linear(layer), *tail_modules(self.model, layer)], inputs)
@@ -133,6 +133,14 @@ class Workbench:
         doubtful = np.sort(np.argsort(nearness, kind="stable")[:DOUBTFUL])
         right = is_right(logits, labels)
         return doubtful, int(right.sum() - right[doubtful].sum())
+
+    def sample_inputs(self, layer: str) -> torch.Tensor:
+        """What a layer of the classifier gets from the training images of `training_accuracy`, (R, n)."""
+        return torch.from_numpy(np.array(self._sample(layer, HIDDEN_SAMPLE)))
+
+    def sample_images(self) -> NDArray[np.uint8]:
+        """Those training images, (R, 32, 32, 3)."""
+        return self.training.images[choose(len(self.training), HIDDEN_SAMPLE, SAMPLE_SEED)]
 
     def linear(self, layer: str) -> nn.Linear:
         """A layer of the classifier."""
@@ -171,9 +179,7 @@ class Workbench:
     @functools.lru_cache(maxsize=2)  # noqa: B019  a workbench lives as long as its process
     def _hidden_metric(self, layer: str) -> KroneckerMetric:
         cache = CACHE / f"kronecker-{self._key}-{layer}"
-        return kronecker_metric(
-            self.model, layer, lambda: torch.from_numpy(np.array(self._sample(layer, HIDDEN_SAMPLE))), cache
-        )
+        return kronecker_metric(self.model, layer, lambda: self.sample_inputs(layer), cache)
 
 
 def open_workbench(

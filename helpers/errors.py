@@ -33,6 +33,12 @@ class NotVerifiedError(ToolError):
     exit_code = 5
 
 
+class NoLayerError(ToolError):
+    """Of all layers that were tried within the budget none could be repaired."""
+
+    exit_code = 7
+
+
 class ExperimentsFailedError(ToolError):
     """A sweep is complete, but some of its experiments ended without a verified repair."""
 

@@ -8,13 +8,15 @@ cut until the network itself misses less. Nothing is proved: the forward pass is
 from __future__ import annotations
 
 import copy
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from sytorch.chain import Chain, chain_of
-from sytorch.errors import SolverFailedError
+from sytorch.errors import SolverFailedError, SolverTimeLimitError
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linearise import LayerView, Part, linearise, part_named
 from sytorch.proportioning import Proportioning, largest_eigenvalue
@@ -52,9 +54,16 @@ class _Job:
     labels: torch.Tensor
     size: float
     metric: KroneckerMetric
+    deadline: float
+
+    def check_time(self) -> None:
+        """Raise `SolverTimeLimitError` where the time is up."""
+        if time.monotonic() > self.deadline:
+            raise SolverTimeLimitError("The time limit was reached.")
 
     def view(self, change: torch.Tensor) -> LayerView:
         """The layer after a change."""
+        self.check_time()
         return linearise(_moved(self.chain, self.part, self.images, change), self.part, self.images)
 
     def missing(self, view: LayerView) -> float:
@@ -71,16 +80,19 @@ def relinearise(
     *,
     metric: KroneckerMetric,
     bound: float,
+    time_limit: float | None = None,
 ) -> Relinearised:
     """Move a layer until every image, (N, ...), has the margin ``size``; the module is left as it was.
 
     Raises:
         SolverFailedError: the steps stop making progress before that.
+        SolverTimeLimitError: ``time_limit``, in seconds, is over before that.
         UnsupportedLayerError: see `linearise`.
     """
     part, chain = part_named(part) if isinstance(part, str) else part, chain_of(model)
+    deadline = torch.inf if time_limit is None else time.monotonic() + time_limit
     view = linearise(chain, part, images)
-    job = _Job(chain, part, images, labels, size, metric.restricted(view))
+    job = _Job(chain, part, images, labels, size, metric.restricted(view), deadline)
     change = torch.zeros(len(view.units), view.inputs.shape[2], dtype=torch.float64)
     for steps in range(STEP_LIMIT):
         if job.missing(view) == 0.0:
@@ -101,7 +113,7 @@ def _step(job: _Job, view: LayerView) -> torch.Tensor:
     gram = logit_gram(gradients, job.metric.whitened_inputs(view.inputs), job.metric)
     own = nn.functional.one_hot(job.labels, gradients.shape[1]).double()
     weights = _least_weights(
-        gram, own, (1 + AHEAD) * job.size * (1 - own) - _leads(view.logits, own), AHEAD * job.size / 2
+        gram, own, (1 + AHEAD) * job.size * (1 - own) - _leads(view.logits, own), AHEAD * job.size / 2, job.check_time
     )
     return job.metric.dual_change(torch.einsum("nc,ncmp->nmp", weights, gradients), view.inputs)
 
@@ -111,7 +123,9 @@ def _leads(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     return ((logits * own).sum(dim=1, keepdim=True) - logits) * (1 - own)
 
 
-def _least_weights(gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, enough: float) -> torch.Tensor:
+def _least_weights(
+    gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, enough: float, check_time: Callable[[], None]
+) -> torch.Tensor:
     """The weights of the logits' gradients in the least change that raises all leads as needed, up to ``enough``."""
 
     def weights(multipliers: torch.Tensor) -> torch.Tensor:
@@ -124,7 +138,12 @@ def _least_weights(gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, 
     norm = 1.1 * largest_eigenvalue(product, needed.numel())
     start = torch.zeros(needed.numel(), dtype=torch.float64)
     solver = Proportioning(lambda u: product(u) + ELASTIC * norm * u, needed.flatten(), norm, start)
-    solver.run(lambda _, slope: float(slope.min()) >= -enough)
+
+    def is_done(_: torch.Tensor, slope: torch.Tensor) -> bool:
+        check_time()
+        return float(slope.min()) >= -enough
+
+    solver.run(is_done)
     return weights(solver.point)
 
 

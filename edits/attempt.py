@@ -1,0 +1,117 @@
+"""One attempt at a repair: prepare, compute, write, verify; its failure is a status, not an exception."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+import torch
+
+import sytorch
+from edits.explanation import contradicting_images, explain
+from edits.network import Network
+from edits.prepare import prepare
+from edits.report import RepairReport
+from edits.solving import Repaired, Task, repair_and_save, repair_layer_and_save
+from edits.tail import tail_modules
+from edits.workbench import is_right
+from helpers.errors import NotVerifiedError, ToolError
+from helpers.evaluation import predict_logits
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """What came of an attempt.
+
+    Attributes:
+        report: what was asked, what stage one did, and the status; nothing is measured yet.
+        before: the logits of the images and copies before any change, float32 (N, C).
+        network: what the last layer was repaired in, with its hidden layer moved.
+        repaired: the written and verified repair; None where the status is another than ``repaired``.
+    """
+
+    report: RepairReport
+    before: torch.Tensor
+    network: Network
+    repaired: Repaired | None
+
+
+def attempt(task: Task) -> Attempt:
+    """Try to repair; where it works, the weights are at ``task.output``.
+
+    Raises:
+        ToolError: the solver fails or has no licence, or a file cannot be written.
+    """
+    bench, edit_set, options = task.bench, task.edit_set, task.options
+    report, repaired = asked(task), None
+    with bench.clock.phase("program"):
+        before = predict_logits(bench.model, task.constrained.images)
+    network = _prepared_network(task, report)
+    try:
+        repaired = repair_layer_and_save(task) if options.is_hidden else repair_and_save(task, network)
+    except sytorch.ContradictionError as error:
+        report.status, report.message = "infeasible", explain(error.contradiction, edit_set, options, bench.test)
+        report.contradicting_images, report.smallest_bound = contradicting_images(error.contradiction, edit_set)
+    except sytorch.SolverTimeLimitError:
+        report.status, report.message = "time_limit", f"no repair was proved within {options.time_limit:g} seconds."
+    except NotVerifiedError as error:
+        report.status, report.message = "not_verified", str(error)
+    except (sytorch.LicenceError, sytorch.SolverFailedError) as error:
+        raise ToolError(str(error)) from error
+    return Attempt(report, before, network, repaired)
+
+
+def asked(task: Task) -> RepairReport:
+    """The report of a task before anything is done."""
+    bench, options = task.bench, task.options
+    return RepairReport(
+        status="repaired",
+        message=None,
+        timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=task.command,
+        edit_set_path=str(task.edit_set_path),
+        edit_set_hash=task.edit_set.content_hash,
+        edit_set_size=len(task.edit_set),
+        shifts=options.region.shifts,
+        flip=options.region.flip,
+        copies=len(task.constrained) - len(task.edit_set),
+        dataset=bench.test.name,
+        data_root=None if bench.data_root is None else str(bench.data_root),
+        weights_path=str(bench.weights_path),
+        weights_hash_before=bench.weights_hash,
+        layer=options.layer,
+        param_bound=options.param_bound,
+        margin=options.margin,
+        norm=options.norm.value,
+        metric=options.metric,
+        prepare=options.prepared_layer,
+        keep=options.keep,
+        pattern=options.pattern if options.is_hidden else None,
+    )
+
+
+def _prepared_network(task: Task, report: RepairReport) -> Network:
+    """Stage one: the network with its hidden layer moved toward the margins; the network itself if that is off."""
+    bench, layer = task.bench, task.options.prepared_layer
+    if layer is None:
+        return bench.network
+    metric = bench.hidden_metric(layer)
+    with bench.clock.phase("prepare"):
+        inputs = bench.layer_inputs(layer, task.constrained.images)
+        prepared = prepare(
+            bench.linear(layer),
+            tail_modules(bench.model, layer),
+            inputs,
+            task.constrained.labels,
+            metric,
+            margin=task.options.margin,
+            bound=task.options.param_bound,
+            training_accuracy=lambda change: bench.training_accuracy(layer, change),
+        )
+        network = bench.moved(layer, prepared.change)
+        right = is_right(predict_logits(network.model, task.edit_set.images), task.edit_set.labels.numpy())
+    report.prepare_objective, report.prepare_steps = prepared.length, prepared.steps
+    report.prepare_max_abs_change = float(prepared.change.abs().max())
+    report.prepare_edit_accuracy = float(right.mean())
+    report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
+    return network

@@ -1,0 +1,43 @@
+"""What a repair costs on training images: the drawdown by which one may choose, for test images must not decide."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+
+from edits.tail import run_modules, tail_modules
+from edits.workbench import HIDDEN_SAMPLE, Workbench, is_right
+from helpers.evaluation import predict_logits
+from model_classes.alexnet import AlexNet, blank_alexnet
+
+WITH_CACHED_INPUTS = ("classifier.4", "classifier.6")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingDrawdown:
+    """The accuracy that repairs of one network lose on a fixed sample of up to `HIDDEN_SAMPLE` training images."""
+
+    bench: Workbench
+
+    @functools.cached_property
+    def before(self) -> float:
+        """The accuracy of the network as it is, a fraction."""
+        return self._accuracy(self.bench.model, WITH_CACHED_INPUTS[0])
+
+    def points(self, state: dict[str, torch.Tensor], first_layer: str) -> float:
+        """What weights lose, in percentage points; what comes before ``first_layer`` is as it was."""
+        model = blank_alexnet(len(self.bench.test.class_names))
+        model.load_state_dict(state, assign=True)
+        with self.bench.clock.phase("training drawdown"):
+            return 100 * (self.before - self._accuracy(model.eval(), first_layer))
+
+    def _accuracy(self, model: AlexNet, first_layer: str) -> float:
+        bench = self.bench
+        if first_layer in WITH_CACHED_INPUTS:
+            modules = [model.get_submodule(first_layer), *tail_modules(model, first_layer)]
+            logits = run_modules(modules, bench.sample_inputs(first_layer))
+        else:
+            logits = predict_logits(model, bench.sample_images(), progress="training images")
+        return float(is_right(logits, bench.training_labels(HIDDEN_SAMPLE)).mean())

@@ -16,7 +16,8 @@ class RepairReport:
     say which test images it holds; ``drawdown_points`` is what they lost, in percentage points. ``generalization_*`` is
     of shifted and flipped copies of the edit images. ``keep_*`` is of the ``keep`` training images that were watched,
     of which ``kept_images`` became constraints. ``min_margin`` is of the saved file, loaded again, in float32.
-    ``prepare_objective`` is the length of stage one's way in its metric. ``seconds`` is by phase.
+    ``prepare_objective`` is the length of stage one's way in its metric; ``prepare_leads`` and ``prepare_iterations``
+    are of each step that was computed. ``seconds`` is by phase.
     """
 
     status: str
@@ -62,6 +63,8 @@ class RepairReport:
     prepare: str | None = None
     prepare_objective: float | None = None
     prepare_steps: int | None = None
+    prepare_leads: list[int] = field(default_factory=list)
+    prepare_iterations: list[int] = field(default_factory=list)
     pattern: str | None = None
     prepare_max_abs_change: float | None = None
     prepare_edit_accuracy: float | None = None

@@ -61,6 +61,9 @@ def main(
     prepare: Annotated[
         PrepareName, typer.Option(help="The hidden layer moved first; auto costs 10 seconds an experiment.")
     ] = "none",
+    keep: Annotated[
+        int, typer.Option(min=0, help="Of so many training images, those that are right are to stay right.")
+    ] = 0,
     keep_weights: Annotated[
         KeepWeights, typer.Option(help="full: 228 MB an experiment; changed-layer: what changed, eval.py reads it.")
     ] = "changed-layer",
@@ -98,7 +101,8 @@ def main(
         solver=solver,
         time_limit=time_limit,
         prepare=prepare,
-        keep=keep_weights,
+        keep=keep,
+        keep_weights=keep_weights,
     )
     ground = Ground(
         dataset=dataset,

@@ -1,4 +1,4 @@
-"""The page of the comparison, in Markdown: what is not ahead first, then a table for each size."""
+"""The page of the comparison, in Markdown: what is not ahead, a table for each size, what others published."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks.published import PUBLISHED
 from benchmarks.row import Row
 from benchmarks.standing import OURS, behind
 from helpers.files import atomic_file
@@ -34,6 +35,14 @@ seconds. Of fine-tuning, the seconds are those of the settings that were taken.
 ![Drawdown against size](drawdown.svg)
 ![Time against size](seconds.svg)
 """
+PUBLISHED_HEADER = ["method", "network and edits", "guarantee", "drawdown", "time", "source"]
+PUBLISHED_INTRODUCTION = """\
+## Published figures, not measured here
+
+Other networks, images and machines: nothing in this table can be set against a row above. The times of APRNN's paper
+are of two Xeon Silver 4216 with 384 GB and an RTX A6000. "Not read" means that the source has the figure and that it
+was not at hand to copy from.
+"""
 
 
 def write_page(rows: Sequence[Row], folder: Path) -> Path:
@@ -41,7 +50,7 @@ def write_page(rows: Sequence[Row], folder: Path) -> Path:
     path = folder / "side_by_side.md"
     sections = [_section(size, list(group)) for size, group in itertools.groupby(rows, key=lambda row: row.size)]
     with atomic_file(path) as temporary:
-        temporary.write_text("\n".join([INTRODUCTION, _standing(rows), *sections]), encoding="utf-8")
+        temporary.write_text("\n".join([INTRODUCTION, _standing(rows), *sections, _published()]), encoding="utf-8")
     return path
 
 
@@ -64,6 +73,12 @@ def _section(size: str, rows: Sequence[Row]) -> str:
     table = [HEADER, ["---", *["---:"] * 7, "---", "---"], *(_line(row, several) for row in rows)]
     notes = [f"- {_name(row, several)}: {row.message}" for row in rows if row.message]
     return "\n".join([title, "", *map(_joined, table), "", *notes, ""])
+
+
+def _published() -> str:
+    lines = [[item.method, item.repaired, item.guarantee, item.drawdown, item.time, item.source] for item in PUBLISHED]
+    table = [PUBLISHED_HEADER, ["---"] * len(PUBLISHED_HEADER), *lines]
+    return "\n".join([PUBLISHED_INTRODUCTION, *map(_joined, table), ""])
 
 
 def _line(row: Row, several: bool) -> list[str]:

@@ -24,6 +24,14 @@ ENOUGH = 0.1
 TOLERATED = 1e-3  # a loss of training accuracy that is within the noise of ten thousand images
 
 
+@dataclass(frozen=True)
+class Effort:
+    """The size of one step: the leads that were missing, and the iterations of its dual."""
+
+    leads: int
+    iterations: int
+
+
 @dataclass(frozen=True, eq=False)
 class Preparation:
     """What stage one did.
@@ -32,11 +40,13 @@ class Preparation:
         change: of the layer's weight and bias, (m, n + 1) float32.
         length: of the way there in the metric, the sum of the steps' sizes.
         steps: how many were taken.
+        efforts: of the steps that were computed, the last of which may not have been taken.
     """
 
     change: torch.Tensor
     length: float
     steps: int
+    efforts: list[Effort]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +89,8 @@ def prepare(
     margin: float,
     bound: float,
     training_accuracy: Callable[[torch.Tensor], float],
+    steps: int = STEPS,
+    damping: float = DAMPING,
 ) -> Preparation:
     """The change of the layer's weight and bias after all steps; nothing is changed.
 
@@ -91,6 +103,8 @@ def prepare(
         margin: the lead that the steps go for.
         bound: no entry of the change gets larger.
         training_accuracy: of the network with a change of the layer; a step that makes it worse is not taken.
+        steps: at most so many.
+        damping: the part of each step that is taken.
     """
     extended = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
     solved_inputs = metric.solve_inputs(extended)
@@ -98,18 +112,20 @@ def prepare(
     base = torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach()
     change, length = torch.zeros_like(base), 0.0
     least = training_accuracy(change)
-    for taken in range(STEPS):
+    efforts: list[Effort] = []
+    for taken in range(steps):
         leads = missing_leads(modules, extended @ (base + change).T, labels, margin, metric)
         if not len(leads.needed):
-            return Preparation(change, length, taken)
+            return Preparation(change, length, taken, efforts)
         gram = leads.gram(kernel)
-        multipliers, _ = ascend(gram, leads.needed, ENOUGH * margin, ITERATIONS)
-        following = (change + DAMPING * leads.change(multipliers, solved_inputs)).clamp(-bound, bound)
+        multipliers, iterations = ascend(gram, leads.needed, ENOUGH * margin, ITERATIONS)
+        efforts.append(Effort(len(leads.needed), iterations))
+        following = (change + damping * leads.change(multipliers, solved_inputs)).clamp(-bound, bound)
         if training_accuracy(following) < least - TOLERATED:
-            return Preparation(change, length, taken)
-        length += DAMPING * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
+            return Preparation(change, length, taken, efforts)
+        length += damping * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
         change = following
-    return Preparation(change, length, STEPS)
+    return Preparation(change, length, steps, efforts)
 
 
 def missing_leads(

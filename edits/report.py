@@ -16,7 +16,8 @@ class RepairReport:
     say which test images it holds; ``drawdown_points`` is what they lost, in percentage points. ``generalization_*`` is
     of shifted and flipped copies of the edit images. ``keep_*`` is of the ``keep`` training images that were watched,
     of which ``kept_images`` became constraints. ``min_margin`` is of the saved file, loaded again, in float32.
-    ``prepare_objective`` is the length of stage one's way in its metric. ``copies`` counts the copies of edit images,
+    ``prepare_objective`` is the length of stage one's way in its metric; ``prepare_leads`` and
+    ``prepare_iterations`` are of each step that was computed. ``copies`` counts the copies of edit images,
     shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were constrained besides them; ``copies_*`` is of
     these, ``copies_min_margin`` of the saved file. ``layers`` tells what came of every layer of ``--layer auto``
     within ``layer_budget`` seconds (`edits.best_layer.LayerOutcome`). ``seconds`` is by phase.
@@ -65,6 +66,8 @@ class RepairReport:
     prepare: str | None = None
     prepare_objective: float | None = None
     prepare_steps: int | None = None
+    prepare_leads: list[int] = field(default_factory=list)
+    prepare_iterations: list[int] = field(default_factory=list)
     pattern: str | None = None
     prepare_max_abs_change: float | None = None
     prepare_edit_accuracy: float | None = None

@@ -42,7 +42,8 @@ class Sweep:
     Attributes:
         sizes, types, classes, param_bounds, margins, norms, metrics, layers, seeds: the values to combine. Classes are
             positions, and combined with the types of one class only.
-        sizing, solver, time_limit, prepare, keep: the same for all.
+        sizing, solver, time_limit, prepare, keep_weights: the same for all.
+        keep: how many training images are watched, see `edits.options.RepairOptions`; the same for all.
     """
 
     sizes: tuple[int, ...]
@@ -58,7 +59,8 @@ class Sweep:
     solver: SolverName = SolverName.AUTO
     time_limit: float | None = None
     prepare: PrepareName = "none"
-    keep: KeepWeights = "changed-layer"
+    keep: int = 0
+    keep_weights: KeepWeights = "changed-layer"
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,13 @@ def plan(sweep: Sweep, ground: Ground) -> list[Experiment]:
             solver=sweep.solver,
             time_limit=sweep.time_limit,
             prepare=sweep.prepare,
+            keep=sweep.keep,
         )
         for bound, margin, norm, metric, layer in programs
     ]
     combined = itertools.product(images, sweep.sizes, asked, sweep.seeds)
     return [
-        _named(Experiment("", kind, target, size, seed, sweep.sizing, sweep.keep, options), ground)
+        _named(Experiment("", kind, target, size, seed, sweep.sizing, sweep.keep_weights, options), ground)
         for (kind, target), size, options, seed in combined
     ]
 

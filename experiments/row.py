@@ -56,6 +56,8 @@ class Row:
     prepare_objective: float | None = None
     prepare_max_abs_change: float | None = None
     prepare_edit_accuracy: float | None = None
+    keep: int = 0
+    kept_images: int | None = None
 
     def cells(self) -> list[str]:
         """What the file holds, in the order of `COLUMNS`."""
@@ -63,6 +65,7 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+LATER = {"keep": "0", "kept_images": ""}  # columns that older tables lack, and what their rows hold
 
 
 def _cell(value: Any) -> str:

@@ -12,6 +12,7 @@ SETTINGS = {
     "metric": "{} metric",
     "margin": "margin {:g}",
     "param_bound": "bound {:g}",
+    "keep": "keep {:g}",
 }
 
 

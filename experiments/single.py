@@ -21,7 +21,7 @@ from experiments.row import Row
 from helpers.errors import ToolError
 from helpers.paths import edit_sets
 
-REPAIRING = ("program", "metric", "prepare", "solve", "write and verify")
+REPAIRING = ("program", "metric", "prepare", "keep set", "solve", "write and verify")
 
 
 @functools.lru_cache(maxsize=1)
@@ -37,6 +37,8 @@ def warm_up(ground: Ground, options: RepairOptions) -> None:
     bench.metric(options)
     if options.prepared_layer is not None:
         bench.hidden_metric(options.prepared_layer)
+    if options.keep:
+        bench.network.training_inputs(options.keep)
     _ = bench.test_logits
 
 
@@ -82,6 +84,7 @@ def _asked(ground: Ground, experiment: Experiment, bench: Workbench) -> Row:
         norm=options.norm,
         metric=options.metric,
         prepare=options.prepared_layer or "none",
+        keep=options.keep,
         dataset=bench.test.name,
     )
 
@@ -151,4 +154,5 @@ def _with_report(row: Row, report: RepairReport) -> Row:
         prepare_objective=report.prepare_objective,
         prepare_max_abs_change=report.prepare_max_abs_change,
         prepare_edit_accuracy=report.prepare_edit_accuracy,
+        kept_images=report.kept_images,
     )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.row import COLUMNS
+from experiments.row import COLUMNS, LATER
 from experiments.series import varied
 from helpers.errors import ToolError
 
-NEEDED = set(COLUMNS)
+NEEDED = set(COLUMNS) - set(LATER)
 
 
 def read_tables(paths: list[Path]) -> pd.DataFrame:
@@ -35,7 +35,8 @@ def _read(path: Path) -> pd.DataFrame:
         raise ToolError(f"{path} is no readable table: {error}.") from error
     if missing := NEEDED - set(table.columns):
         raise ToolError(f"{path} is no table of experiment_runner.py: it lacks {', '.join(sorted(missing)[:3])}.")
-    return table.assign(repair_successful=table["repair_successful"].astype(bool))
+    added = {name: pd.to_numeric(cell) for name, cell in LATER.items() if name not in table}
+    return table.assign(repair_successful=table["repair_successful"].astype(bool), **added)
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,9 +11,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from experiments.row import COLUMNS, Row
+from experiments.row import COLUMNS, LATER, Row
 from helpers.errors import ToolError
 from helpers.files import atomic_file, is_no_file
+
+OLDER = list(COLUMNS[: -len(LATER)])
 
 
 class ResultTable:
@@ -59,7 +61,7 @@ class ResultTable:
 
 @contextlib.contextmanager
 def open_table(path: Path, restart: bool) -> Iterator[ResultTable]:
-    """Lock a table, and read it or begin it; a last line that was cut off is removed.
+    """Lock a table, and read it or begin it; a last line that was cut off is removed, columns that it lacks are added.
 
     Args:
         path: the CSV.
@@ -71,10 +73,10 @@ def open_table(path: Path, restart: bool) -> Iterator[ResultTable]:
     with _locked(path):
         if restart and path.exists():
             path.rename(_name_for_old(path))
-        rows = _read(path) if path.exists() else None
-        if rows is None:
-            _write(path, [])
-        yield ResultTable(path, rows or [])
+        rows, is_current = _read(path) if path.exists() else ([], False)
+        if not is_current:
+            _write(path, rows)
+        yield ResultTable(path, rows)
 
 
 @contextlib.contextmanager
@@ -94,19 +96,19 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _read(path: Path) -> list[list[str]] | None:
-    """The rows; None where the file has no whole line yet."""
+def _read(path: Path) -> tuple[list[list[str]], bool]:
+    """The rows, and whether the file has the columns of today; it has none while it has no whole line."""
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         with path.open("r+b") as stream:
             stream.truncate(len(whole))
     if not whole:
-        return None
+        return [], False
     header, *rows = csv.reader(io.StringIO(whole.decode("utf-8", errors="replace"), newline=""))
-    if header != list(COLUMNS) or any(len(row) != len(COLUMNS) for row in rows):
+    if header not in (list(COLUMNS), OLDER) or any(len(row) != len(header) for row in rows):
         raise ToolError(f"{path} is no table of this runner: give another --output-file, or --restart to set it aside.")
-    return rows
+    return ([[*row, *LATER.values()] for row in rows], False) if header == OLDER else (rows, True)
 
 
 def _write(path: Path, rows: list[list[str]]) -> None:

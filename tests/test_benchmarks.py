@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +27,7 @@ from benchmarks.methods import METHODS
 from benchmarks.one import open_case, run_method
 from benchmarks.page import write_page
 from benchmarks.pdlp import solve_with_pdlp
+from benchmarks.published import PUBLISHED
 from benchmarks.row import Row
 from benchmarks.side_by_side import finish, plan
 from benchmarks.standing import behind
@@ -331,6 +333,16 @@ def test_the_page_says_first_where_the_default_is_behind(tmp_path: Path) -> None
     finish(tmp_path / "side_by_side.csv", tmp_path)
     page = (tmp_path / "side_by_side.md").read_text()
     assert page.index("is not ahead") < page.index("| method |")
+
+
+def test_published_figures_stand_apart_and_name_their_source(tmp_path: Path) -> None:
+    measured, published = write_page([ROW], tmp_path).read_text().split("## Published figures, not measured here")
+    assert not any(item.method in measured for item in PUBLISHED)
+    assert {item.method for item in PUBLISHED} == {"PRDNN", "APRNN", "ROME", "MEMIT"}
+    lines = [line for line in published.splitlines() if line.startswith("| ")][2:]
+    for item, line in zip(PUBLISHED, lines, strict=True):
+        assert re.search(r"arXiv:\d{4}\.\d{5}|doi:10\.", item.source)
+        assert line.count(" | ") == 5 and line.endswith(f"| {item.source} |")
 
 
 def test_the_page_claims_nothing_of_a_default_that_is_not_there(tmp_path: Path) -> None:

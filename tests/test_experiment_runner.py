@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import random
@@ -10,6 +11,7 @@ import re
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +28,9 @@ from edits.options import RepairOptions
 from editset_helpers.copies import SHIFT, copies
 from editset_helpers.edit_set import load_edit_set
 from experiments.plan import Experiment, Ground, SetType, Sweep, plan
-from experiments.row import COLUMNS
+from experiments.row import COLUMNS, LATER
 from experiments.single import bench_of
+from experiments.summary import read_tables, summarise
 from experiments.table import open_table
 from experiments.workers import run_in_processes, run_on_ray
 from helpers.cli import DatasetName
@@ -423,6 +426,37 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
     assert experiments[0].options == RepairOptions(param_bound=1.0, prepare="none")
     other = plan(sweep, Ground(DatasetName.DIGITS, None, Path("w"), "other", "b", Path("f"), "c"))
     assert not {experiment.id for experiment in other} & {experiment.id for experiment in experiments}
+
+
+def test_names_from_before_there_were_keep_sets_still_hold() -> None:
+    ground = Ground(DatasetName.DIGITS, None, Path("w"), "a", "b", Path("f"), "c")
+    sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
+    [plain], [kept] = plan(sweep, ground), plan(replace(sweep, keep=100), ground)
+    assert plain.id == "misclassified_n1_s0_160c67bf"
+    assert kept.id != plain.id
+    assert kept.options.keep == 100
+
+
+def test_a_sweep_with_a_keep_set_says_what_it_watched_and_kept(place: Path) -> None:
+    asked = ["--dataset", "digits", "--repair-set-sizes", "4", "--repair-set-types", "misclassified"]
+    run_sweep(*asked, "--keep", "1000", "--output-file", str(TABLE))
+    [row] = pd.read_csv(TABLE).to_dict("records")
+    assert (row["keep"], row["repair_successful"]) == (1000, True)
+    report = json.loads(Path(row["repaired_model_path"]).with_suffix(".json").read_text())
+    assert (report["keep"], report["kept_images"]) == (1000, row["kept_images"])
+    assert report["seconds"]["keep set"] > 0
+    assert pd.read_csv("results/unbroken.csv")["kept_images"].isna().all()
+
+
+def test_a_table_from_before_keep_sets_is_read_and_gone_on_with(place: Path) -> None:
+    made = pd.read_csv("results/unbroken.csv", dtype=str, keep_default_na=False)
+    made.drop(columns=list(LATER)).to_csv(TABLE, index=False)
+    assert summarise(read_tables([TABLE])).equals(summarise(read_tables([Path("results/unbroken.csv")])))
+    run_sweep(*SMALL, "--seeds", "0", "1", "--output-file", str(TABLE))
+    table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
+    assert list(table) == list(COLUMNS)
+    assert set(table["keep"]) == {"0"}
+    assert table[table["seed"] == "0"].reset_index(drop=True).equals(made)
 
 
 @pytest.mark.parametrize("missing", [["--repair-set-sizes", "1"], ["--repair-set-types", "misclassified"]])

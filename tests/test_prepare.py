@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from scipy.optimize import LinearConstraint, minimize
 from torch import nn
 
 from edits.kronecker import KroneckerMetric
-from edits.prepare import MissingLeads, prepare
+from edits.prepare import DAMPING, STEPS, MissingLeads, missing_leads, prepare
 from edits.tail import linearised
 from edits.training_metric import second_moment
 from sytorch.ascent import ascend
@@ -149,6 +151,20 @@ def test_steps_end_before_training_images_suffer(layer: nn.Linear, tail: list[nn
     assert prepared.steps == 2
     assert torch.equal(prepared.change, tried[2])
     assert not tried[0].any()
+
+
+def test_steps_and_damping_are_arguments(layer: nn.Linear, tail: list[nn.Module]) -> None:
+    inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
+    labels = torch.arange(IMAGES) % CLASSES
+    metric = _metric(_positive(INPUTS + 1, 5), _positive(HIDDEN, 6))
+    asked = partial(prepare, layer, tail, inputs, labels, metric, margin=5.0, bound=1e3, training_accuracy=unharmed)
+    whole, half = asked(steps=1, damping=1.0), asked(steps=1, damping=0.5)
+    torch.testing.assert_close(half.change, whole.change / 2)
+    assert half.length == pytest.approx(whole.length / 2)
+    assert whole.efforts == half.efforts
+    leads = missing_leads(tail, layer(inputs), labels, 5.0, metric)
+    assert [effort.leads for effort in half.efforts] == [len(leads.needed)]
+    assert torch.equal(asked().change, asked(steps=STEPS, damping=DAMPING).change)
 
 
 def test_the_second_moment_is_the_weighted_mean() -> None:

@@ -21,7 +21,8 @@ def rows() -> pd.DataFrame:
          for norm in ("l1", "l2") for margin in (1.0, 2.0)],
         columns=["repair_set_type", "norm", "margin"],
     )  # fmt: skip
-    same = {"dataset": "digits", "layer": "classifier.6", "prepare": "none", "metric": "training", "param_bound": 5.0}
+    same = {"dataset": "digits", "layer": "classifier.6", "prepare": "none", "metric": "training", "param_bound": 5.0,
+            "keep": 0}  # fmt: skip
     measured = dict.fromkeys(
         ("repaired_accuracy_test_set", "repaired_accuracy_edit_set", "baseline_accuracy_test_set", "drawdown_points",
          "generalization_after", "repair_runtime_seconds", "min_margin", "solver_iterations"), 1.0,
@@ -40,6 +41,11 @@ def test_a_summary_averages_over_classes_and_seeds_alone(rows: pd.DataFrame) -> 
 def test_a_series_is_named_by_what_differs(rows: pd.DataFrame) -> None:
     assert series_of(rows).tolist()[:2] == ["misclassified, l1, margin 1", "misclassified, l1, margin 2"]
     assert set(series_of(rows[rows["norm"] == "l1"].head(1))) == {"misclassified"}
+
+
+def test_a_keep_set_is_another_series(rows: pd.DataFrame) -> None:
+    both = pd.concat([rows.head(1), rows.head(1).assign(keep=500)])
+    assert series_of(both).tolist() == ["misclassified, keep 0", "misclassified, keep 500"]
 
 
 def test_plots_tell_the_series_apart(rows: pd.DataFrame, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ NUMERIC = (
     "peak_memory_mb",
     "seconds_prepare",
     "seconds_solve",
+    "keep",
 )
 TEXTS = (
     "experiment_id",
@@ -100,6 +101,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     table = table.reindex(columns=list(dict.fromkeys([*table.columns, *NUMERIC, *TEXTS])))
     for column in NUMERIC:
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(float)
+    table["keep"] = table["keep"].fillna(0.0)
     table[list(TEXTS)] = table[list(TEXTS)].fillna("").astype(str)
     table["repair_successful"] = table["repair_successful"].astype(str).str.lower().isin({"true", "1", "1.0"})
     return table.replace([float("inf"), float("-inf")], float("nan"))

@@ -1,0 +1,59 @@
+"""A table of flat records as CSV: written whole, read back as what they were, so that no record is made twice."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from helpers.errors import ToolError
+from helpers.files import atomic_file
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
+READERS = {"int": int, "float": float, "str": str}
+
+
+def read_records(path: Path, kind: type[R]) -> list[R]:
+    """The records of a table; no file is an empty one.
+
+    Args:
+        path: the CSV.
+        kind: a dataclass of ``int``, ``float`` and ``str`` fields, each of which may be ``| None``: an empty cell.
+
+    Raises:
+        ToolError: the file is no table of such records.
+    """
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        header, *lines = csv.reader(stream)
+    names = [field.name for field in fields(kind)]
+    if header != names or any(len(line) != len(names) for line in lines):
+        raise ToolError(f"{path} is another table: give another --output.")
+    types = [str(field.type) for field in fields(kind)]
+    return [kind(*(_value(cell, name) for cell, name in zip(line, types, strict=True))) for line in lines]
+
+
+def write_records(path: Path, records: Sequence[R]) -> None:
+    """Write a table of at least one record, whole or not at all."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [field.name for field in fields(records[0])], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(record) for record in records)
+
+
+def as_markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown: the first column to the left, the others to the right."""
+    table = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
+    return "".join("| " + " | ".join(line) + " |\n" for line in table)
+
+
+def _value(cell: str, name: str) -> Any:
+    if cell == "" and name.endswith("| None"):
+        return None
+    return READERS[name.removesuffix(" | None")](cell)

@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from edits.best_layer import repair_best_layer
-from edits.options import AUTO_LAYER, LAST_LAYER, MetricName, PatternName, PrepareName, RepairOptions, norm_for
+from edits.options import (
+    AUTO_LAYER,
+    LAST_LAYER,
+    METRIC_IMAGES,
+    MetricName,
+    PatternName,
+    PrepareName,
+    RepairOptions,
+    norm_for,
+)
 from edits.outcomes import outcomes_path
 from edits.pipeline import check_layer, repair_edit_set
 from edits.report import RepairReport, report_table
@@ -162,7 +171,9 @@ OutputOption = Annotated[
 WholeOption = Annotated[
     bool, typer.Option("--whole-program", help="Write the program out at once (slow, for checking).")
 ]
-MetricImagesOption = Annotated[int, typer.Option(help="Training images that the training metric is taken from.")]
+MetricImagesOption = Annotated[
+    int, typer.Option(help="Training images that the training metric is taken from: right, but most in doubt.")
+]
 RidgeOption = Annotated[
     float, typer.Option(help="Ridge of the training metric. Raise it if --param-bound is in the way.")
 ]
@@ -212,7 +223,7 @@ def read_request(
     solver: SolverOption = SolverName.AUTO,
     time_limit: TimeLimitOption = None,
     whole_program: WholeOption = False,
-    metric_images: MetricImagesOption = 10_000,
+    metric_images: MetricImagesOption = METRIC_IMAGES,
     ridge: RidgeOption = 1e-3,
     prepare: PrepareOption = "auto",
     keep: KeepOption = 0,

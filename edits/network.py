@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from edits.options import RepairOptions
-from edits.training_metric import training_metric
+from edits.training_metric import MetricSample, training_metric
 from helpers.activations import linear_logits
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet
@@ -29,6 +29,7 @@ class Network:
         model: in evaluation mode; nothing here changes it.
         test_source: gives the last layer's inputs for the test images, (T, n).
         training_source: the same for so many training images.
+        metric_sample: so many images at most for a metric.
         clock: counts the seconds.
         cache: folder and beginning of the name of cached metrics; None where they are not worth keeping.
     """
@@ -36,6 +37,7 @@ class Network:
     model: AlexNet
     test_source: InputsOf
     training_source: Callable[[int], NDArray[np.float32]]
+    metric_sample: Callable[[int], MetricSample]
     clock: Stopwatch
     cache: Path | None = None
 
@@ -85,7 +87,7 @@ class Network:
     def _training_metric(self, images: int, ridge: float) -> Metric:
         cache = self.cache and self.cache.with_name(f"{self.cache.name}-{images}-{ridge:g}.npy")
         layer = self.model.get_submodule(self.last_layer)
-        return training_metric(layer, lambda: self.training_inputs(images), ridge, cache)
+        return training_metric(layer, lambda: self.metric_sample(images), ridge, cache)
 
     def _last_layer(self, inputs: NDArray[np.float32], state: dict[str, torch.Tensor]) -> torch.Tensor:
         return linear_logits(inputs, *(state[f"{self.last_layer}.{part}"] for part in ("weight", "bias")))

@@ -14,6 +14,7 @@ from sytorch.program import MANY_IMAGES
 LAST_LAYER = "classifier.6"
 AUTO_LAYER = "auto"
 AUTO_PREPARE = "classifier.4"
+METRIC_IMAGES = 20_000
 MetricName = Literal["training", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
 PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
@@ -34,7 +35,8 @@ class RepairOptions:
         solver: ``auto``, ``gurobi`` or ``highs``.
         time_limit: seconds for solving; None for no limit.
         whole_program: write the program out at once instead of generating rows and columns.
-        metric_images: how many training images the training metric is taken from.
+        metric_images: from how many training images the training metric is taken: those that are right but most in
+            doubt.
         ridge: added to the metric's diagonal, relative to its mean.
         prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE` where
             the metric is ``training``, ``none`` where it is ``identity``.
@@ -52,7 +54,7 @@ class RepairOptions:
     solver: SolverName = SolverName.AUTO
     time_limit: float | None = None
     whole_program: bool = False
-    metric_images: int = 10_000
+    metric_images: int = METRIC_IMAGES
     ridge: float = 1e-3
     prepare: PrepareName = "auto"
     keep: int = 0

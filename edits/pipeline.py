@@ -113,7 +113,7 @@ def _describe(report: RepairReport, task: Task, repaired: Repaired) -> None:
     report.rows, report.columns, report.rounds = effort.rows, effort.columns, effort.rounds
     report.solver_iterations, report.barrier_iterations = effort.iterations, effort.barrier_iterations
     if (kept := repaired.kept) is not None:
-        report.kept_images = kept.images
+        report.kept_images, report.keep_price = kept.images, kept.price
         report.keep_accuracy_before, report.keep_accuracy_after = kept.accuracy_before, kept.accuracy_after
     report.objective = solution.objective
     if solution.path != "relinearised":

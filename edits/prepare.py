@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from edits.kronecker import KroneckerMetric
-from edits.tail import linearised
+from edits.tail import append_ones, linearised
 from sytorch.ascent import ascend
 
 STEPS = 6
@@ -106,7 +106,7 @@ def prepare(
         steps: at most so many.
         damping: the part of each step that is taken.
     """
-    extended = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+    extended = append_ones(inputs)
     solved_inputs = metric.solve_inputs(extended)
     kernel = extended @ solved_inputs.T
     base = torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach()

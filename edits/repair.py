@@ -10,6 +10,7 @@ from torch import nn
 
 import sytorch
 from edits.options import RepairOptions
+from sytorch.arrays import Vector
 
 ALLOWANCE = 1e-4
 
@@ -37,7 +38,7 @@ def compute_repair(
     *,
     solver: sytorch.Solver,
     allowance: float,
-    kept: int = 0,
+    floors: Vector | None = None,
 ) -> Repair:
     """Find the smallest change of the layer; nothing is changed.
 
@@ -48,13 +49,14 @@ def compute_repair(
         metric: where it is minimised.
         solver: who solves.
         allowance: how much larger a margin the program asks for, so that rounding to float32 does not lose it.
-        kept: how many of the images, the last ones, are only to be right, without the margin.
+        floors: (K,), the leads, at most zero, that are asked of the last K images instead of the margin.
 
     Raises:
         ContradictionError, SolverTimeLimitError, LicenceError, SolverFailedError: see `sytorch.Program.solve`.
     """
     sizes = np.full(len(labels), options.margin + allowance)
-    sizes[len(labels) - kept :] = allowance
+    if floors is not None:
+        sizes[len(labels) - len(floors) :] = floors + allowance * (floors == 0)
     margins = sytorch.margin(outputs, labels.numpy(), sizes)
     program = sytorch.minimise(options.norm, metric).subject_to(margins, options.param_bound)
     solution = program.solve(solver, options.time_limit, options.whole_program)

@@ -74,6 +74,7 @@ class RepairReport:
     prepare_test_accuracy: float | None = None
     keep: int = 0
     kept_images: int | None = None
+    keep_price: float | None = None
     keep_accuracy_before: float | None = None
     keep_accuracy_after: float | None = None
     shifts: int = 0

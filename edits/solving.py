@@ -25,6 +25,7 @@ from helpers.cli import say
 from helpers.errors import NotVerifiedError
 from model_classes.alexnet import AlexNet
 from model_classes.changes import changes_content
+from sytorch.arrays import Vector
 
 ATTEMPTS = 3
 
@@ -80,9 +81,11 @@ def repair_and_save(task: Task, network: Network) -> Repaired:
         with bench.clock.phase("solve"):
             solve = functools.partial(_solve, options=options, metric=metric, solver=solver, allowance=allowance)
             if watched is None:
-                repair, kept = solve(outputs, task.constrained.labels, 0), None
+                repair, kept = solve(outputs, task.constrained.labels), None
             else:
-                kept = keep_right(outputs, task.constrained.labels, watched, solve)
+                labels = task.constrained.labels
+                margins = sytorch.margin(outputs, labels.numpy(), options.margin + allowance)
+                kept = keep_right(margins, watched, metric, solve)
                 repair = kept.repair
         state = apply_changes(network.model, repair.changes, options.param_bound)
         try:
@@ -98,14 +101,14 @@ def repair_and_save(task: Task, network: Network) -> Repaired:
 def _solve(
     outputs: sytorch.AffineOutputs,
     labels: torch.Tensor,
-    kept: int,
+    floors: Vector | None = None,
     *,
     options: RepairOptions,
     metric: sytorch.Metric,
     solver: sytorch.Solver,
     allowance: float,
 ) -> Repair:
-    return compute_repair(outputs, labels, options, metric, solver=solver, allowance=allowance, kept=kept)
+    return compute_repair(outputs, labels, options, metric, solver=solver, allowance=allowance, floors=floors)
 
 
 def _watched(task: Task, network: Network) -> Watched | None:

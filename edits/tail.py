@@ -18,6 +18,11 @@ def tail_modules(model: AlexNet, layer: str) -> list[nn.Module]:
     return [module for module in behind if not isinstance(module, nn.Dropout)]
 
 
+def append_ones(inputs: torch.Tensor) -> torch.Tensor:
+    """Inputs (N, n) with the bias's 1 behind them, (N, n + 1)."""
+    return torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+
+
 def run_modules(modules: Sequence[nn.Module], values: torch.Tensor, batch_size: int = 500) -> torch.Tensor:
     """Run modules one after the other on values, (N, m)."""
     with torch.inference_mode():

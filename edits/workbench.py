@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from tqdm import tqdm
 
 from edits.kronecker import KroneckerMetric, kronecker_metric
 from edits.network import Network
 from edits.options import RepairOptions
 from edits.tail import run_modules, tail_modules
+from edits.training_metric import MetricSample, check_some_right
 from editset_helpers.choice import choose
-from helpers.activations import layer_activations
+from helpers.activations import layer_activations, read_array, write_array
 from helpers.cli import DatasetName
 from helpers.datasets import ImageDataset, load_dataset
 from helpers.errors import UsageError
 from helpers.evaluation import margins, predict_logits
 from helpers.paths import CACHE
+from helpers.preprocessing import to_inputs
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet, blank_alexnet, load_alexnet
 from model_classes.weights import weights_hash
 from sytorch import Metric, symbolic_layers
+from sytorch.kronecker_metric import softmax_curvature
 
 SAMPLE_SEED = 0
 HIDDEN_SAMPLE = 10_000
 DOUBTFUL = 2_500
+BATCH = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +70,12 @@ class Workbench:
         last = symbolic_layers(self.model)[0]
         cache = CACHE / f"metric-{self._key}-{last}"
         return Network(
-            self.model, lambda: self._test_inputs(last), lambda count: self._sample(last, count), self.clock, cache
+            self.model,
+            lambda: self._test_inputs(last),
+            lambda count: self._sample(last, count),
+            lambda count: self._metric_sample(last, count),
+            self.clock,
+            cache,
         )
 
     @property
@@ -105,8 +116,16 @@ class Workbench:
         def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
             return run_modules(modules, torch.from_numpy(np.array(inputs))).numpy()
 
+        def metric_sample(count: int) -> MetricSample:
+            sample = self._metric_sample(layer, count)
+            return replace(sample, inputs=run(sample.inputs))
+
         return Network(
-            model, lambda: run(self._test_inputs(layer)), lambda count: run(self._sample(layer, count)), self.clock
+            model,
+            lambda: run(self._test_inputs(layer)),
+            lambda count: run(self._sample(layer, count)),
+            metric_sample,
+            self.clock,
         )
 
     def training_accuracy(self, layer: str, change: torch.Tensor) -> float:
@@ -166,7 +185,7 @@ class Workbench:
 
     @property
     def _key(self) -> str:
-        return f"curvature-{self.weights_hash[:16]}-{self.training.content_hash[:16]}"
+        return f"shared-{self.weights_hash[:16]}-{self.training.content_hash[:16]}"
 
     def _test_inputs(self, layer: str) -> NDArray[np.float32]:
         return layer_activations(self.model, self.weights_hash, layer, self.test).inputs
@@ -178,8 +197,44 @@ class Workbench:
 
     @functools.lru_cache(maxsize=2)  # noqa: B019  a workbench lives as long as its process
     def _hidden_metric(self, layer: str) -> KroneckerMetric:
-        cache = CACHE / f"kronecker-{self._key}-{layer}"
-        return kronecker_metric(self.model, layer, lambda: self.sample_inputs(layer), cache)
+        return kronecker_metric(
+            self.model, layer, lambda: self._seen_by(layer), CACHE / f"kronecker-{self._key}-{layer}"
+        )
+
+    def _seen_by(self, layer: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """What a layer of the classifier gets from all training images, in random order, and their labels."""
+        order = np.random.default_rng(SAMPLE_SEED).permutation(len(self.training))
+        parts = np.array_split(order, -(-len(order) // BATCH))
+        for chosen in tqdm(parts, desc=f"metric of {layer}", unit="batch", disable=None):
+            inputs = self.layer_inputs(layer, to_inputs(self.training.images[chosen]))
+            yield inputs, torch.from_numpy(self.training.labels[chosen])
+
+    def _metric_sample(self, layer: str, count: int) -> MetricSample:
+        """What a layer gets from up to ``count`` of the training images that the network gets right.
+
+        Half of them are those most in doubt, which count most; the others are drawn from the rest and stand for it.
+        """
+        labels = self.training.labels
+        doubt = softmax_curvature(self._training_logits).numpy() * is_right(self._training_logits, labels)
+        order = np.argsort(-doubt, kind="stable")[: np.count_nonzero(doubt)]
+        check_some_right(len(order))
+        first, rest = np.split(order, [count // 2])
+        drawn = rest[choose(len(rest), count - count // 2, SAMPLE_SEED)] if len(rest) else rest
+        shares = np.concatenate([np.ones(len(first)), np.full(len(drawn), len(rest) / max(len(drawn), 1))])
+        chosen = np.concatenate([first, drawn])
+        places = np.argsort(chosen)
+        found = layer_activations(self.model, self.weights_hash, layer, self.training, chosen[places])
+        return MetricSample(found.inputs, found.labels, shares[places])
+
+    @functools.cached_property
+    def _training_logits(self) -> torch.Tensor:
+        """What the network says of all training images, float32 (R, C)."""
+        path = CACHE / f"logits-{self.weights_hash[:16]}-{self.training.content_hash[:16]}-train.npy"
+        logits = read_array(path)
+        if logits is None or len(logits) != len(self.training):
+            logits = predict_logits(self.model, self.training.images, progress="training images").numpy()
+            write_array(path, logits)
+        return torch.from_numpy(np.array(logits))
 
 
 def open_workbench(

@@ -7,32 +7,36 @@ import torch
 POWER_ITERATIONS = 12
 
 
-def ascend(gram: torch.Tensor, needed: torch.Tensor, enough: float, limit: int) -> tuple[torch.Tensor, int]:
-    """Maximise ``needed @ u - u @ gram @ u / 2`` over ``u >= 0``, with restarts.
+def ascend(
+    gram: torch.Tensor, needed: torch.Tensor, enough: float, limit: int, most: torch.Tensor | None = None
+) -> tuple[torch.Tensor, int]:
+    """Maximise ``needed @ u - u @ gram @ u / 2`` over ``0 <= u <= most``, with restarts.
 
     Beck and Teboulle 2009; O'Donoghue and Candès 2015.
 
     Args:
         gram: (R, R), symmetric and positive semidefinite.
         needed: (R,).
-        enough: the largest ``needed - gram @ u`` at which to stop, beside no progress.
+        enough: the largest ``needed - gram @ u`` at which to stop, of rows whose multiplier may still grow.
         limit: of iterations.
+        most: (R,), the largest multipliers; None for no limits.
 
     Returns:
         The multipliers ``u``, (R,), and the number of iterations.
     """
     rate = 1.0 / largest_eigenvalue(gram)
     current = ahead = torch.zeros_like(needed)
+    most = torch.full_like(needed, torch.inf) if most is None else most
     momentum = 1.0
     for done in range(limit):
         missing = needed - gram @ ahead
-        if float(missing.max()) <= enough:
+        if float(missing[ahead < most].max()) <= enough:
             return ahead, done
-        following = (ahead + rate * missing).clamp(min=0.0)
+        following = (ahead + rate * missing).clamp(min=0.0).minimum(most)
         if float((ahead - following) @ (following - current)) > 0:
             momentum = 1.0
         next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = (following + (momentum - 1) / next_momentum * (following - current)).clamp(min=0.0)
+        ahead = (following + (momentum - 1) / next_momentum * (following - current)).clamp(min=0.0).minimum(most)
         current, momentum = following, next_momentum
     return current, limit
 

@@ -51,7 +51,7 @@ def margin(outputs: AffineOutputs, labels: Indices, size: float | Vector) -> Mar
         ValueError: the labels do not fit the outputs, or ``size`` is not finite.
     """
     count, classes = outputs.logits.shape
-    if labels.shape != (count,) or labels.min() < 0 or labels.max() >= classes:
+    if labels.shape != (count,) or labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
         raise ValueError("one label for each image is needed, each the index of an output")
     if not np.isfinite(size).all():
         raise ValueError("the margin must be finite")

@@ -15,6 +15,7 @@ from sytorch.errors import (
     LicenceError,
     SolverFailedError,
     SolverTimeLimitError,
+    SplitPolytopeError,
     SytorchError,
     UnsupportedLayerError,
 )
@@ -24,6 +25,7 @@ from sytorch.linear_program import Solver
 from sytorch.linearise import LayerView, Part, linearise, part_named
 from sytorch.metric import IdentityMetric, Metric, SecondMomentMetric, second_moment_metric
 from sytorch.norms import NormName, norm
+from sytorch.polytope import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
 from sytorch.program import Objective, Program, minimise
 from sytorch.relinearise import Relinearised, relinearise
 from sytorch.solution import Effort, Solution
@@ -52,6 +54,7 @@ __all__ = [
     "NormName",
     "Objective",
     "Part",
+    "Polytopes",
     "Program",
     "Relinearised",
     "SecondMomentMetric",
@@ -60,19 +63,24 @@ __all__ = [
     "SolverFailedError",
     "SolverName",
     "SolverTimeLimitError",
+    "SplitPolytopeError",
     "SytorchError",
     "UnsupportedLayerError",
+    "Verdict",
     "append_one",
     "chain_of",
+    "check_polytopes",
     "hold",
     "identity_metric",
     "kronecker_metric",
     "linearise",
+    "linearise_polytopes",
     "lower_bound",
     "margin",
     "minimise",
     "norm",
     "part_named",
+    "polytopes",
     "refuted_bound",
     "relinearise",
     "second_moment_metric",

@@ -13,6 +13,23 @@ class UnsupportedLayerError(SytorchError):
     """The named layer cannot be made symbolic; the message lists those that can."""
 
 
+class SplitPolytopeError(SytorchError):
+    """A layer before the repaired one has no common activation pattern on a polytope, and no change can give it one.
+
+    Attributes:
+        layer: its name.
+        polytope: the position of the first polytope on which it has none.
+        units: how many of its units, or windows, differ between that polytope's vertices.
+    """
+
+    def __init__(self, layer: str, polytope: int, units: int):
+        super().__init__(
+            f"{layer!r} comes before the repaired layer and {units} of its units differ between the vertices of polytope "
+            f"{polytope}; repair an earlier layer, or split the polytope."
+        )
+        self.layer, self.polytope, self.units = layer, polytope, units
+
+
 class LicenceError(SytorchError):
     """The solver has no licence, or its licence does not admit a program of this size."""
 

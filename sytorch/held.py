@@ -128,8 +128,8 @@ class HeldProgram:
             return
         limits = float((constraints.gradient(free).abs() * self.view.scales).sum())
         if bound_from(total, limits) > self.bound * (1 + 1e-6):
-            images = torch.nonzero(constraints.parts(free)[0].sum(dim=1) > 0)[:, 0].tolist()
-            raise ContradictionError(Contradiction(tuple(images), bound_from(total, limits), True))
+            images = constraints.in_want(free)
+            raise ContradictionError(Contradiction(images, bound_from(total, limits), True))
 
     def _solution(
         self, operator: DualOperator, multipliers: torch.Tensor, change: torch.Tensor, effort: Effort

@@ -102,6 +102,14 @@ class HeldConstraints:
         pieces = torch.split(rows, [shape.numel() for shape in shapes])
         return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
+    def in_want(self, multipliers: torch.Tensor) -> tuple[int, ...]:
+        """The images that multipliers weigh in a margin, or in a held inequality that does not hold yet, ascending."""
+        weighty = (multipliers > 0).double()
+        margins, *held, _ = self.parts(weighty)
+        for part, slack in zip(held, self.slack.values(), strict=True):
+            margins = margins + (part * (slack < 0)).sum(dim=1, keepdim=True)
+        return tuple(torch.nonzero(margins.sum(dim=1))[:, 0].tolist())
+
     def pressure(self, multipliers: torch.Tensor) -> torch.Tensor:
         """The gradients in the layer's outputs, (N, m, P), of weighted margins and held inequalities."""
         margins, *held, _ = self.parts(multipliers)

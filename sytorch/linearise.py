@@ -66,7 +66,7 @@ class LayerView:
 
     @property
     def logits(self) -> torch.Tensor:
-        """(N, C), at ``D = 0``."""
+        """(N, C), at ``D = 0``, of the affine functions that the pattern makes of the network."""
         return self.pattern.logits
 
     @property

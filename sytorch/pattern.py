@@ -28,6 +28,10 @@ class HeldSigns:
     positive: torch.Tensor
     shape: torch.Size
 
+    def of(self, images: torch.Tensor) -> HeldSigns:
+        """The signs of chosen images, (R,)."""
+        return HeldSigns(self.positive[images], self.shape)
+
     def forward(self, moves: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """How the outputs of images, (R,), move when the inputs do, (R, ...)."""
         return moves * self.positive[images].view_as(moves)
@@ -45,6 +49,10 @@ class HeldSigns:
         """The transpose of `lean`: multipliers, (N, Q), to the inputs' shape."""
         return self.slack(multipliers).view(-1, *self.shape)
 
+    def by_unit(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Which units have one of the chosen inequalities, (N, Q) bool: here each has one."""
+        return chosen
+
 
 @dataclass(frozen=True, eq=False)
 class HeldWinners:
@@ -61,6 +69,10 @@ class HeldWinners:
     members: torch.Tensor
     shape: torch.Size
     output_shape: torch.Size
+
+    def of(self, images: torch.Tensor) -> HeldWinners:
+        """The winners of chosen images, (R,)."""
+        return HeldWinners(self.winners[images], self.members, self.shape, self.output_shape)
 
     def forward(self, moves: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """How the outputs of images, (R,), move when the inputs do, (R, ...)."""
@@ -84,6 +96,10 @@ class HeldWinners:
         places = self.members.clamp(min=0).flatten().expand(*maps.shape[:2], -1)
         return maps.scatter_add_(2, places, -weights.flatten(2)).view(-1, *self.shape)
 
+    def by_unit(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Which windows have one of the chosen inequalities, (N, channels * L) bool."""
+        return chosen.view(self._void.shape).any(dim=2).flatten(1)
+
     @property
     def _void(self) -> torch.Tensor:
         return (self.members < 0) | (self.members == self.winners[:, :, None])
@@ -100,7 +116,7 @@ class Pattern:
         tail: the layers, in float64.
         held: by position in the tail.
         values: by position in the tail, what a held layer gets, float64 (N, ...).
-        logits: (N, C) float64.
+        logits: (N, C) float64, those of the held functions.
     """
 
     tail: Chain
@@ -146,6 +162,26 @@ class Pattern:
             [moves[position] for position in positions], start, [cotangents[position] for position in positions]
         )
         return gradient
+
+    def forced(self, outputs: torch.Tensor, images: torch.Tensor) -> Pattern:
+        """The affine functions that these images' patterns make of the tail, at other outputs of the layer.
+
+        Where the tail itself does not do there what is held, slack is negative.
+
+        Args:
+            outputs: of the layer, float64 (R, ...).
+            images: (R,), whose pattern each row is given.
+        """
+        held = {position: held.of(images) for position, held in self.held.items()}
+        seen, values, rows = {}, outputs, torch.arange(len(outputs))
+        with torch.no_grad():
+            for position, layer in enumerate(self.tail.layers):
+                if position in held:
+                    seen[position] = values
+                    values = held[position].forward(values, rows)
+                else:
+                    values = layer(values)
+        return Pattern(self.tail, held, seen, values)
 
     def broken(self, tail: Chain, outputs: torch.Tensor) -> int:
         """How many inequalities the layers behind break by more than rounding when they get other outputs, (N, ...).

@@ -81,21 +81,25 @@ def _winner_leads(pool: nn.MaxPool2d, values: torch.Tensor) -> torch.Tensor:
     return leads[(members.detach() > -1e29) & (torch.arange(members.shape[2])[:, None] != best)]
 
 
-def by_highs(name: str, seed: int, bound: float) -> float | None:
-    """The least norm over all weights; None where there is no solution."""
-    rows, rhs = whole_rows(name, seed)
-    view, metric = program(name, seed).view, program(name, seed).metric
+def least_norm(view: LayerView, metric: KroneckerMetric, rows: tuple[Matrix, Vector], bound: float) -> float | None:
+    """The least norm over all weights under rows written out, by HiGHS; None where there is no solution."""
     assert metric.outputs is not None
     unfold = np.stack([view.layer_change(unit).numpy().ravel() for unit in _units(view)], axis=1)
     hessian = np.kron((metric.outputs @ metric.outputs.T).numpy(), (metric.inputs @ metric.inputs.T).numpy())
     limit = (bound * view.scales).expand(len(view.units), -1).numpy().ravel()
-    matrix = sparse.csr_array(rows @ unfold)
-    whole = LinearProgram(np.zeros(len(limit)), -limit, limit, matrix, rhs, sparse.csc_array(hessian))
+    matrix = sparse.csr_array(rows[0] @ unfold)
+    whole = LinearProgram(np.zeros(len(limit)), -limit, limit, matrix, rows[1], sparse.csc_array(hessian))
     try:
         found = sytorch.HighsSolver().solve(whole)
     except sytorch.InfeasibleProgramError:
         return None
     return float(np.sqrt(found.x @ hessian @ found.x))
+
+
+def by_highs(name: str, seed: int, bound: float) -> float | None:
+    """The least norm of the program of a network."""
+    held = program(name, seed)
+    return least_norm(held.view, held.metric, whole_rows(name, seed), bound)
 
 
 def _units(view: LayerView) -> torch.Tensor:

@@ -5,6 +5,7 @@ Every size runs in a process of its own. The first run only fills the caches and
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -73,4 +74,5 @@ def finish(table: Path, output: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a repair's process does not outlive this one
     app()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ from benchmarks.scale_run import PHASES, Run
 from helpers.errors import ToolError
 
 M, N = 4096, 4097
+SECONDS: dict[str, Any] = {f"seconds_{phase.replace(' ', '_')}": 0.1 for phase in PHASES if phase != "prepare"}
 RUN = Run(
     size="2",
     prepare="auto",
@@ -34,7 +36,7 @@ RUN = Run(
     gap=1e-12,
     drawdown=-0.25,
     peak_memory_mb=900.0,
-    **{f"seconds_{phase.replace(' ', '_')}": 0.1 for phase in PHASES if phase != "prepare"},
+    **SECONDS,
     seconds_prepare=3.0,
     seconds_process=9.0,
     sample_images=100,

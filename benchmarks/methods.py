@@ -16,7 +16,7 @@ from benchmarks.trainable import Part
 from benchmarks.whole import whole
 from benchmarks.whole_solvers import solve_with_gurobi, solve_with_highs
 
-KEEP = 10_000
+KEEP = 20_000
 # A high weight reaches the margins fast; a low one, where it reaches them in time, leaves more of the others right.
 LAST_GRID = Setting(1e-2, 1.0), Setting(1e-2, 0.1), Setting(3e-2, 0.1)
 CLASSIFIER_GRID = Setting(1e-3, 1.0), Setting(1e-3, 0.3), Setting(1e-3, 0.1)

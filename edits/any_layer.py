@@ -13,8 +13,7 @@ import torch
 import sytorch
 from edits.options import RepairOptions
 from edits.repair import Repair
-from edits.workbench import SAMPLE_SEED, Workbench
-from editset_helpers.choice import choose
+from edits.workbench import Workbench
 from editset_helpers.edit_set import EditSet
 from helpers.activations import read_array, write_array
 from helpers.errors import NotVerifiedError, UsageError
@@ -23,7 +22,7 @@ from helpers.preprocessing import to_inputs
 from model_classes.alexnet import AlexNet
 from sytorch.held_constraints import ALLOWANCE
 
-METRIC_IMAGES = 3000
+METRIC_IMAGES = 10_000
 GRADIENT_IMAGES = 1000
 BATCH = 250
 
@@ -115,12 +114,12 @@ def _metric(bench: Workbench, view: sytorch.LayerView, options: RepairOptions) -
         width = len(view.folding.sizes)
         return sytorch.KroneckerMetric(torch.eye(width, dtype=torch.float64))
     count = min(options.metric_images, METRIC_IMAGES)
-    path = CACHE / f"layer-metric-{bench.weights_hash[:16]}-{bench.training.content_hash[:16]}-{layer}-{count}"
+    path = CACHE / f"layer-metric-right-{bench.weights_hash[:16]}-{bench.training.content_hash[:16]}-{layer}-{count}"
     return _cached(path, lambda: sytorch.kronecker_metric(bench.model, layer, _batches(bench, count), GRADIENT_IMAGES))
 
 
 def _batches(bench: Workbench, count: int) -> Callable[[], Iterator[torch.Tensor]]:
-    chosen = choose(len(bench.training), count, SAMPLE_SEED)
+    chosen = bench.right_training_images(count)
 
     def run() -> Iterator[torch.Tensor]:
         for start in range(0, len(chosen), BATCH):

@@ -209,6 +209,12 @@ class Workbench:
             inputs = self.layer_inputs(layer, to_inputs(self.training.images[chosen]))
             yield inputs, torch.from_numpy(self.training.labels[chosen])
 
+    def right_training_images(self, count: int) -> NDArray[np.int64]:
+        """Positions of up to ``count`` training images that the network gets right, in random order."""
+        right = np.flatnonzero(is_right(self._training_logits, self.training.labels))
+        check_some_right(len(right))
+        return np.random.default_rng(SAMPLE_SEED).permutation(right)[:count]
+
     def _metric_sample(self, layer: str, count: int) -> MetricSample:
         """What a layer gets from up to ``count`` of the training images that the network gets right.
 

@@ -24,8 +24,8 @@ class SplitPolytopeError(SytorchError):
 
     def __init__(self, layer: str, polytope: int, units: int):
         super().__init__(
-            f"{layer!r} comes before the repaired layer and {units} of its units differ between the vertices of polytope "
-            f"{polytope}; repair an earlier layer, or split the polytope."
+            f"{layer!r} comes before the repaired layer and {units} of its units differ between the vertices of "
+            f"polytope {polytope}; repair an earlier layer, or split the polytope."
         )
         self.layer, self.polytope, self.units = layer, polytope, units
 

@@ -1,7 +1,7 @@
 """Polytopes given by their vertices, seen by one layer: what holds at the vertices then holds at every point inside.
 
-All vertices of a polytope are held to one activation pattern. Where that pattern is theirs, the network is affine on the
-polytope, so a lead that every vertex has is had by each of their convex combinations (the argument of V-polytope
+All vertices of a polytope are held to one activation pattern. Where that pattern is theirs, the network is affine on
+the polytope, so a lead that every vertex has is had by each of their convex combinations (the argument of V-polytope
 repair: Tao, Nawas, Mitchell and Thakur, "Architecture-Preserving Provable Repair of Deep Neural Networks", PLDI 2023).
 Polytopes are not subdivided: the layers before the repaired one, which no change moves, must already have one pattern.
 """

@@ -70,11 +70,11 @@ def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
     regions, labels = triangles(name, seed), wanted(name, seed)
     module = model.get_submodule(layer)
     assert isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None
-    shape, width = module.weight.shape, module.weight[0].numel()
+    weight, bias, width = module.weight, module.bias, module.weight[0].numel()
 
     def inequalities(flat: torch.Tensor) -> torch.Tensor:
-        change = flat.view(shape[0], width + 1)
-        weights = {"weight": module.weight + change[:, :-1].view(shape), "bias": module.bias + change[:, -1]}
+        change = flat.view(len(weight), width + 1)
+        weights = {"weight": weight + change[:, :-1].view(weight.shape), "bias": bias + change[:, -1]}
         values, centres, parts, behind = regions.vertices, regions.centres, [], False
         for number, step in enumerate(model):
             if behind and isinstance(step, nn.ReLU):
@@ -93,7 +93,7 @@ def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
         parts.append(leads[torch.arange(values.shape[1]) != labels[:, None]] - MARGIN)
         return torch.cat(parts)
 
-    start = torch.zeros(shape[0] * (width + 1), dtype=torch.float64)
+    start = torch.zeros(len(weight) * (width + 1), dtype=torch.float64)
     return torch.func.jacrev(inequalities)(start).numpy(), -inequalities(start).numpy()
 
 
@@ -123,3 +123,112 @@ def test_the_optimum_is_that_of_the_whole_program(name: str, seed: int) -> None:
     assert expected is not None
     assert solution.objective == pytest.approx(expected, rel=1e-6, abs=1e-8)
     assert solution.gap <= 1e-6
+
+
+def test_every_point_inside_is_repaired() -> None:
+    repaired, unlike_at_first, wrong_at_first = 0, 0, 0
+    for name, seed in CASES:
+        model, layer, _ = network(name, seed)
+        regions, labels, held = triangles(name, seed), wanted(name, seed), program(name, seed, allowance=1e-5)
+        before = sytorch.check_polytopes(model, held.view, regions, labels)
+        try:
+            solution = held.solve()
+        except sytorch.ContradictionError:
+            continue
+        after = changed(model, layer, torch.from_numpy(solution.change))
+        verdict = sytorch.check_polytopes(after, held.view, regions, labels)
+        assert verdict.broken == 0 and verdict.rounding == 0.0
+        assert least_lead(after, regions, labels) >= verdict.lead - 1e-9 >= MARGIN - 1e-6
+        in_float32 = sytorch.Polytopes(regions.vertices.float(), regions.owners)
+        verdict = sytorch.check_polytopes(after.float(), held.view, in_float32, labels)
+        assert verdict.broken == 0 and verdict.lead >= MARGIN - 1e-4 and 0.0 < verdict.rounding < 1e-4
+        repaired += 1
+        unlike_at_first += before.broken > 0
+        wrong_at_first += least_lead(model, regions, labels) < MARGIN
+    assert repaired >= 8 and unlike_at_first >= 4 and wrong_at_first >= 4
+
+
+def small(first: list[list[float]], last: list[list[float]], bias: list[float]) -> nn.Sequential:
+    """Two linear layers with these weights, the first without a bias at first, and a ReLU between them."""
+    layers = [nn.Linear(len(weight[0]), len(weight)).double().requires_grad_(False) for weight in (first, last)]
+    for layer, weight, constant in zip(layers, (first, last), ([0.0] * len(first), bias), strict=True):
+        layer.weight.copy_(torch.tensor(weight))
+        layer.bias.copy_(torch.tensor(constant))
+    return nn.Sequential(layers[0], nn.ReLU(), layers[1]).eval()
+
+
+def ramp() -> nn.Sequential:
+    """``(max(x, 0), 0)``."""
+    return small([[1.0]], [[1.0], [0.0]], [0.0, 0.0])
+
+
+def segment(low: float, high: float) -> sytorch.Polytopes:
+    return sytorch.polytopes([torch.tensor([[low], [high]], dtype=torch.float64)])
+
+
+def ramp_program(size: float, bound: float) -> HeldProgram:
+    """From -1 to 3 the unit is to be positive, as at the centre, though at first it is not: its slack is -1 at -1."""
+    view = sytorch.linearise_polytopes(ramp(), "0", segment(-1.0, 3.0))
+    assert view.pattern.held[0].slack(view.pattern.values[0]).flatten().tolist() == [-1.0, 3.0]
+    metric = sytorch.identity_metric(view)
+    return sytorch.hold(view, torch.tensor([0, 0]), size, metric, bound=bound, allowance=0.0)
+
+
+@pytest.mark.parametrize(("size", "needed"), [(0.5, 1.5), (-10.0, 1.0)])
+def test_negative_slack_is_a_constraint(size: float, needed: float) -> None:
+    """``b - w >= needed`` is what -1 asks for: by the margin in the first case, by the sign in the second."""
+    solution = ramp_program(size, 5.0).solve()
+    assert solution.objective == pytest.approx(needed / np.sqrt(2), rel=1e-6)
+    np.testing.assert_allclose(solution.change, [[-needed / 2, needed / 2]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "bound", "smallest"), [(0.5, 0.7, 0.75), (-10.0, 0.45, 0.5)])
+def test_a_pattern_out_of_reach_is_a_contradiction(size: float, bound: float, smallest: float) -> None:
+    with pytest.raises(sytorch.ContradictionError) as caught:
+        ramp_program(size, bound).solve()
+    assert bound < caught.value.contradiction.smallest_bound <= smallest * (1 + 1e-9)
+    assert caught.value.contradiction.images == (0,)
+
+
+def test_right_vertices_are_not_enough_and_the_pattern_can_be_chosen() -> None:
+    """``(|x|, 1/2)`` is right at -1 and 1, not at 0. There the pattern is hopeless; that of another point is not."""
+    model = small([[1.0], [-1.0]], [[1.0, 1.0], [0.0, 0.0]], [0.0, 0.5])
+    regions, labels = segment(-1.0, 1.0), torch.tensor([0, 0])
+
+    def held(view: sytorch.LayerView) -> HeldProgram:
+        return sytorch.hold(view, labels, 0.5, sytorch.identity_metric(view), bound=5.0, allowance=0.0)
+
+    assert held(sytorch.linearise(model, "0", regions.vertices)).solve().objective == 0.0
+    assert least_lead(model, regions, labels) < -0.4
+    with pytest.raises(sytorch.ContradictionError):
+        held(sytorch.linearise_polytopes(model, "0", regions)).solve()
+    view = sytorch.linearise_polytopes(model, "0", regions, torch.tensor([[0.5]]))
+    solution = held(view).solve()
+    assert solution.objective == pytest.approx(np.sqrt(2.5), rel=1e-6)
+    after = changed(model, "0", torch.from_numpy(solution.change))
+    assert least_lead(after, regions, labels) >= 0.5 - 1e-6
+    assert sytorch.check_polytopes(model, view, regions, labels).broken > 0
+
+
+def test_a_polytope_on_which_an_earlier_relu_bends_is_refused() -> None:
+    model = small(torch.eye(3).tolist(), [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]], [0.0, 0.0])
+    whole = torch.tensor([[1.0, 0.0, 1.0], [2.0, 3.0, 1.0], [3.0, 0.0, 2.0]])
+    bent = torch.tensor([[1.0, -1.0, 1.0], [-2.0, 3.0, 1.0], [3.0, 3.0, 2.0]])
+    sytorch.linearise_polytopes(model, "2", sytorch.polytopes([whole]))
+    with pytest.raises(sytorch.SplitPolytopeError, match=r"'1' comes before .* 2 of its units .* polytope 1") as caught:
+        sytorch.linearise_polytopes(model, "2", sytorch.polytopes([whole, bent]))
+    assert (caught.value.layer, caught.value.polytope, caught.value.units) == ("1", 1, 2)
+
+
+def test_a_polytope_on_which_an_earlier_pool_changes_its_winner_is_refused() -> None:
+    model = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2, 2)).double().eval()
+    vertices = torch.zeros(2, 1, 2, 4)
+    vertices[:, 0, 0, 0], vertices[0, 0, 1, 3], vertices[1, 0, 0, 3] = 1.0, 1.0, 2.0
+    with pytest.raises(sytorch.SplitPolytopeError, match=r"'0' comes before .* 1 of its units"):
+        sytorch.linearise_polytopes(model, "2", sytorch.polytopes([vertices]))
+
+
+def test_a_polytope_has_vertices() -> None:
+    for groups in ([], [torch.zeros(2, 3), torch.zeros(0, 3)]):
+        with pytest.raises(ValueError, match="vertex"):
+            sytorch.polytopes(groups)

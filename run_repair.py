@@ -113,7 +113,13 @@ MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so ma
 SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
 BoundOption = Annotated[float, typer.Option(help="The largest change of any weight. Lower it to stay close.")]
 MarginOption = Annotated[float, typer.Option(help="By how much the right class has to lead all others.")]
-LayerOption = Annotated[str, typer.Option(help="The layer that changes: classifier.6, .4, .1, features.10, ... .0.")]
+LayerOption = Annotated[
+    str,
+    typer.Option(
+        help="The layer that changes: classifier.6, .4, .1, features.10, ... .0; or a part of it: classifier.4.bias, "
+        "classifier.4[0:400] (units), classifier.4[0:400].bias."
+    ),
+]
 PatternOption = Annotated[
     PatternName,
     typer.Option(help="For other layers than the last. held: proved; relinearise: activations may change, in steps."),

@@ -28,6 +28,10 @@ class HeldSigns:
     positive: torch.Tensor
     shape: torch.Size
 
+    def of(self, images: torch.Tensor) -> HeldSigns:
+        """The same of images, (R,), one of which may come more than once."""
+        return HeldSigns(self.positive[images], self.shape)
+
     def forward(self, moves: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """How the outputs of images, (R,), move when the inputs do, (R, ...)."""
         return moves * self.positive[images].view_as(moves)
@@ -61,6 +65,10 @@ class HeldWinners:
     members: torch.Tensor
     shape: torch.Size
     output_shape: torch.Size
+
+    def of(self, images: torch.Tensor) -> HeldWinners:
+        """The same of images, (R,), one of which may come more than once."""
+        return HeldWinners(self.winners[images], self.members, self.shape, self.output_shape)
 
     def forward(self, moves: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """How the outputs of images, (R,), move when the inputs do, (R, ...)."""

@@ -7,17 +7,16 @@ cut until the network itself misses less. Nothing is proved: the forward pass is
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from sytorch.chain import Chain, chain_of
+from sytorch.deadline import Deadline
 from sytorch.errors import SolverFailedError
 from sytorch.kronecker_metric import KroneckerMetric
-from sytorch.linearise import LayerView, Part, linearise, part_named
-from sytorch.proportioning import Proportioning, largest_eigenvalue
+from sytorch.linearise import LayerView
+from sytorch.newton import DenseRows, beginning, soften
 from sytorch.span import logit_gram
 
 STEP_LIMIT = 40
@@ -46,16 +45,20 @@ class Relinearised:
 class _Job:
     """What is moved, and toward what."""
 
-    chain: Chain
-    part: Part
-    images: torch.Tensor
+    start: LayerView
     labels: torch.Tensor
     size: float
     metric: KroneckerMetric
+    deadline: Deadline
 
     def view(self, change: torch.Tensor) -> LayerView:
-        """The layer after a change."""
-        return linearise(_moved(self.chain, self.part, self.images, change), self.part, self.images)
+        """The layer after a change.
+
+        Raises:
+            SolverTimeLimitError: the time is up.
+        """
+        self.deadline.check()
+        return self.start.after(change)
 
     def missing(self, view: LayerView) -> float:
         """What the margins miss together."""
@@ -63,24 +66,29 @@ class _Job:
 
 
 def relinearise(
-    model: nn.Module,
-    part: Part | str,
-    images: torch.Tensor,
+    view: LayerView,
     labels: torch.Tensor,
     size: float,
     *,
     metric: KroneckerMetric,
     bound: float,
+    time_limit: float | None = None,
 ) -> Relinearised:
-    """Move a layer until every image, (N, ...), has the margin ``size``; the module is left as it was.
+    """Move the layer of a view until every image has the margin ``size``.
+
+    Args:
+        view: the layer as the images see it.
+        labels: (N,).
+        size: of the margins.
+        metric: of the layer.
+        bound: on every entry of the change.
+        time_limit: seconds, or None.
 
     Raises:
         SolverFailedError: the steps stop making progress before that.
-        UnsupportedLayerError: see `linearise`.
+        SolverTimeLimitError: the time is up.
     """
-    part, chain = part_named(part) if isinstance(part, str) else part, chain_of(model)
-    view = linearise(chain, part, images)
-    job = _Job(chain, part, images, labels, size, metric.restricted(view))
+    job = _Job(view, labels, size, metric.restricted(view), Deadline(time_limit))
     change = torch.zeros(len(view.units), view.inputs.shape[2], dtype=torch.float64)
     for steps in range(STEP_LIMIT):
         if job.missing(view) == 0.0:
@@ -114,18 +122,13 @@ def _leads(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
 def _least_weights(gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, enough: float) -> torch.Tensor:
     """The weights of the logits' gradients in the least change that raises all leads as needed, up to ``enough``."""
 
-    def weights(multipliers: torch.Tensor) -> torch.Tensor:
-        free = multipliers.view(needed.shape) * (1 - own)
-        return free.sum(dim=1, keepdim=True) * own - free
-
-    def product(multipliers: torch.Tensor) -> torch.Tensor:
-        return _leads((gram @ weights(multipliers).flatten()).view(needed.shape), own).flatten()
-
-    norm = 1.1 * largest_eigenvalue(product, needed.numel())
-    start = torch.zeros(needed.numel(), dtype=torch.float64)
-    solver = Proportioning(lambda u: product(u) + ELASTIC * norm * u, needed.flatten(), norm, start)
-    solver.run(lambda _, slope: float(slope.min()) >= -enough)
-    return weights(solver.point)
+    signs = own[:, :, None] - torch.eye(own.shape[1]).double()
+    rows = torch.block_diag(*signs.transpose(1, 2))[own.flatten() == 0]
+    products = rows @ gram @ rows.T
+    leads = DenseRows(products, needed[own == 0])
+    elastic = torch.full_like(leads.required, ELASTIC * max(float(products.diagonal().max()), 1e-300))
+    point, _ = soften(leads, elastic, beginning(leads), torch.full_like(elastic, enough))
+    return (point.weights @ rows).view(needed.shape)
 
 
 def _cut(
@@ -142,17 +145,3 @@ def _cut(
     if best[0] >= missing:
         raise SolverFailedError("The steps that linearise anew no longer bring the margins nearer.")
     return best[1], best[2]
-
-
-def _moved(chain: Chain, part: Part, images: torch.Tensor, change: torch.Tensor) -> Chain:
-    """The chain with a layer's weights changed."""
-    at = chain.position(part.layer)
-    layers = list(chain.layers)
-    layer = copy.deepcopy(layers[at]).to(torch.float64)
-    whole = linearise(chain, part, images[:1]).layer_change(change)
-    assert isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None
-    with torch.no_grad():
-        layer.weight += whole[:, :-1].view_as(layer.weight)
-        layer.bias += whole[:, -1]
-    layers[at] = layer
-    return Chain(chain.names, tuple(layers))

@@ -23,7 +23,9 @@ HALVINGS = 50
 class Rows(Protocol):
     """Inequalities ``<a, D> >= b``, R of them."""
 
-    required: torch.Tensor
+    @property
+    def required(self) -> torch.Tensor:
+        """b, (R,)."""
 
     def gram(self, chosen: torch.Tensor) -> torch.Tensor:
         """Inner products of chosen rows, (A,) to (A, A)."""

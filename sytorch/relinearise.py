@@ -122,13 +122,14 @@ def _leads(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
 def _least_weights(gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, enough: float) -> torch.Tensor:
     """The weights of the logits' gradients in the least change that raises all leads as needed, up to ``enough``."""
 
-    signs = own[:, :, None] - torch.eye(own.shape[1]).double()
-    rows = torch.block_diag(*signs.transpose(1, 2))[own.flatten() == 0]
+    logits, first = torch.eye(own.numel(), dtype=torch.float64), torch.nonzero(own.flatten())[:, 0]
+    rows = (logits[first].repeat_interleave(own.shape[1], dim=0) - logits)[own.flatten() == 0]
     products = rows @ gram @ rows.T
     leads = DenseRows(products, needed[own == 0])
     elastic = torch.full_like(leads.required, ELASTIC * max(float(products.diagonal().max()), 1e-300))
     point, _ = soften(leads, elastic, beginning(leads), torch.full_like(elastic, enough))
-    return (point.weights @ rows).view(needed.shape)
+    weights: torch.Tensor = point.weights @ rows
+    return weights.view(needed.shape)
 
 
 def _cut(

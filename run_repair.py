@@ -137,8 +137,9 @@ MarginOption = Annotated[float, typer.Option(help="By how much the right class h
 LayerOption = Annotated[
     str,
     typer.Option(
-        help="The layer that changes: classifier.6, .4, .1, features.10, ... .0. auto: all are tried, the last with "
-        "--prepare and --norm, and the one that training images suffer least from is kept."
+        help="The layer that changes: classifier.6, .4, .1, features.10, ... .0; or a part of it: classifier.4.bias, "
+        "classifier.4[0:400] (units), classifier.4[0:400].bias. auto: all are tried, the last with --prepare "
+        "and --norm, and the one that training images suffer least from is kept."
     ),
 ]
 BudgetOption = Annotated[

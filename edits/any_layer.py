@@ -57,10 +57,8 @@ class LayerProblem:
             program = sytorch.hold(self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE)
             solution = program.solve(options.time_limit)
         else:
-            images = self.edit_set.images
-            moved = sytorch.relinearise(
-                model, self.part, images, labels, size, metric=self.metric, bound=bound, time_limit=options.time_limit
-            )
+            limit = options.time_limit
+            moved = sytorch.relinearise(self.view, labels, size, metric=self.metric, bound=bound, time_limit=limit)
             solution = unproved(moved)
         return Repair(self.part.layer, self._parameters(model, torch.from_numpy(solution.change)), solution)
 

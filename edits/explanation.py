@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edits.options import RepairOptions
+from edits.options import LAST_LAYER, RepairOptions
 from editset_helpers.edit_set import EditSet
 from editset_helpers.regions import Region
 from helpers.datasets import ImageDataset
@@ -17,7 +17,9 @@ def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOpti
     """One or two sentences: which images, or copies of them, contradict each other, and what to change."""
     class_names = test.class_names
     stage = "" if options.prepared_layer is None else f" (after moving {options.prepared_layer})"
-    if options.is_hidden:
+    if options.layer.startswith(LAST_LAYER):
+        stage = f"{stage} when only {options.layer} changes" if options.is_hidden else stage
+    else:
         stage = f" with the activation pattern behind {options.layer} held (--pattern relinearise lets it change)"
     if not contradiction.proved_for_all_changes:
         return (

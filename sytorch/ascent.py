@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from sytorch.power import largest_eigenvalue
+
 POWER_ITERATIONS = 12
 
 
@@ -24,7 +26,7 @@ def ascend(
     Returns:
         The multipliers ``u``, (R,), and the number of iterations.
     """
-    rate = 1.0 / largest_eigenvalue(gram)
+    rate = 1.0 / (1.1 * largest_eigenvalue(lambda vector: gram @ vector, torch.ones_like(gram[0]), POWER_ITERATIONS))
     current = ahead = torch.zeros_like(needed)
     most = torch.full_like(needed, torch.inf) if most is None else most
     momentum = 1.0
@@ -39,14 +41,3 @@ def ascend(
         ahead = (following + (momentum - 1) / next_momentum * (following - current)).clamp(min=0.0).minimum(most)
         current, momentum = following, next_momentum
     return current, limit
-
-
-def largest_eigenvalue(gram: torch.Tensor) -> float:
-    """By the power method, a tenth too large to be safe."""
-    vector = torch.ones_like(gram[0])
-    largest = 1.0
-    for _ in range(POWER_ITERATIONS):
-        vector = gram @ vector
-        largest = float(vector.norm())
-        vector = vector / largest
-    return 1.1 * largest

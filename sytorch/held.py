@@ -1,13 +1,12 @@
 """The smallest change of any layer that reaches the margins with the activation patterns held, and its proof.
 
 The size is ``|G^(1/2) D A^(1/2)|`` over all changes ``D``. The program is solved through its dual, which has a
-multiplier for each constraint; products with the constraints are passes through the network
+multiplier for each constraint (`sytorch.held_dual`); products with the constraints are passes through the network
 (`sytorch.held_constraints`).
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,19 +15,20 @@ import torch
 from sytorch.arrays import Matrix
 from sytorch.certificate import Multipliers, bound_from
 from sytorch.constraints import Margins, margin
-from sytorch.errors import Contradiction, ContradictionError, SolverFailedError, SolverTimeLimitError
-from sytorch.held_constraints import ALLOWANCE, BoundRows, DualOperator, HeldConstraints, no_bounds
+from sytorch.deadline import Deadline
+from sytorch.dual_operator import DualOperator
+from sytorch.errors import Contradiction, ContradictionError, SolverFailedError
+from sytorch.held_constraints import ALLOWANCE, BoundRows, HeldConstraints, no_bounds
+from sytorch.held_dual import by_newton, by_proportioning, typical_lengths
+from sytorch.held_rows import HeldRows
+from sytorch.held_slack import slack_of
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linearise import LayerView
-from sytorch.proportioning import Proportioning, largest_eigenvalue
 from sytorch.solution import Effort, Solution
 from sytorch.symbolic import AffineOutputs
 
-SOFTNESS = (1e-3, 1e-5, 1e-7)
-ELASTIC = 1e-9
+DENSE = 10_000
 ROUND_LIMIT = 50
-PROBES = 3
-GAP = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,54 +62,33 @@ class HeldProgram:
             SolverTimeLimitError: neither is proved in time.
             SolverFailedError: the iterations do not end.
         """
-        deadline = np.inf if time_limit is None else time.monotonic() + time_limit
-        constraints = HeldConstraints(self.view, self.margins, self._slack(), no_bounds(), self.allowance)
-        start, products = torch.zeros(len(constraints.required), dtype=torch.float64), 0
+        deadline, metric = Deadline(time_limit), self.metric.restricted(self.view)
+        slack = slack_of(self.view) if self.hold else {}
+        constraints = HeldConstraints(self.view, self.margins, slack, no_bounds(), self.allowance)
+        rows, steps = HeldRows(constraints, metric, deadline), 0
+        multipliers = torch.zeros(len(constraints.required), dtype=torch.float64)
         for rounds in range(1, ROUND_LIMIT + 1):
-            operator = DualOperator(constraints, self.metric.restricted(self.view))
-            multipliers, used = self._multipliers(operator, start, deadline)
-            products += used
+            operator = DualOperator(constraints, metric, rows)
+            multipliers, used = self._optimum(operator, multipliers, deadline)
+            steps += used
             change = operator.change(multipliers)
             broken = self._broken(change, constraints.bounds)
             if not len(broken.units):
-                effort = Effort(len(multipliers), change.numel(), rounds, products, 0, "proportioning")
+                effort = Effort(len(multipliers), change.numel(), rounds, steps, 0, _method(constraints))
                 return self._solution(operator, multipliers, change, effort)
             constraints = constraints.with_bounds(broken)
-            start = torch.cat([multipliers, torch.zeros(len(broken.units), dtype=torch.float64)])
+            multipliers = torch.cat([multipliers, torch.zeros(len(broken.units), dtype=torch.float64)])
         raise SolverFailedError(f"The bound on the change did not settle in {ROUND_LIMIT} rounds.")
 
-    def _slack(self) -> dict[int, torch.Tensor]:
-        pattern = self.view.pattern
-        return {place: held.slack(pattern.values[place]) for place, held in pattern.held.items()} if self.hold else {}
+    def _optimum(self, operator: DualOperator, start: torch.Tensor, deadline: Deadline) -> tuple[torch.Tensor, int]:
+        """The optimum's multipliers, and how many steps or products they took."""
 
-    def _multipliers(self, operator: DualOperator, start: torch.Tensor, deadline: float) -> tuple[torch.Tensor, int]:
-        """The dual's optimum, and how many products it took. Rows are scaled to a length near one."""
-        lengths = _lengths(operator)
-        scale = 1 / lengths
-        norm = 1.1 * largest_eigenvalue(lambda vector: scale * operator(scale * vector), len(lengths))
-        point, products = start * lengths, 0
-        for elastic in (*(norm * share for share in SOFTNESS), ELASTIC):
-            stage = _Stage(operator, lengths, scale, elastic, deadline)
-            solver = Proportioning(stage.product, scale * operator.constraints.required, norm, point)
-            done = solver.run(lambda u, slope: self._is_done(stage, u, slope))  # noqa: B023  used at once
-            point, products = solver.point, products + solver.products
-        if not done:
-            raise SolverFailedError("The quadratic program's optimum is not reached in double precision.")
-        return scale * point, products
+        def watch(multipliers: torch.Tensor) -> None:
+            deadline.check()
+            self._refute(operator.constraints, multipliers)
 
-    def _is_done(self, stage: _Stage, point: torch.Tensor, gradient: torch.Tensor) -> bool:
-        """Whether a stage is over; raises where the multipliers refute the program."""
-        if time.monotonic() > stage.deadline:
-            raise SolverTimeLimitError("The time limit was reached.")
-        constraints = stage.operator.constraints
-        self._refute(constraints, stage.scale * point)
-        square = float(point @ (gradient + stage.scale * constraints.required))
-        if stage.elastic > ELASTIC:
-            return bool(float(gradient.min()) >= -0.1 * stage.elastic * float(point.max())) and (
-                abs(float(point @ gradient)) <= 0.1 * square
-            )
-        missed = (stage.elastic * point - gradient) * stage.lengths
-        return bool((missed <= constraints.tolerances).all()) and abs(float(point @ gradient)) <= GAP * square
+        solve = by_newton if operator.constraints.count <= DENSE else by_proportioning
+        return solve(operator, typical_lengths(operator, deadline), start, watch, deadline)
 
     def _broken(self, change: torch.Tensor, known: BoundRows) -> BoundRows:
         """The entries beyond their bounds that are not constrained yet."""
@@ -154,21 +133,6 @@ class HeldProgram:
         return np.asarray(bounds.numpy())
 
 
-@dataclass(frozen=True, eq=False)
-class _Stage:
-    """The dual with rows scaled to a length near one, and softened: a row may be missed by ``elastic`` times its
-    multiplier. The soft program is quick to solve and enough to refute most programs that have no solution."""
-
-    operator: DualOperator
-    lengths: torch.Tensor
-    scale: torch.Tensor
-    elastic: float
-    deadline: float
-
-    def product(self, vector: torch.Tensor) -> torch.Tensor:
-        return self.scale * self.operator(self.scale * vector) + self.elastic * vector
-
-
 def hold(
     view: LayerView,
     labels: torch.Tensor,
@@ -188,23 +152,5 @@ def margins_of(view: LayerView, labels: torch.Tensor, size: float) -> Margins:
     return margin(outputs, labels.numpy(), size)
 
 
-def _lengths(operator: DualOperator) -> torch.Tensor:
-    """The typical length of each image's rows of each kind, (R,), from products with random signs (Hutchinson 1990).
-
-    Never zero: a row that no change moves has to stay in sight, for it may be what cannot be met.
-    """
-    constraints = operator.constraints
-    generator = torch.Generator().manual_seed(0)
-    shapes = constraints.groups()
-    squares = [torch.zeros(shape, dtype=torch.float64) for shape in shapes]
-    for place, shape in enumerate(shapes):
-        if not shape.numel():
-            continue
-        for _ in range(PROBES):
-            signs = [torch.zeros(other, dtype=torch.float64) for other in shapes]
-            signs[place] = torch.randint(0, 2, shape, generator=generator).double() * 2 - 1
-            answer = constraints.parts(operator(torch.cat([part.flatten() for part in signs])))[place]
-            found = answer * signs[place]
-            squares[place] += torch.maximum(found.mean(dim=-1, keepdim=True), 0.1 * found.mean()) / PROBES
-    flat = torch.cat([square.flatten() for square in squares])
-    return torch.where(flat > 0, flat, 1.0).sqrt()
+def _method(constraints: HeldConstraints) -> str:
+    return "finite Newton steps" if constraints.count <= DENSE else "proportioning"

@@ -6,12 +6,12 @@ never formed: its products are passes through the layers behind.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import torch
 
 from sytorch.constraints import Margins
-from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linearise import LayerView
 from sytorch.pattern import HeldSigns
 
@@ -65,6 +65,12 @@ class HeldConstraints:
     allowance: float = ALLOWANCE
 
     @property
+    def count(self) -> int:
+        """How many rows are not void."""
+        held = sum(int(torch.isfinite(slack).sum()) for slack in self.slack.values())
+        return self.margins.required.size + held + len(self.bounds.limits)
+
+    @functools.cached_property
     def required(self) -> torch.Tensor:
         """(R,); void rows, those of an image's own class among them, require nothing."""
         margins = torch.from_numpy(self.margins.required)
@@ -73,7 +79,7 @@ class HeldConstraints:
             parts.append((self.distance(position) - slack).masked_fill(torch.isinf(slack), -1.0))
         return torch.cat([*(part.flatten() for part in parts), -self.bounds.limits])
 
-    @property
+    @functools.cached_property
     def tolerances(self) -> torch.Tensor:
         """(R,): by how much each row may be missed, far below what rounding to float32 does."""
         parts = [torch.full(self.margins.required.shape, 1e-7).double()]
@@ -112,13 +118,9 @@ class HeldConstraints:
 
     def pressure(self, multipliers: torch.Tensor) -> torch.Tensor:
         """The gradients in the layer's outputs, (N, m, P), of weighted margins and held inequalities."""
-        margins, *held, _ = self.parts(multipliers)
-        own = torch.from_numpy(self.margins.labels)[:, None]
-        weights = -self._of_others(margins)
-        weights = weights.scatter_add(1, own, -weights.sum(dim=1, keepdim=True))
-        cotangents = {self.view.pattern.end: weights}
-        for position, part in zip(self.slack, held, strict=True):
-            cotangents[position] = self.view.pattern.held[position].spread(part)
+        cotangents: dict[int, torch.Tensor] = {}
+        for place, part in enumerate(self.parts(multipliers)[:-1]):
+            cotangents |= self._cotangent(place, part, self.view.images)
         return self.view.gradients(cotangents, self.view.images)
 
     def lean(self, moves: dict[int, torch.Tensor]) -> list[torch.Tensor]:
@@ -127,6 +129,31 @@ class HeldConstraints:
         own = torch.from_numpy(self.margins.labels)[:, None]
         leads = self._of_others(logits.gather(1, own) - logits)
         return [leads, *(self.view.pattern.held[position].lean(moves[position]) for position in self.slack)]
+
+    def rows(self, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The images of rows that are no bounds, (A,) ascending positions, and gradients in the layer's outputs.
+
+        Returns:
+            (A,) and (A, m, P).
+        """
+        images, gradients, first = [], [], 0
+        for place, shape in enumerate(self.groups()[:-1]):
+            here = chosen[(chosen >= first) & (chosen < first + shape.numel())] - first
+            owners, columns = here // shape[1], here % shape[1]
+            one_hot = torch.zeros(len(here), shape[1], dtype=torch.float64).scatter_(1, columns[:, None], 1.0)
+            images.append(owners)
+            gradients.append(self.view.gradients(self._cotangent(place, one_hot, owners), owners))
+            first += shape.numel()
+        return torch.cat(images), torch.cat(gradients)
+
+    def _cotangent(self, place: int, multipliers: torch.Tensor, images: torch.Tensor) -> dict[int, torch.Tensor]:
+        """What multipliers, (R, Q), of one group's constraints on images, (R,), count of what moves."""
+        if place:
+            position = list(self.slack)[place - 1]
+            return {position: self.view.pattern.held[position].of(images).spread(multipliers)}
+        own = torch.from_numpy(self.margins.labels)[images, None]
+        weights = -multipliers.scatter(1, own, 0.0)
+        return {self.view.pattern.end: weights.scatter_add(1, own, -weights.sum(dim=1, keepdim=True))}
 
     def gradient(self, multipliers: torch.Tensor) -> torch.Tensor:
         """The gradient in ``D``, (m, k), of all weighted constraints."""
@@ -140,47 +167,3 @@ class HeldConstraints:
 
     def _scale(self, position: int) -> float:
         return max(1.0, float(self.view.pattern.values[position].abs().max()))
-
-
-class DualOperator:
-    """Products with ``rows M^-1 rows^T``, M the metric: what multipliers do to the constraints.
-
-    Args:
-        constraints: the rows.
-        metric: of the view's part of the layer.
-    """
-
-    def __init__(self, constraints: HeldConstraints, metric: KroneckerMetric):
-        self.constraints, self.metric = constraints, metric
-        size = metric.inputs.shape[0]
-        units = torch.eye(size, dtype=torch.float64)[constraints.bounds.columns]
-        seen = torch.cat([constraints.view.inputs.flatten(0, 1), units])
-        self._inputs = metric.whitened_inputs(seen)
-        self._kernel = self._inputs @ self._inputs.T if len(seen) <= 2 * size else None
-        self._outputs = None if metric.outputs is None else torch.cholesky_inverse(metric.outputs)
-
-    def __call__(self, multipliers: torch.Tensor) -> torch.Tensor:
-        """(R,) to (R,)."""
-        raised = self._raised(multipliers)
-        through = self._inputs if self._kernel is None else self._kernel
-        moved = through @ (self._inputs.T @ raised if self._kernel is None else raised)
-        view, bounds = self.constraints.view, self.constraints.bounds
-        count = len(moved) - len(bounds.units)
-        leans = self.constraints.lean(view.moved(moved[:count].view(*view.inputs.shape[:2], -1)))
-        entries = moved[torch.arange(count, len(moved)), bounds.units]
-        return torch.cat([*(lean.flatten() for lean in leans), -bounds.sides * entries])
-
-    def change(self, multipliers: torch.Tensor) -> torch.Tensor:
-        """The change ``D``, (m, k), with these multipliers."""
-        solved = torch.linalg.solve_triangular(self.metric.inputs, self._inputs, upper=False, left=False)
-        change: torch.Tensor = self._raised(multipliers).T @ solved
-        return change
-
-    def _raised(self, multipliers: torch.Tensor) -> torch.Tensor:
-        """``G^-1`` times the gradients in the layer's outputs, one row for each input and bound."""
-        pressure = self.constraints.pressure(multipliers).transpose(1, 2).flatten(0, 1)
-        bounds = self.constraints.bounds
-        ends = torch.zeros(len(bounds.units), pressure.shape[1], dtype=torch.float64)
-        ends[torch.arange(len(ends)), bounds.units] = -bounds.sides * self.constraints.parts(multipliers)[-1]
-        gradients = torch.cat([pressure, ends])
-        return gradients if self._outputs is None else gradients @ self._outputs

@@ -9,6 +9,7 @@ a gradient and an input, have in it the product of two inner products. The metri
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -34,6 +35,12 @@ class KroneckerMetric:
 
     inputs: torch.Tensor
     outputs: torch.Tensor | None = None
+
+    @functools.cached_property
+    def outputs_inverse(self) -> torch.Tensor:
+        """``G^-1``, (m, m), where G is not the identity."""
+        assert self.outputs is not None
+        return torch.cholesky_inverse(self.outputs)
 
     def restricted(self, view: LayerView) -> KroneckerMetric:
         """The metric of the part of the layer that a view shows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -51,6 +51,7 @@ class LayerView:
     Attributes:
         part: what changes.
         inputs: (N, P, k); P is 1 for a linear layer, the number of output pixels for a convolution.
+        outputs: (N, *shape), of the layer.
         pattern: of the images, behind the layer.
         shape: of one image's outputs of the layer.
         units: (m,) int64, which of the outputs change.
@@ -59,6 +60,7 @@ class LayerView:
 
     part: Part
     inputs: torch.Tensor
+    outputs: torch.Tensor
     pattern: Pattern
     shape: torch.Size
     units: torch.Tensor
@@ -85,9 +87,18 @@ class LayerView:
 
     def moved(self, outputs: torch.Tensor) -> dict[int, torch.Tensor]:
         """How everything behind the layer moves when its changing units do, by (N, P, m)."""
+        return self.pattern.move(self._moves(outputs), self.images)
+
+    def after(self, change: torch.Tensor) -> LayerView:
+        """The layer after a change, (m, k), from here: the patterns behind it are those that it then has."""
+        outputs = self.outputs + self._moves(self.inputs @ change.T)
+        return replace(self, outputs=outputs, pattern=pattern_of(self.pattern.tail, outputs))
+
+    def _moves(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Moves of the changing units, (N, P, m), as ones of all the layer's outputs, (N, *shape)."""
         moves = torch.zeros(len(self.inputs), self.shape[0], self.inputs.shape[1], dtype=self.inputs.dtype)
         moves[:, self.units] = outputs.transpose(1, 2)
-        return self.pattern.move(moves.view(-1, *self.shape), self.images)
+        return moves.view(-1, *self.shape)
 
     def gradients(self, cotangents: dict[int, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
         """Gradients in the layer's outputs, (R, m, P), of what the cotangents count; see `Pattern.pull_back`."""
@@ -140,7 +151,7 @@ def linearise(
     pattern = pattern_of(without_repeats(tail.to(dtype), outputs), outputs)
     units = torch.arange(outputs.shape[1])[slice(*part.units) if part.units else slice(None)]
     chosen = inputs[:, :, -1:] if part.bias_only else inputs
-    return LayerView(part, chosen, pattern, outputs.shape[1:], units, folding)
+    return LayerView(part, chosen, outputs, pattern, outputs.shape[1:], units, folding)
 
 
 def patches(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:

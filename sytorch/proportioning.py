@@ -110,16 +110,3 @@ class Proportioning:
     def _multiply(self, vector: torch.Tensor) -> torch.Tensor:
         self.products += 1
         return self._product(vector)
-
-
-def largest_eigenvalue(product: Product, size: int, iterations: int = 30) -> float:
-    """Of a symmetric matrix with few negative products, by the power method."""
-    vector = torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    length = 1.0
-    for _ in range(iterations):
-        vector = product(vector)
-        length = float(vector.norm())
-        if length == 0.0:
-            return 1.0
-        vector = vector / length
-    return length

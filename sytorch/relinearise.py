@@ -7,19 +7,16 @@ cut until the network itself misses less. Nothing is proved: the forward pass is
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from sytorch.chain import Chain, chain_of
-from sytorch.errors import SolverFailedError, SolverTimeLimitError
+from sytorch.deadline import Deadline
+from sytorch.errors import SolverFailedError
 from sytorch.kronecker_metric import KroneckerMetric
-from sytorch.linearise import LayerView, Part, linearise, part_named
-from sytorch.proportioning import Proportioning, largest_eigenvalue
+from sytorch.linearise import LayerView
+from sytorch.newton import DenseRows, beginning, soften
 from sytorch.span import logit_gram
 
 STEP_LIMIT = 40
@@ -48,23 +45,20 @@ class Relinearised:
 class _Job:
     """What is moved, and toward what."""
 
-    chain: Chain
-    part: Part
-    images: torch.Tensor
+    start: LayerView
     labels: torch.Tensor
     size: float
     metric: KroneckerMetric
-    deadline: float
-
-    def check_time(self) -> None:
-        """Raise `SolverTimeLimitError` where the time is up."""
-        if time.monotonic() > self.deadline:
-            raise SolverTimeLimitError("The time limit was reached.")
+    deadline: Deadline
 
     def view(self, change: torch.Tensor) -> LayerView:
-        """The layer after a change."""
-        self.check_time()
-        return linearise(_moved(self.chain, self.part, self.images, change), self.part, self.images)
+        """The layer after a change.
+
+        Raises:
+            SolverTimeLimitError: the time is up.
+        """
+        self.deadline.check()
+        return self.start.after(change)
 
     def missing(self, view: LayerView) -> float:
         """What the margins miss together."""
@@ -72,9 +66,7 @@ class _Job:
 
 
 def relinearise(
-    model: nn.Module,
-    part: Part | str,
-    images: torch.Tensor,
+    view: LayerView,
     labels: torch.Tensor,
     size: float,
     *,
@@ -82,17 +74,21 @@ def relinearise(
     bound: float,
     time_limit: float | None = None,
 ) -> Relinearised:
-    """Move a layer until every image, (N, ...), has the margin ``size``; the module is left as it was.
+    """Move the layer of a view until every image has the margin ``size``.
+
+    Args:
+        view: the layer as the images see it.
+        labels: (N,).
+        size: of the margins.
+        metric: of the layer.
+        bound: on every entry of the change.
+        time_limit: seconds, or None.
 
     Raises:
         SolverFailedError: the steps stop making progress before that.
-        SolverTimeLimitError: ``time_limit``, in seconds, is over before that.
-        UnsupportedLayerError: see `linearise`.
+        SolverTimeLimitError: the time is up.
     """
-    part, chain = part_named(part) if isinstance(part, str) else part, chain_of(model)
-    deadline = torch.inf if time_limit is None else time.monotonic() + time_limit
-    view = linearise(chain, part, images)
-    job = _Job(chain, part, images, labels, size, metric.restricted(view), deadline)
+    job = _Job(view, labels, size, metric.restricted(view), Deadline(time_limit))
     change = torch.zeros(len(view.units), view.inputs.shape[2], dtype=torch.float64)
     for steps in range(STEP_LIMIT):
         if job.missing(view) == 0.0:
@@ -113,7 +109,7 @@ def _step(job: _Job, view: LayerView) -> torch.Tensor:
     gram = logit_gram(gradients, job.metric.whitened_inputs(view.inputs), job.metric)
     own = nn.functional.one_hot(job.labels, gradients.shape[1]).double()
     weights = _least_weights(
-        gram, own, (1 + AHEAD) * job.size * (1 - own) - _leads(view.logits, own), AHEAD * job.size / 2, job.check_time
+        gram, own, (1 + AHEAD) * job.size * (1 - own) - _leads(view.logits, own), AHEAD * job.size / 2
     )
     return job.metric.dual_change(torch.einsum("nc,ncmp->nmp", weights, gradients), view.inputs)
 
@@ -123,28 +119,17 @@ def _leads(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     return ((logits * own).sum(dim=1, keepdim=True) - logits) * (1 - own)
 
 
-def _least_weights(
-    gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, enough: float, check_time: Callable[[], None]
-) -> torch.Tensor:
+def _least_weights(gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, enough: float) -> torch.Tensor:
     """The weights of the logits' gradients in the least change that raises all leads as needed, up to ``enough``."""
 
-    def weights(multipliers: torch.Tensor) -> torch.Tensor:
-        free = multipliers.view(needed.shape) * (1 - own)
-        return free.sum(dim=1, keepdim=True) * own - free
-
-    def product(multipliers: torch.Tensor) -> torch.Tensor:
-        return _leads((gram @ weights(multipliers).flatten()).view(needed.shape), own).flatten()
-
-    norm = 1.1 * largest_eigenvalue(product, needed.numel())
-    start = torch.zeros(needed.numel(), dtype=torch.float64)
-    solver = Proportioning(lambda u: product(u) + ELASTIC * norm * u, needed.flatten(), norm, start)
-
-    def is_done(_: torch.Tensor, slope: torch.Tensor) -> bool:
-        check_time()
-        return float(slope.min()) >= -enough
-
-    solver.run(is_done)
-    return weights(solver.point)
+    logits, first = torch.eye(own.numel(), dtype=torch.float64), torch.nonzero(own.flatten())[:, 0]
+    rows = (logits[first].repeat_interleave(own.shape[1], dim=0) - logits)[own.flatten() == 0]
+    products = rows @ gram @ rows.T
+    leads = DenseRows(products, needed[own == 0])
+    elastic = torch.full_like(leads.required, ELASTIC * max(float(products.diagonal().max()), 1e-300))
+    point, _ = soften(leads, elastic, beginning(leads), torch.full_like(elastic, enough))
+    weights: torch.Tensor = point.weights @ rows
+    return weights.view(needed.shape)
 
 
 def _cut(
@@ -161,17 +146,3 @@ def _cut(
     if best[0] >= missing:
         raise SolverFailedError("The steps that linearise anew no longer bring the margins nearer.")
     return best[1], best[2]
-
-
-def _moved(chain: Chain, part: Part, images: torch.Tensor, change: torch.Tensor) -> Chain:
-    """The chain with a layer's weights changed."""
-    at = chain.position(part.layer)
-    layers = list(chain.layers)
-    layer = copy.deepcopy(layers[at]).to(torch.float64)
-    whole = linearise(chain, part, images[:1]).layer_change(change)
-    assert isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None
-    with torch.no_grad():
-        layer.weight += whole[:, :-1].view_as(layer.weight)
-        layer.bias += whole[:, -1]
-    layers[at] = layer
-    return Chain(chain.names, tuple(layers))

@@ -56,11 +56,19 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Sequential], str, tuple[int, ...]]] = 
     ),
 }
 NETWORKS["before the copies"] = (NETWORKS["repeated"][0], "0", (2, 5, 5))
+PARTS = {
+    "some units": (NETWORKS["linear"][0], "0[1:5]", (5,)),
+    "bias": (NETWORKS["linear"][0], "0.bias", (5,)),
+    "bias of some units": (NETWORKS["linear"][0], "2[0:3].bias", (5,)),
+    "units of the last": (NETWORKS["last"][0], "2[1:3]", (5,)),
+    "channels": (NETWORKS["convolution"][0], "0[1:3]", (2, 6, 6)),
+    "bias of channels": (NETWORKS["pooled"][0], "0.bias", (1, 7, 7)),
+}
 
 
 def network(name: str, seed: int = 0) -> tuple[nn.Sequential, str, torch.Tensor]:
-    """A float64 network in evaluation mode, the name of a layer, and four images."""
-    build, layer, shape = NETWORKS[name]
+    """A float64 network in evaluation mode, the name of a layer or its part, and four images."""
+    build, layer, shape = (NETWORKS | PARTS)[name]
     torch.manual_seed(seed)
     model = build().double().eval().requires_grad_(False)
     for module in model:

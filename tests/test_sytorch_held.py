@@ -15,9 +15,9 @@ from sytorch.arrays import Matrix, Vector
 from sytorch.held import HeldProgram, hold
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linear_program import LinearProgram
-from sytorch.linearise import LayerView, linearise
+from sytorch.linearise import LayerView, linearise, part_named
 from sytorch.pattern import HeldSigns
-from tests.sytorch_networks import NETWORKS, network
+from tests.sytorch_networks import NETWORKS, PARTS, network
 from tests.test_sytorch_linearise import changed
 
 MARGIN, BOUND = 0.05, 10.0
@@ -30,7 +30,7 @@ def metric_for(view: LayerView, seed: int) -> KroneckerMetric:
         root = torch.randn(size, size, generator=generator, dtype=torch.float64)
         return torch.as_tensor(torch.linalg.cholesky(root @ root.T / size + torch.eye(size)))
 
-    return KroneckerMetric(factor(view.inputs.shape[2]), factor(view.shape[0]))
+    return KroneckerMetric(factor(len(view.folding.sizes)), factor(view.shape[0]))
 
 
 @functools.cache
@@ -47,7 +47,7 @@ def program(name: str, seed: int, bound: float = BOUND, allowance: float = 0.0) 
 def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
     """Every margin, sign and winner as a dense row in the layer's weights: by differentiating the network itself."""
     model, layer, images = network(name, seed)
-    margins = program(name, seed).margins
+    layer, margins = part_named(layer).layer, program(name, seed).margins
     module = model.get_submodule(layer)
     assert isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None
     weight, bias, width = module.weight, module.bias, module.weight[0].numel()
@@ -83,6 +83,7 @@ def _winner_leads(pool: nn.MaxPool2d, values: torch.Tensor) -> torch.Tensor:
 
 def least_norm(view: LayerView, metric: KroneckerMetric, rows: tuple[Matrix, Vector], bound: float) -> float | None:
     """The least norm over all weights under rows written out, by HiGHS; None where there is no solution."""
+    metric = metric.restricted(view)
     assert metric.outputs is not None
     unfold = np.stack([view.layer_change(unit).numpy().ravel() for unit in _units(view)], axis=1)
     hessian = np.kron((metric.outputs @ metric.outputs.T).numpy(), (metric.inputs @ metric.inputs.T).numpy())
@@ -107,7 +108,7 @@ def _units(view: LayerView) -> torch.Tensor:
     return torch.eye(size, dtype=torch.float64).view(size, len(view.units), -1)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS | PARTS)
 @pytest.mark.parametrize("seed", range(4))
 def test_the_optimum_is_that_of_the_whole_program(name: str, seed: int) -> None:
     expected = by_highs(name, seed, BOUND)
@@ -174,3 +175,34 @@ def test_the_last_layer_agrees_with_its_own_program() -> None:
     old = sytorch.minimise("l2", metric).subject_to(margins, 5.0).solve("highs")
     assert new.objective == pytest.approx(old.objective, rel=1e-7)
     np.testing.assert_allclose(new.change, old.change, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NETWORKS | PARTS)
+def test_many_constraints_are_solved_as_few_are(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(3):
+        found = []
+        for dense in (10**9, 0):
+            monkeypatch.setattr("sytorch.held.DENSE", dense)
+            try:
+                found.append(program(name, seed).solve().objective)
+            except sytorch.ContradictionError:
+                found.append(np.inf)
+        assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("part", ["0[1:5]", "0[1:5].bias"])
+def test_a_unit_that_stays_as_it_is_may_be_as_near_to_zero_as_it_likes(part: str) -> None:
+    model, _, images = network("linear")
+    first = model[0]
+    assert isinstance(first, nn.Linear)
+    first.bias[0] -= first(images)[0, 0] - 1e-7
+    view = linearise(model, part, images)
+    solution = hold(view, model(images).argmax(dim=1), 1e-9, metric_for(view, 0), bound=5.0, allowance=1e-5).solve()
+    assert solution.objective < 0.1
+
+
+@pytest.mark.parametrize("dense", [10**9, 0])
+def test_the_time_limit_is_heeded(dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sytorch.held.DENSE", dense)
+    with pytest.raises(sytorch.SolverTimeLimitError):
+        program("linear", 0).solve(1e-9)

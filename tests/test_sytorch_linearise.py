@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 from sytorch.chain import chain_of
-from sytorch.linearise import LayerView, linearise
-from tests.sytorch_networks import NETWORKS, network
+from sytorch.linearise import LayerView, linearise, part_named
+from tests.sytorch_networks import NETWORKS, PARTS, network
 
 STEP = 1e-5
 
 
 def changed(model: nn.Sequential, layer: str, change: torch.Tensor) -> nn.Sequential:
-    """A copy of a network with a change, (outputs, n + 1), added to a layer."""
+    """A copy of a network with a change, (outputs, n + 1), added to a layer, or the one that a part is of."""
     model = copy.deepcopy(model)
-    module = model.get_submodule(layer)
+    module = model.get_submodule(part_named(layer).layer)
     assert isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None
     module.weight += change[:, :-1].view_as(module.weight)
     module.bias += change[:, -1]
@@ -103,3 +103,13 @@ def test_a_broken_pattern_is_noticed(name: str) -> None:
     outputs = model.get_submodule(layer)(images)
     assert view.pattern.broken(tail, outputs) == 0
     assert view.pattern.broken(tail, -outputs) > 0
+
+
+@pytest.mark.parametrize("name", NETWORKS | PARTS)
+def test_the_view_after_a_change_is_that_of_the_changed_network(name: str) -> None:
+    model, layer, images = network(name)
+    view = linearise(model, layer, images)
+    change = random_change(view, 5)
+    after, expected = view.after(change), linearise(changed(model, layer, view.layer_change(change)), layer, images)
+    torch.testing.assert_close(after.logits, expected.logits)
+    torch.testing.assert_close(after.logit_gradients(), expected.logit_gradients())

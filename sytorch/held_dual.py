@@ -1,0 +1,127 @@
+"""The dual of a held program, solved in two ways: Newton's for few constraints, proportioning for many.
+
+Both scale rows to a length near one and soften the program less and less: a row may be missed by so many times its
+multiplier. A softened program is quick to solve and enough to refute most programs that have no solution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from sytorch.deadline import Deadline
+from sytorch.dual_operator import DualOperator
+from sytorch.errors import SolverFailedError
+from sytorch.newton import Point, soften
+from sytorch.power import largest_eigenvalue
+from sytorch.proportioning import Proportioning
+
+Watch = Callable[[torch.Tensor], None]
+NEWTON_SOFTNESS = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10)
+SOFTNESS = (1e-3, 1e-5, 1e-7)
+ELASTIC = 1e-9
+PROBES = 3
+GAP = 1e-8
+
+
+def by_newton(
+    operator: DualOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, _: Deadline
+) -> tuple[torch.Tensor, int]:
+    """The optimum's multipliers, (R,), and how many steps they took; the inner products of missed rows are written out.
+
+    Args:
+        operator: the constraints.
+        lengths: of its rows, (R,).
+        start: multipliers to begin with, (R,).
+        watch: called with multipliers; it may raise.
+
+    Raises:
+        SolverFailedError: rounding is in the way.
+    """
+    point, tolerances, steps = (
+        Point(start, operator.required - operator.scores(start)),
+        operator.constraints.tolerances,
+        0,
+    )
+    for softness in NEWTON_SOFTNESS:
+        point, used = soften(operator, softness * lengths**2, point, tolerances, watch)
+        steps += used
+    if not bool((point.missing <= tolerances).all()):
+        raise SolverFailedError("The quadratic program's optimum is not reached in double precision.")
+    return point.weights, steps
+
+
+def by_proportioning(
+    operator: DualOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, deadline: Deadline
+) -> tuple[torch.Tensor, int]:
+    """The same from products alone, and how many they were; the time is looked at for every one.
+
+    Raises:
+        SolverFailedError: rounding is in the way.
+    """
+    scale, point, products, done = 1 / lengths, start * lengths, 0, False
+
+    def scaled(vector: torch.Tensor) -> torch.Tensor:
+        deadline.check()
+        return scale * operator.scores(scale * vector)
+
+    norm = 1.1 * largest_eigenvalue(
+        scaled, torch.rand(len(lengths), generator=torch.Generator().manual_seed(0)).double(), 30
+    )
+    for elastic in (*(norm * share for share in SOFTNESS), ELASTIC):
+        stage = _Stage(scaled, operator, lengths, elastic, watch)
+        solver = Proportioning(stage.product, scale * operator.required, norm, point)
+        done = solver.run(stage.is_done)
+        point, products = solver.point, products + solver.products
+    if not done:
+        raise SolverFailedError("The quadratic program's optimum is not reached in double precision.")
+    return scale * point, products
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """The dual with scaled rows, softened: a row may be missed by ``elastic`` times its multiplier."""
+
+    scaled: Callable[[torch.Tensor], torch.Tensor]
+    operator: DualOperator
+    lengths: torch.Tensor
+    elastic: float
+    watch: Watch
+
+    def product(self, vector: torch.Tensor) -> torch.Tensor:
+        return self.scaled(vector) + self.elastic * vector
+
+    def is_done(self, point: torch.Tensor, gradient: torch.Tensor) -> bool:
+        """Whether the stage is over; the watch raises where the multipliers refute the program."""
+        self.watch(point / self.lengths)
+        square = float(point @ (gradient + self.operator.required / self.lengths))
+        slope = abs(float(point @ gradient))
+        if self.elastic > ELASTIC:
+            return float(gradient.min()) >= -0.1 * self.elastic * float(point.max()) and slope <= 0.1 * square
+        missed = (self.elastic * point - gradient) * self.lengths
+        return bool((missed <= self.operator.constraints.tolerances).all()) and slope <= GAP * square
+
+
+def typical_lengths(operator: DualOperator, deadline: Deadline) -> torch.Tensor:
+    """The typical length of each image's rows of each kind, (R,), from products with random signs (Hutchinson 1990).
+
+    Never zero: a row that no change moves has to stay in sight, for it may be what cannot be met.
+    """
+    constraints = operator.constraints
+    generator = torch.Generator().manual_seed(0)
+    shapes = constraints.groups()
+    squares = [torch.zeros(shape, dtype=torch.float64) for shape in shapes]
+    for place, shape in enumerate(shapes):
+        if not shape.numel():
+            continue
+        for _ in range(PROBES):
+            deadline.check()
+            signs = [torch.zeros(other, dtype=torch.float64) for other in shapes]
+            signs[place] = torch.randint(0, 2, shape, generator=generator).double() * 2 - 1
+            answer = constraints.parts(operator.scores(torch.cat([part.flatten() for part in signs])))[place]
+            found = answer * signs[place]
+            squares[place] += torch.maximum(found.mean(dim=-1, keepdim=True), 0.1 * found.mean()) / PROBES
+    flat = torch.cat([square.flatten() for square in squares])
+    return torch.where(flat > 0, flat, 1.0).sqrt()

@@ -44,7 +44,7 @@ def _ours() -> list[Method]:
     """Prepared or not, with and without a keep set where this version has one, each norm; then the identity metric."""
     last: dict[str, Any] = {"prepare": "none"}
     table: list[tuple[str, str, dict[str, Any]]] = [
-        ("default", "default: prepared, l1", {}),
+        ("default", "default: prepared; l1, above 400 images l2", {}),
         ("default-keep", "default, keep set", {"keep": KEEP}),
         ("prepared-l2", "prepared, l2", {"norm": "l2"}),
         ("prepared-l2-keep", "prepared, l2, keep set", {"norm": "l2", "keep": KEEP}),

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from benchmarks.case import Attempt, Case, Run
-from edits.options import RepairOptions
+from edits.options import RepairOptions, norm_for
 from edits.pipeline import repair_edit_set
 from edits.solving import Task
 from experiments.single import REPAIRING
@@ -28,7 +28,7 @@ def knows(options: Mapping[str, object]) -> bool:
 
 def _repair(options: Mapping[str, Any], case: Case) -> Attempt:
     everything = RepairOptions(
-        **{**options, "norm": NormName(options.get("norm", RepairOptions.norm))},
+        **{**options, "norm": NormName(options["norm"]) if "norm" in options else norm_for(len(case.edit_set))},
         margin=case.margin,
         param_bound=case.bound,
         time_limit=case.time_limit,

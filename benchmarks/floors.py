@@ -40,8 +40,10 @@ def floor_of(run: Run, phase: str) -> Floor | None:
     return None if derive is None else derive(run)
 
 
-def stage_one(run: Run) -> Floor:
+def stage_one(run: Run) -> Floor | None:
     """`edits.prepare.prepare`: a kernel of all images, then for each step the gram matrix of the missing leads."""
+    if not run.leads:
+        return None
     images, doubtful = run.edit_images, min(DOUBTFUL, run.sample_images)
     leads, iterations = ([int(word) for word in text.split()] for text in (run.leads, run.iterations))
     layer = 2 * WIDTH * INPUTS
@@ -51,15 +53,13 @@ def stage_one(run: Run) -> Floor:
         + (run.sample_images + doubtful) * layer
         + sum(each_step + 2 * count * WIDTH**2 + 2 * count**2 * WIDTH for count in leads),
         double=2 * INPUTS**2 * images,
-        streamed=sum(
-            4 * count**2 * (done + POWER_ITERATIONS) for count, done in zip(leads, iterations, strict=True)
-        ),
+        streamed=sum(4 * count**2 * (done + POWER_ITERATIONS) for count, done in zip(leads, iterations, strict=True)),
         held=8 * INPUTS**2
         + 4 * WIDTH**2
         + 3 * 4 * WIDTH * INPUTS
         + 4 * images**2
-        + max((4 * count**2 + 2 * 4 * count * WIDTH for count in leads), default=0),
-    )  # fmt: skip
+        + max(4 * count**2 + 2 * 4 * count * WIDTH for count in leads),
+    )
 
 
 def last_layers_metric(run: Run) -> Floor | None:

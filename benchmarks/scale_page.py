@@ -13,8 +13,8 @@ INTRODUCTION = """\
 
 Each size is one `run_repair.py misclassified` in a process of its own, made by `python -m benchmarks.scale`; what
 depends on the network alone (decoded images, activations, factors of metrics) is cached. *Leads* are the missing leads
-of stage one's first step, *rows* those of the last layer's program. Seconds are by phase; the rest of the process is
-imports.
+of stage one's first step, *rows* those of the last layer's program. Seconds are by phase; no phase counts imports,
+hashes and what is saved for other pages.
 
 """
 FLOORS = """\

@@ -42,24 +42,36 @@ def _seconds(axes: Axes, runs: Sequence[Run]) -> None:
         values = [run.seconds(phase) for run in runs]
         if max(values) < 0.05:
             continue
-        colour, marker, line = (style[number % len(style)] for style in (COLOURS, MARKERS, LINES))
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        line = LINES[(number + number // len(COLOURS)) % len(LINES)]
         axes.plot(sizes, values, color=colour, marker=marker, linestyle=line, markersize=4, label=phase)
     axes.plot(sizes, [run.seconds_process for run in runs], color="black", marker=".", label="the process")
     axes.set_yscale("log")
     axes.set_title("Seconds by phase")
     axes.set_ylabel("seconds")
-    axes.legend(frameon=False, fontsize=7)
 
 
 def _memory(axes: Axes, runs: Sequence[Run]) -> None:
     sizes = [run.edit_images for run in runs]
-    axes.plot(sizes, [run.peak_memory_mb * 2**20 / 1e9 for run in runs], color=COLOURS[0], marker="o", label="peak")
+    axes.plot(
+        sizes,
+        [run.peak_memory_mb * 2**20 / 1e9 for run in runs],
+        color=COLOURS[0],
+        marker="o",
+        label="peak of the process",
+    )
     held = [max(floor.held for phase in PHASES if (floor := floor_of(run, phase)) is not None) for run in runs]
-    axes.plot(sizes, [bytes_ / 1e9 for bytes_ in held], color=COLOURS[1], marker="s", linestyle="--", label="floor")
+    axes.plot(
+        sizes,
+        [bytes_ / 1e9 for bytes_ in held],
+        color=COLOURS[1],
+        marker="s",
+        linestyle="--",
+        label="the most that one phase has to hold",
+    )
     axes.set_ylim(bottom=0)
-    axes.set_title("Memory: the process's peak, and the most that one phase has to hold")
+    axes.set_title("Memory")
     axes.set_ylabel("GB")
-    axes.legend(frameon=False, fontsize=7)
 
 
 def _label(axes: Axes, sizes: Sequence[int]) -> None:
@@ -67,5 +79,6 @@ def _label(axes: Axes, sizes: Sequence[int]) -> None:
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("edit images")
+    axes.legend(frameon=False, fontsize=7, ncols=4, loc="upper left", bbox_to_anchor=(0, -0.12))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

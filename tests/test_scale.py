@@ -68,10 +68,12 @@ def test_the_floor_of_the_program_depends_on_its_norm() -> None:
     assert other is not None and other.streamed == 16 * 49
 
 
-def test_without_stage_one_what_is_cached_has_no_floor() -> None:
+def test_without_stage_one_only_the_program_has_a_floor() -> None:
     alone = replace(RUN, prepare="none", leads="", iterations="")
-    assert floor_of(alone, "metric") is None and floor_of(alone, "activations") is None
-    assert floor_of(RUN, "metric") is not None and floor_of(RUN, "load") is None
+    assert [phase for phase in PHASES if floor_of(alone, phase) is not None] == ["solve"]
+    assert [phase for phase in PHASES if floor_of(RUN, phase) is None] == [
+        phase for phase in PHASES if phase not in ("metric", "prepare", "activations", "solve")
+    ]
 
 
 def test_a_floors_seconds_are_at_the_machines_rates() -> None:

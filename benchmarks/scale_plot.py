@@ -11,8 +11,7 @@ from matplotlib.ticker import NullLocator
 
 from benchmarks.floors import floor_of
 from benchmarks.scale_run import PHASES, Run
-from experiments.figures import COLOURS, LINES, MARKERS
-from helpers.files import atomic_file
+from experiments.figures import COLOURS, LINES, MARKERS, save_figure
 
 
 def draw(runs: Sequence[Run], folder: Path) -> list[Path]:
@@ -28,12 +27,7 @@ def _draw(runs: Sequence[Run], folder: Path, kind: str) -> list[Path]:
     _memory(right, runs)
     for axes in (left, right):
         _label(axes, sorted({run.edit_images for run in runs}))
-    paths = [folder / f"scale_{kind}.{ending}" for ending in ("png", "svg")]
-    for path in paths:
-        with atomic_file(path) as temporary:
-            dateless = {"Date": None} if path.suffix == ".svg" else None
-            figure.savefig(temporary, format=path.suffix[1:], metadata=dateless)
-    return paths
+    return save_figure(figure, folder, f"scale_{kind}")
 
 
 def _seconds(axes: Axes, runs: Sequence[Run]) -> None:

@@ -45,12 +45,20 @@ def draw_figures(rows: pd.DataFrame, folder: Path) -> list[Path]:
 def _save(name: str, draw: Draw, rows: pd.DataFrame, folder: Path) -> list[Path]:
     figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")
     draw(figure.add_subplot(), rows)
+    return save_figure(figure, folder, name)
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and as SVG, which has no date so that it is the same each time; returns their paths.
+
+    Raises:
+        ToolError: the folder cannot be written.
+    """
     paths = [folder / f"{name}.{ending}" for ending in ("png", "svg")]
     for path in paths:
+        dateless = {"Date": None} if path.suffix == ".svg" else None
         with atomic_file(path) as temporary:
-            figure.savefig(
-                temporary, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None
-            )
+            figure.savefig(temporary, format=path.suffix[1:], metadata=dateless)
     return paths
 
 

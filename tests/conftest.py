@@ -6,6 +6,7 @@ import contextlib
 import lzma
 import shutil
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,19 @@ def digits_baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(folder):
         train_alexnet(DatasetName.DIGITS, folder / "alexnet_base_digits.pth")
     return folder / "alexnet_base_digits.pth"
+
+
+@pytest.fixture(scope="module")
+def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Caches and edit sets stay from test to test."""
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture
+def repairs_folder(module_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The folder to work in, where a test leaves neither repairs nor temporary files."""
+    monkeypatch.chdir(module_folder)
+    yield
+    for path in Path().glob("repaired*"):
+        path.unlink()
+    assert not list(Path().glob(".repaired*")), "a temporary file was left behind"

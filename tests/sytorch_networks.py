@@ -77,3 +77,10 @@ def network(name: str, seed: int = 0) -> tuple[nn.Sequential, str, torch.Tensor]
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2.0)
     return model, layer, torch.randn(4, *shape, dtype=torch.float64)
+
+
+def parameters_after(module: nn.Module, change: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A layer's weight and bias after a change, flat, of ``(outputs, n + 1)`` numbers, the bias's last in each row."""
+    assert isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None
+    rows = change.view(len(module.weight), -1)
+    return {"weight": module.weight + rows[:, :-1].view(module.weight.shape), "bias": module.bias + rows[:, -1]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,19 +29,7 @@ EDIT_SET = Path("data/edit_sets/digits/misclassified_edit_dataset.pt")
 LAYERS = ["classifier.6", "classifier.4", "classifier.1", *(f"features.{place}" for place in (10, 8, 6, 3, 0))]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Caches and edit sets stay from test to test."""
-    return tmp_path_factory.mktemp("project")
-
-
-@pytest.fixture(autouse=True)
-def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(folder)
-    yield
-    for path in Path().glob("repaired*"):
-        path.unlink()
-    assert not list(Path().glob(".repaired*")), "a temporary file was left behind"
+pytestmark = pytest.mark.usefixtures("repairs_folder")
 
 
 def run(weights: Path, *options: str) -> Result:

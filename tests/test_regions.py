@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +29,7 @@ from sytorch import Contradiction
 EDIT_SET = Path("data/edit_sets/digits/misclassified_edit_dataset.pt")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Caches and edit sets stay from test to test."""
-    return tmp_path_factory.mktemp("project")
-
-
-@pytest.fixture(autouse=True)
-def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(folder)
-    yield
-    for path in Path().glob("repaired*"):
-        path.unlink()
-    assert not list(Path().glob(".repaired*")), "a temporary file was left behind"
+pytestmark = pytest.mark.usefixtures("repairs_folder")
 
 
 def shifted(image: NDArray[np.uint8], down: int, right: int) -> NDArray[np.uint8]:

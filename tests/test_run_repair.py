@@ -233,7 +233,11 @@ def test_without_any_gurobi_licence(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ctrl_c_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edits.solving, "compute_repair", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     OUTPUT.write_bytes(b"kept")
-    result = _misclassified("--prepare", "none")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        result = _misclassified("--prepare", "none")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.exit_code == 130 and "interrupted" in result.stderr
     assert OUTPUT.read_bytes() == b"kept"
 

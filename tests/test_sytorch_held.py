@@ -17,7 +17,7 @@ from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linear_program import LinearProgram
 from sytorch.linearise import LayerView, linearise, part_named
 from sytorch.pattern import HeldSigns
-from tests.sytorch_networks import NETWORKS, PARTS, network
+from tests.sytorch_networks import NETWORKS, PARTS, network, parameters_after
 from tests.test_sytorch_linearise import changed
 
 MARGIN, BOUND = 0.05, 10.0
@@ -50,11 +50,9 @@ def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
     layer, margins = part_named(layer).layer, program(name, seed).margins
     module = model.get_submodule(layer)
     assert isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None
-    weight, bias, width = module.weight, module.bias, module.weight[0].numel()
 
-    def inequalities(flat: torch.Tensor) -> torch.Tensor:
-        change = flat.view(len(weight), width + 1)
-        weights = {"weight": weight + change[:, :-1].view(weight.shape), "bias": bias + change[:, -1]}
+    def inequalities(change: torch.Tensor) -> torch.Tensor:
+        weights = parameters_after(module, change)
         values, parts, behind = images, [], False
         for number, step in enumerate(model):
             if behind and isinstance(step, nn.ReLU):
@@ -67,7 +65,7 @@ def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
         parts.append((own - values)[torch.from_numpy(np.isfinite(margins.required))] - MARGIN)
         return torch.cat(parts)
 
-    start = torch.zeros(len(weight) * (width + 1), dtype=torch.float64)
+    start = torch.zeros(module.weight.numel() + len(module.bias), dtype=torch.float64)
     return torch.func.jacrev(inequalities)(start).numpy(), -inequalities(start).numpy()
 
 

@@ -12,7 +12,7 @@ from torch import nn
 import sytorch
 from sytorch.arrays import Matrix, Vector
 from sytorch.held import HeldProgram
-from tests.sytorch_networks import network
+from tests.sytorch_networks import network, parameters_after
 from tests.test_sytorch_held import least_norm, metric_for
 from tests.test_sytorch_linearise import changed
 
@@ -70,11 +70,9 @@ def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
     regions, labels = triangles(name, seed), wanted(name, seed)
     module = model.get_submodule(layer)
     assert isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None
-    weight, bias, width = module.weight, module.bias, module.weight[0].numel()
 
-    def inequalities(flat: torch.Tensor) -> torch.Tensor:
-        change = flat.view(len(weight), width + 1)
-        weights = {"weight": weight + change[:, :-1].view(weight.shape), "bias": bias + change[:, -1]}
+    def inequalities(change: torch.Tensor) -> torch.Tensor:
+        weights = parameters_after(module, change)
         values, centres, parts, behind = regions.vertices, regions.centres, [], False
         for number, step in enumerate(model):
             if behind and isinstance(step, nn.ReLU):
@@ -93,7 +91,7 @@ def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
         parts.append(leads[torch.arange(values.shape[1]) != labels[:, None]] - MARGIN)
         return torch.cat(parts)
 
-    start = torch.zeros(len(weight) * (width + 1), dtype=torch.float64)
+    start = torch.zeros(module.weight.numel() + len(module.bias), dtype=torch.float64)
     return torch.func.jacrev(inequalities)(start).numpy(), -inequalities(start).numpy()
 
 

@@ -173,7 +173,8 @@ WholeOption = Annotated[
     bool, typer.Option("--whole-program", help="Write the program out at once (slow, for checking).")
 ]
 MetricImagesOption = Annotated[
-    int, typer.Option(help="Training images that the training metric is taken from: right, but most in doubt.")
+    int,
+    typer.Option(help="Training images, all right, that the training metric is taken from, half most in doubt."),
 ]
 RidgeOption = Annotated[
     float, typer.Option(help="Ridge of the training metric. Raise it if --param-bound is in the way.")

@@ -110,6 +110,8 @@ def best_price(
 ) -> float | None:
     """The price that breaks fewest images held aside; None where each breaks at least ``broken``."""
     best: float | None = None
+    if not broken:
+        return best
     soft = SoftProgram(edits, watched.margins(watched.right & ~aside), metric)
     for price in prices:
         found = _broken(watched, soft.change(price), aside)

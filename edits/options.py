@@ -35,7 +35,7 @@ class RepairOptions:
         solver: ``auto``, ``gurobi`` or ``highs``.
         time_limit: seconds for solving; None for no limit.
         whole_program: write the program out at once instead of generating rows and columns.
-        metric_images: from how many training images the training metric is taken: those that are right but most in
+        metric_images: from how many training images, all right, the training metric is taken; half are those most in
             doubt.
         ridge: added to the metric's diagonal, relative to its mean.
         prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE` where

@@ -9,6 +9,7 @@ is proved.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,21 +45,25 @@ class SoftProgram:
 
         Only leads that some round's change breaks take part.
         """
-        rows = [self.edits.required > NEAR, np.zeros(self.kept.required.shape, dtype=bool)]
-        strongest = np.inf
+        strongest, change, rows = self._unpriced
         for _ in range(ROUNDS):
-            working = _Working(self, rows)
-            multipliers = working.multipliers(price * strongest)
-            change = working.change(multipliers)
-            if not rows[1].any():
-                strongest = float(multipliers.max(initial=0.0))
             missed = [
                 margins.shortfall(margins.outputs.inputs @ change.T) > NEAR for margins in (self.edits, self.kept)
             ]
             if not any((new & ~old).any() for new, old in zip(missed, rows, strict=True)):
                 break
             rows = [old | new for old, new in zip(rows, missed, strict=True)]
+            working = _Working(self, rows)
+            change = working.change(working.multipliers(price * strongest))
         return change
+
+    @functools.cached_property
+    def _unpriced(self) -> tuple[float, Matrix, list[NDArray[np.bool_]]]:
+        """The edit set alone: its largest multiplier, its change, and the rows of both parts that made it."""
+        rows = [self.edits.required > 0, np.zeros(self.kept.required.shape, dtype=bool)]
+        working = _Working(self, rows)
+        multipliers = working.multipliers(np.inf)
+        return float(multipliers.max(initial=0.0)), working.change(multipliers), rows
 
     def floors(self, change: Matrix) -> Vector:
         """The least lead of each kept image after a change, (K,), where it is below zero; else zero."""

@@ -80,6 +80,16 @@ def test_without_a_broken_image_there_is_nothing_to_keep() -> None:
     assert (kept.images, kept.price) == (0, None)
 
 
+def test_an_edit_set_that_is_right_already_breaks_nothing() -> None:
+    _, _, watched = scene()
+    own = watched.outputs.logits[:3].argmax(axis=1)
+    scale = 10.0  # so that every lead is far above the margin
+    edits = AffineOutputs(scale * watched.outputs.logits[:3], watched.outputs.inputs[:3])
+    kept = keep_right(margins_of(edits, torch.from_numpy(own)), watched, METRIC, solving(5.0))
+    assert (kept.images, kept.price, kept.accuracy_after) == (0, None, 1.0)
+    assert not kept.repair.solution.change.any()
+
+
 def test_where_the_edit_set_leaves_no_room_its_own_repair_is_the_answer() -> None:
     """The watched images are the edit images themselves, right as they were: both cannot be."""
     edits, labels, _ = scene()

@@ -22,9 +22,10 @@ from sytorch.errors import (
 from sytorch.held import HeldProgram, hold
 from sytorch.kronecker_metric import KroneckerMetric, identity_metric, kronecker_metric
 from sytorch.linear_program import Solver
-from sytorch.linearise import LayerView, Part, linearise, part_named
+from sytorch.linearise import LayerView, linearise, linearise_together
 from sytorch.metric import IdentityMetric, Metric, SecondMomentMetric, second_moment_metric
 from sytorch.norms import NormName, norm
+from sytorch.parts import Part, part_named, parts_named
 from sytorch.polytope import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
 from sytorch.program import Objective, Program, minimise
 from sytorch.relinearise import Relinearised, relinearise
@@ -75,11 +76,13 @@ __all__ = [
     "kronecker_metric",
     "linearise",
     "linearise_polytopes",
+    "linearise_together",
     "lower_bound",
     "margin",
     "minimise",
     "norm",
     "part_named",
+    "parts_named",
     "polytopes",
     "refuted_bound",
     "relinearise",

@@ -7,6 +7,7 @@ multiplier for each constraint (`sytorch.held_dual`); products with the constrai
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from sytorch.held_constraints import ALLOWANCE, BoundRows, HeldConstraints, no_b
 from sytorch.held_dual import by_newton, by_proportioning, typical_lengths
 from sytorch.held_rows import HeldRows
 from sytorch.held_slack import slack_of
+from sytorch.joint import JointConstraints, JointOperator
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linearise import LayerView
 from sytorch.solution import Effort, Solution
@@ -33,20 +35,20 @@ ROUND_LIMIT = 50
 
 @dataclass(frozen=True, eq=False)
 class HeldProgram:
-    """Minimise the metric's norm of a layer's change under margins and a bound.
+    """Minimise the metric's norm of a change under margins and a bound.
 
     Attributes:
-        view: the layer as the images see it.
+        views: the parts that change as the images see them, in the order they run; mostly one.
         margins: that their logits are to have.
-        metric: of the layer.
-        bound: on every entry of the change.
+        metrics: of the parts; the squares of their norms add up.
+        bound: on every entry of the changes.
         hold: whether the patterns are constraints; else only the margins, linearised, are.
         allowance: see `HeldConstraints`.
     """
 
-    view: LayerView
+    views: tuple[LayerView, ...]
     margins: Margins
-    metric: KroneckerMetric
+    metrics: tuple[KroneckerMetric, ...]
     bound: float = np.inf
     hold: bool = True
     allowance: float = ALLOWANCE
@@ -62,88 +64,98 @@ class HeldProgram:
             SolverTimeLimitError: neither is proved in time.
             SolverFailedError: the iterations do not end.
         """
-        deadline, metric = Deadline(time_limit), self.metric.restricted(self.view)
-        slack = slack_of(self.view) if self.hold else {}
-        constraints = HeldConstraints(self.view, self.margins, slack, no_bounds(), self.allowance)
-        rows, steps = HeldRows(constraints, metric, deadline), 0
-        multipliers = torch.zeros(len(constraints.required), dtype=torch.float64)
+        deadline = Deadline(time_limit)
+        metrics = [metric.restricted(view) for metric, view in zip(self.metrics, self.views, strict=True)]
+        constraints = self._constraints()
+        rows = [HeldRows(block, metric, deadline) for block, metric in zip(constraints.blocks, metrics, strict=True)]
+        multipliers, steps = torch.zeros_like(constraints.required), 0
         for rounds in range(1, ROUND_LIMIT + 1):
-            operator = DualOperator(constraints, metric, rows)
+            operator = JointOperator(tuple(map(DualOperator, constraints.blocks, metrics, rows)))
             multipliers, used = self._optimum(operator, multipliers, deadline)
             steps += used
-            change = operator.change(multipliers)
-            broken = self._broken(change, constraints.bounds)
-            if not len(broken.units):
-                effort = Effort(len(multipliers), change.numel(), rounds, steps, 0, _method(constraints))
-                return self._solution(operator, multipliers, change, effort)
+            changes = operator.changes(multipliers)
+            broken = [
+                _broken(change, block, self.bound) for change, block in zip(changes, constraints.blocks, strict=True)
+            ]
+            if not any(len(found.units) for found in broken):
+                columns = sum(change.numel() for change in changes)
+                effort = Effort(len(multipliers), columns, rounds, steps, 0, _method(constraints))
+                return self._solution(operator, multipliers, changes, effort)
+            multipliers = constraints.extended(multipliers, broken)
             constraints = constraints.with_bounds(broken)
-            multipliers = torch.cat([multipliers, torch.zeros(len(broken.units), dtype=torch.float64)])
         raise SolverFailedError(f"The bound on the change did not settle in {ROUND_LIMIT} rounds.")
 
-    def _optimum(self, operator: DualOperator, start: torch.Tensor, deadline: Deadline) -> tuple[torch.Tensor, int]:
+    def _constraints(self) -> JointConstraints:
+        slack = slack_of(self.views[0]) if self.hold else {}
+        return JointConstraints(
+            tuple(HeldConstraints(view, self.margins, slack, no_bounds(), self.allowance) for view in self.views)
+        )
+
+    def _optimum(self, operator: JointOperator, start: torch.Tensor, deadline: Deadline) -> tuple[torch.Tensor, int]:
         """The optimum's multipliers, and how many steps or products they took."""
 
         def watch(multipliers: torch.Tensor) -> None:
             deadline.check()
-            self._refute(operator.constraints, multipliers)
+            self._refute(operator, multipliers)
 
-        solve = by_newton if operator.constraints.count <= DENSE else by_proportioning
+        solve = by_newton if _is_dense(operator.constraints) else by_proportioning
         return solve(operator, typical_lengths(operator, deadline), start, watch, deadline)
 
-    def _broken(self, change: torch.Tensor, known: BoundRows) -> BoundRows:
-        """The entries beyond their bounds that are not constrained yet."""
-        limits = self.bound * self.view.scales
-        beyond = change.abs() > limits * (1 + 1e-6)
-        beyond[known.units, known.columns] = False
-        units, columns = torch.nonzero(beyond, as_tuple=True)
-        return BoundRows(units, columns, change[units, columns].sign(), limits.expand_as(change)[units, columns])
-
-    def _refute(self, constraints: HeldConstraints, multipliers: torch.Tensor) -> None:
+    def _refute(self, operator: JointOperator, multipliers: torch.Tensor) -> None:
         """Raise where the multipliers prove that no change within the bound exists (Farkas' lemma)."""
-        free = multipliers.clone()
-        free[len(free) - len(constraints.bounds.limits) :] = 0.0
+        constraints, free = operator.constraints, multipliers.clone()
+        free[constraints.shared :] = 0.0
         total = float(free @ constraints.required)
         if not (np.isfinite(self.bound) and total > 0):
             return
-        limits = float((constraints.gradient(free).abs() * self.view.scales).sum())
+        pairs = zip(operator.gradients(free), self.views, strict=True)
+        limits = sum(float((gradient.abs() * view.scales).sum()) for gradient, view in pairs)
         if bound_from(total, limits) > self.bound * (1 + 1e-6):
-            images = constraints.in_want(free)
+            images = constraints.blocks[0].in_want(constraints.split(free)[0])
             raise ContradictionError(Contradiction(images, bound_from(total, limits), True))
 
     def _solution(
-        self, operator: DualOperator, multipliers: torch.Tensor, change: torch.Tensor, effort: Effort
+        self, operator: JointOperator, multipliers: torch.Tensor, changes: list[torch.Tensor], effort: Effort
     ) -> Solution:
         """Objective and lower bound are computed anew from the change, and from the multipliers by weak duality."""
-        constraints, metric = operator.constraints, operator.metric
-        total = float(multipliers @ constraints.required)
-        low = bound_from(total, metric.dual_size(constraints.gradient(multipliers)))
-        margins, *_, bounds = constraints.parts(multipliers)
+        constraints = operator.constraints
+        metrics = [each.metric for each in operator.operators]
+        pairs = zip(metrics, operator.gradients(multipliers), strict=True)
+        low = bound_from(
+            float(multipliers @ constraints.required), math.hypot(*(metric.dual_size(found) for metric, found in pairs))
+        )
+        first, *further = (
+            np.clip(view.layer_change(change).numpy(), -self.bound, self.bound)
+            for view, change in zip(self.views, changes, strict=True)
+        )
+        margins, *_, bounds = constraints.blocks[0].parts(constraints.split(multipliers)[0])
         return Solution(
-            np.clip(self.view.layer_change(change).numpy(), -self.bound, self.bound),
-            metric.size(change),
+            first,
+            math.hypot(*(metric.size(change) for metric, change in zip(metrics, changes, strict=True))),
             low,
-            Multipliers(margins.numpy(), self._bound_multipliers(change, constraints.bounds, bounds)),
+            Multipliers(margins.numpy(), _bound_multipliers(changes[0], constraints.blocks[0].bounds, bounds)),
             "held" if self.hold else "linearised",
             effort,
+            tuple(further),
         )
-
-    def _bound_multipliers(self, change: torch.Tensor, rows: BoundRows, values: torch.Tensor) -> Matrix:
-        bounds = torch.zeros_like(change)
-        bounds[rows.units, rows.columns] = rows.sides * values
-        return np.asarray(bounds.numpy())
 
 
 def hold(
-    view: LayerView,
+    view: LayerView | tuple[LayerView, ...],
     labels: torch.Tensor,
     size: float,
-    metric: KroneckerMetric,
+    metric: KroneckerMetric | tuple[KroneckerMetric, ...],
     *,
     bound: float = np.inf,
     allowance: float = ALLOWANCE,
 ) -> HeldProgram:
-    """The program of the least change with margins of a size, (N,) labels, and the patterns held."""
-    return HeldProgram(view, margins_of(view, labels, size), metric, bound, True, allowance)
+    """The program of the least change with margins of a size, (N,) labels, and the patterns held.
+
+    Several parts, see `sytorch.linearise_together`, have a metric each.
+    """
+    views = view if isinstance(view, tuple) else (view,)
+    metrics = metric if isinstance(metric, tuple) else (metric,)
+    return HeldProgram(views, margins_of(views[0], labels, size), metrics, bound, True, allowance)
 
 
 def margins_of(view: LayerView, labels: torch.Tensor, size: float) -> Margins:
@@ -152,5 +164,24 @@ def margins_of(view: LayerView, labels: torch.Tensor, size: float) -> Margins:
     return margin(outputs, labels.numpy(), size)
 
 
-def _method(constraints: HeldConstraints) -> str:
-    return "finite Newton steps" if constraints.count <= DENSE else "proportioning"
+def _broken(change: torch.Tensor, constraints: HeldConstraints, bound: float) -> BoundRows:
+    """The entries of a part's change beyond their bounds that are not constrained yet."""
+    limits, known = bound * constraints.view.scales, constraints.bounds
+    beyond = change.abs() > limits * (1 + 1e-6)
+    beyond[known.units, known.columns] = False
+    units, columns = torch.nonzero(beyond, as_tuple=True)
+    return BoundRows(units, columns, change[units, columns].sign(), limits.expand_as(change)[units, columns])
+
+
+def _bound_multipliers(change: torch.Tensor, rows: BoundRows, values: torch.Tensor) -> Matrix:
+    bounds = torch.zeros_like(change)
+    bounds[rows.units, rows.columns] = rows.sides * values
+    return np.asarray(bounds.numpy())
+
+
+def _is_dense(constraints: JointConstraints) -> bool:
+    return len(constraints.blocks) == 1 and constraints.count <= DENSE
+
+
+def _method(constraints: JointConstraints) -> str:
+    return "finite Newton steps" if _is_dense(constraints) else "proportioning"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from sytorch.deadline import Deadline
-from sytorch.dual_operator import DualOperator
 from sytorch.errors import SolverFailedError
+from sytorch.joint import JointOperator
 from sytorch.newton import Point, soften
 from sytorch.power import largest_eigenvalue
 from sytorch.proportioning import Proportioning
@@ -27,7 +27,7 @@ GAP = 1e-8
 
 
 def by_newton(
-    operator: DualOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, _: Deadline
+    operator: JointOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, _: Deadline
 ) -> tuple[torch.Tensor, int]:
     """The optimum's multipliers, (R,), and how many steps they took; the inner products of missed rows are written out.
 
@@ -54,7 +54,7 @@ def by_newton(
 
 
 def by_proportioning(
-    operator: DualOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, deadline: Deadline
+    operator: JointOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, deadline: Deadline
 ) -> tuple[torch.Tensor, int]:
     """The same from products alone, and how many they were; the time is looked at for every one.
 
@@ -85,7 +85,7 @@ class _Stage:
     """The dual with scaled rows, softened: a row may be missed by ``elastic`` times its multiplier."""
 
     scaled: Callable[[torch.Tensor], torch.Tensor]
-    operator: DualOperator
+    operator: JointOperator
     lengths: torch.Tensor
     elastic: float
     watch: Watch
@@ -104,7 +104,7 @@ class _Stage:
         return bool((missed <= self.operator.constraints.tolerances).all()) and slope <= GAP * square
 
 
-def typical_lengths(operator: DualOperator, deadline: Deadline) -> torch.Tensor:
+def typical_lengths(operator: JointOperator, deadline: Deadline) -> torch.Tensor:
     """The typical length of each image's rows of each kind, (R,), from products with random signs (Hutchinson 1990).
 
     Never zero: a row that no change moves has to stay in sight, for it may be what cannot be met.

@@ -26,7 +26,7 @@ OUTPUT_RIDGE = 1e-1
 
 @dataclass(frozen=True, eq=False)
 class KroneckerMetric:
-    """Both factors as lower Cholesky factors, float64.
+    """Both factors as lower Cholesky factors.
 
     Attributes:
         inputs: (k, k), of A, over a layer's folded inputs with the bias's 1 at the end.
@@ -41,6 +41,10 @@ class KroneckerMetric:
         """``G^-1``, (m, m), where G is not the identity."""
         assert self.outputs is not None
         return torch.cholesky_inverse(self.outputs)
+
+    def to(self, dtype: torch.dtype) -> KroneckerMetric:
+        """The same in another floating-point type."""
+        return KroneckerMetric(self.inputs.to(dtype), None if self.outputs is None else self.outputs.to(dtype))
 
     def restricted(self, view: LayerView) -> KroneckerMetric:
         """The metric of the part of the layer that a view shows."""
@@ -64,12 +68,19 @@ class KroneckerMetric:
         solved: torch.Tensor = torch.linalg.solve_triangular(self.outputs, flat, upper=False)
         return solved.view(gradients.shape[1], len(gradients), -1).transpose(0, 1).contiguous()
 
+    def solved_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """``A^-1 x`` for inputs (N, P, k), (N * P, k)."""
+        solved: torch.Tensor = torch.cholesky_solve(inputs.flatten(0, 1).T, self.inputs)
+        return solved.T
+
+    def raised_gradients(self, gradients: torch.Tensor) -> torch.Tensor:
+        """``G^-1 g`` for gradients (N, m, P), (m, N * P)."""
+        flat = gradients.transpose(0, 1).flatten(1)
+        return flat if self.outputs is None else torch.cholesky_solve(flat, self.outputs)
+
     def dual_change(self, gradients: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """``G^-1 g_i x_i A^-1`` summed over images, (m, k): gradients (N, m, P), inputs (N, P, k)."""
-        flat = gradients.transpose(0, 1).flatten(1)
-        raised = flat if self.outputs is None else torch.cholesky_solve(flat, self.outputs)
-        solved: torch.Tensor = torch.cholesky_solve(inputs.flatten(0, 1).T, self.inputs)
-        return raised @ solved.T
+        return self.raised_gradients(gradients) @ self.solved_inputs(inputs)
 
     def size(self, change: torch.Tensor) -> float:
         """``|G^(T/2) D A^(1/2)|`` of a change."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,35 +9,9 @@ from torch import nn
 
 from sytorch.chain import Chain, chain_of
 from sytorch.errors import UnsupportedLayerError
+from sytorch.parts import Part, part_named
 from sytorch.pattern import Pattern, pattern_of, window_of
 from sytorch.repeats import Folding, folding_of, without_repeats
-
-
-@dataclass(frozen=True)
-class Part:
-    """Which weights of a layer change.
-
-    Attributes:
-        layer: its name.
-        units: the outputs whose weights change, ``(start, stop)``; None for all.
-        bias_only: whether only the bias changes.
-    """
-
-    layer: str
-    units: tuple[int, int] | None = None
-    bias_only: bool = False
-
-
-def part_named(text: str) -> Part:
-    """Read ``classifier.4``, ``classifier.4.bias``, ``classifier.4[0:400]`` or ``classifier.4[0:400].bias``.
-
-    Raises:
-        UnsupportedLayerError: the brackets do not hold a range.
-    """
-    found = re.fullmatch(r"([^\[\]]*?)(?:\[(\d+):(\d+)\])?(\.bias)?", text)
-    if not found or not found[1] or (found[2] and int(found[2]) >= int(found[3])):
-        raise UnsupportedLayerError(f"{text!r} names no layer; write a name, NAME.bias or NAME[first:last].")
-    return Part(found[1], (int(found[2]), int(found[3])) if found[2] else None, bool(found[4]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +125,55 @@ def linearise(
     units = torch.arange(outputs.shape[1])[slice(*part.units) if part.units else slice(None)]
     chosen = inputs[:, :, -1:] if part.bias_only else inputs
     return LayerView(part, chosen, outputs, pattern, outputs.shape[1:], units, folding)
+
+
+def linearise_together(
+    model: nn.Module | Chain, parts: tuple[Part, ...], images: torch.Tensor
+) -> tuple[LayerView, ...]:
+    """Look at several parts through images whose patterns behind the first are held, float64, in the order they run.
+
+    What the first does to the logits is affine in its change only as long as no weight behind it changes, too; biases
+    may.
+
+    Raises:
+        UnsupportedLayerError: as `linearise`; or a layer is named twice, or more than the bias of a later one is.
+    """
+    chain = model if isinstance(model, Chain) else chain_of(model)
+    first, *others = sorted(parts, key=lambda part: chain.position(part.layer))
+    view, before = linearise(chain, first, images), chain.position(first.layer)
+    views = [view]
+    for part in others:
+        place = chain.position(part.layer)
+        if part.layer == views[-1].part.layer:
+            raise UnsupportedLayerError(f"Layer {part.layer!r} is named twice.")
+        if not part.bias_only:
+            raise UnsupportedLayerError(
+                f"Weights of {first.layer!r} and of {part.layer!r} at once are no linear program, for the logits hold "
+                f"products of both changes; {part.layer}.bias can join."
+            )
+        views.append(_biases(view, part, chain.layers[place], place - before - 1))
+    return tuple(views)
+
+
+def _biases(first: LayerView, part: Part, layer: nn.Module, position: int) -> LayerView:
+    """The biases of a layer at a position of the tail behind the layer of a view."""
+    _check_units(part, layer)
+    values = first.outputs[:1]
+    for step in first.pattern.tail.layers[: position + 1]:
+        values = step(values)
+    shape = values.shape[1:]
+    count, pixels = len(first.inputs), shape[1:].numel()
+    units = torch.arange(shape[0])[slice(*part.units) if part.units else slice(None)]
+    alone = Folding(torch.zeros(1, dtype=torch.int64), torch.ones(1, dtype=torch.int64))
+    return LayerView(
+        part,
+        torch.ones(count, pixels, 1, dtype=first.inputs.dtype),
+        torch.zeros(0),
+        replace(first.pattern, start=position + 1),
+        shape,
+        units,
+        alone,
+    )
 
 
 def patches(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ the layer gets: ``values[first] * sign >= 0`` for a sign, ``values[first] - valu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -117,18 +117,20 @@ class Pattern:
         held: by position in the tail.
         values: by position in the tail, what a held layer gets, float64 (N, ...).
         logits: (N, C) float64, those of the held functions.
+        start: the position behind what moves; nothing before it does.
     """
 
     tail: Chain
     held: dict[int, Held]
     values: dict[int, torch.Tensor]
     logits: torch.Tensor
+    start: int = 0
 
     def move(self, moves: torch.Tensor, images: torch.Tensor) -> dict[int, torch.Tensor]:
-        """How everything behind the layer moves when its outputs do.
+        """How everything behind the layer moves when its outputs do, or those of the one before `start`.
 
         Args:
-            moves: (R, ...), of the layer's outputs.
+            moves: (R, ...), of those outputs.
             images: (R,), whose pattern each row has.
 
         Returns:
@@ -136,7 +138,10 @@ class Pattern:
         """
         seen: dict[int, torch.Tensor] = {}
         for position, layer in enumerate(self.tail.layers):
-            if position in self.held:
+            if position < self.start:
+                if position in self.held:
+                    seen[position] = moves.new_zeros(len(moves), *self.held[position].shape)
+            elif position in self.held:
                 seen[position] = moves
                 moves = self.held[position].forward(moves, images)
             else:
@@ -151,7 +156,8 @@ class Pattern:
             images: (R,).
             shape: of one image's outputs of the layer.
         """
-        last = Pattern(Chain(self.tail.names, self.tail.layers[: max(cotangents) + 1]), self.held, {}, self.logits)
+        until = Chain(self.tail.names, self.tail.layers[: max(cotangents) + 1])
+        last = replace(self, tail=until, values={})
         start = torch.zeros(len(images), *shape, dtype=self.logits.dtype, requires_grad=True)
         with torch.enable_grad():
             moves = (last if self.end not in cotangents else self).move(start, images)

@@ -16,7 +16,8 @@ from torch import nn
 
 from sytorch.chain import Chain, chain_of
 from sytorch.errors import SplitPolytopeError
-from sytorch.linearise import LayerView, Part, linearise, part_named
+from sytorch.linearise import LayerView, linearise
+from sytorch.parts import Part, part_named
 from sytorch.pattern import pattern_of
 
 ROUNDING = 1e-12

@@ -41,6 +41,7 @@ class Solution:
         multipliers: those that prove ``lower_bound``.
         path: ``decomposed`` or ``whole``.
         effort: counters.
+        further: where several parts change, the changes of the others, each like ``change``.
     """
 
     change: Matrix = field(repr=False)
@@ -49,6 +50,7 @@ class Solution:
     multipliers: Multipliers = field(repr=False)
     path: str
     effort: Effort = Effort()
+    further: tuple[Matrix, ...] = field(default=(), repr=False)
 
     @property
     def gap(self) -> float:
@@ -58,4 +60,4 @@ class Solution:
     @property
     def max_abs_change(self) -> float:
         """The largest ``|D|``."""
-        return float(np.abs(self.change).max(initial=0.0))
+        return max(float(np.abs(change).max(initial=0.0)) for change in (self.change, *self.further))

@@ -9,7 +9,8 @@ from torch import nn
 from model_classes.alexnet import AlexNet
 from sytorch.chain import chain_of
 from sytorch.errors import UnsupportedLayerError
-from sytorch.linearise import linearise, part_named
+from sytorch.linearise import linearise
+from sytorch.parts import part_named
 
 
 class Residual(nn.Module):

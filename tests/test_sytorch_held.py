@@ -15,7 +15,8 @@ from sytorch.arrays import Matrix, Vector
 from sytorch.held import HeldProgram, hold
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linear_program import LinearProgram
-from sytorch.linearise import LayerView, linearise, part_named
+from sytorch.linearise import LayerView, linearise
+from sytorch.parts import part_named
 from sytorch.pattern import HeldSigns
 from tests.sytorch_networks import NETWORKS, PARTS, network, parameters_after
 from tests.test_sytorch_linearise import changed
@@ -98,7 +99,7 @@ def least_norm(view: LayerView, metric: KroneckerMetric, rows: tuple[Matrix, Vec
 def by_highs(name: str, seed: int, bound: float) -> float | None:
     """The least norm of the program of a network."""
     held = program(name, seed)
-    return least_norm(held.view, held.metric, whole_rows(name, seed), bound)
+    return least_norm(held.views[0], held.metrics[0], whole_rows(name, seed), bound)
 
 
 def _units(view: LayerView) -> torch.Tensor:
@@ -149,7 +150,7 @@ def test_the_changed_network_has_the_margins_and_the_pattern(name: str) -> None:
         except sytorch.ContradictionError:
             continue
         after = changed(model, layer, torch.from_numpy(solution.change))
-        view, margins = program(name, seed).view, program(name, seed).margins
+        view, margins = program(name, seed).views[0], program(name, seed).margins
         logits = after(images)
         assert (
             float(np.where(np.isfinite(margins.required), margins.lead(logits.numpy()), np.inf).min()) >= MARGIN - 1e-6
@@ -164,10 +165,11 @@ def test_the_changed_network_has_the_margins_and_the_pattern(name: str) -> None:
 def test_the_last_layer_agrees_with_its_own_program() -> None:
     model, layer, images = network("last", 1)
     held = program("last", 1)
-    inputs = held.view.inputs[:, 0]
+    inputs = held.views[0].inputs[:, 0]
     moment = (inputs.T @ inputs / len(inputs)).numpy()
     metric = sytorch.second_moment_metric(moment, 1e-2)
-    new = HeldProgram(held.view, held.margins, KroneckerMetric(torch.from_numpy(np.tril(metric.factor))), 5.0).solve()
+    factor = torch.from_numpy(np.tril(metric.factor))
+    new = HeldProgram(held.views, held.margins, (KroneckerMetric(factor),), 5.0).solve()
     outputs = sytorch.symbolic(model, layer)(images)
     margins = sytorch.margin(outputs, held.margins.labels, MARGIN)
     old = sytorch.minimise("l2", metric).subject_to(margins, 5.0).solve("highs")

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from sytorch.chain import chain_of
-from sytorch.linearise import LayerView, linearise, part_named
+from sytorch.linearise import LayerView, linearise
+from sytorch.parts import part_named
 from tests.sytorch_networks import NETWORKS, PARTS, network
 
 STEP = 1e-5

@@ -1,0 +1,110 @@
+"""Constraints on the changes of several parts of a network at once, as of one.
+
+The parts share margins and held inequalities, which every part moves; each has bounds of its own. What the parts do to
+a constraint adds up, and so do their inner products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from sytorch.dual_operator import DualOperator
+from sytorch.held_constraints import BoundRows, HeldConstraints
+
+
+@dataclass(frozen=True, eq=False)
+class JointConstraints:
+    """The constraints of several parts. The order of rows is: those that all share, then the bounds of each part.
+
+    Attributes:
+        blocks: of each part, all with the same margins and slack.
+    """
+
+    blocks: tuple[HeldConstraints, ...]
+
+    @property
+    def shared(self) -> int:
+        """The number of rows that are no bounds."""
+        return len(self.blocks[0].required) - len(self.blocks[0].bounds.limits)
+
+    @property
+    def count(self) -> int:
+        """How many rows are not void."""
+        return self.blocks[0].count + sum(len(block.bounds.limits) for block in self.blocks[1:])
+
+    @property
+    def required(self) -> torch.Tensor:
+        """(R,)."""
+        return self.joined([block.required for block in self.blocks])
+
+    @property
+    def tolerances(self) -> torch.Tensor:
+        """(R,), see `HeldConstraints.tolerances`."""
+        return self.joined([block.tolerances for block in self.blocks])
+
+    def groups(self) -> list[torch.Size]:
+        """The shapes of the groups that the rows consist of."""
+        return [*self.blocks[0].groups(), *(block.bounds.limits.shape for block in self.blocks[1:])]
+
+    def parts(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """The groups of numbers by row, (R,), in their shapes."""
+        shapes = self.groups()
+        pieces = torch.split(rows, [shape.numel() for shape in shapes])
+        return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+    def split(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """Numbers by row, (R,), as each part's constraints have them."""
+        shared, *bounds = torch.split(rows, [self.shared, *(len(block.bounds.limits) for block in self.blocks)])
+        return [torch.cat([shared, part]) for part in bounds]
+
+    def joined(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Numbers of each part's constraints as one, (R,); what all share is taken from the first."""
+        return torch.cat([parts[0][: self.shared], *(part[self.shared :] for part in parts)])
+
+    def with_bounds(self, more: list[BoundRows]) -> JointConstraints:
+        """The same and bounds on more entries of each part, behind those that the part has."""
+        pairs = zip(self.blocks, more, strict=True)
+        return JointConstraints(tuple(block.with_bounds(added) for block, added in pairs))
+
+    def extended(self, multipliers: torch.Tensor, more: list[BoundRows]) -> torch.Tensor:
+        """Multipliers, (R,), as those of `with_bounds`: zero for what is added."""
+        pairs = zip(self.split(multipliers), more, strict=True)
+        return self.joined([torch.cat([part, part.new_zeros(len(added.limits))]) for part, added in pairs])
+
+
+class JointOperator:
+    """Products with the inner products of all rows; see `DualOperator`.
+
+    Args:
+        operators: of each part.
+    """
+
+    def __init__(self, operators: tuple[DualOperator, ...]):
+        self.operators = operators
+        self.constraints = JointConstraints(tuple(operator.constraints for operator in operators))
+        self.required = self.constraints.required
+
+    def gram(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Inner products of chosen rows, (A,) to (A, A), of a single part."""
+        (operator,) = self.operators
+        return operator.gram(chosen)
+
+    def scores(self, multipliers: torch.Tensor) -> torch.Tensor:
+        """(R,) to (R,)."""
+        pairs = zip(self.operators, self.constraints.split(multipliers), strict=True)
+        found = [operator.scores(part) for operator, part in pairs]
+        shared = self.constraints.shared
+        moved = torch.stack([part[:shared] for part in found]).sum(dim=0)
+        return torch.cat([moved, *(part[shared:] for part in found)])
+
+    def changes(self, multipliers: torch.Tensor) -> list[torch.Tensor]:
+        """The change, (m, k), of each part with these multipliers."""
+        pairs = zip(self.operators, self.constraints.split(multipliers), strict=True)
+        return [operator.change(part) for operator, part in pairs]
+
+    def gradients(self, multipliers: torch.Tensor) -> list[torch.Tensor]:
+        """The gradient in each part's change, (m, k), of all weighted constraints."""
+        pairs = zip(self.operators, self.constraints.split(multipliers), strict=True)
+        return [operator.constraints.gradient(part) for operator, part in pairs]

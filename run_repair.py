@@ -13,7 +13,6 @@ from edits.best_layer import repair_best_layer
 from edits.options import (
     AUTO_LAYER,
     LAST_LAYER,
-    METRIC_IMAGES,
     MetricName,
     PatternName,
     PrepareName,
@@ -138,8 +137,9 @@ LayerOption = Annotated[
     str,
     typer.Option(
         help="The layer that changes: classifier.6, .4, .1, features.10, ... .0; or a part of it: classifier.4.bias, "
-        "classifier.4[0:400] (units), classifier.4[0:400].bias. auto: all are tried, the last with --prepare "
-        "and --norm, and the one that training images suffer least from is kept."
+        "classifier.4[0:400] (units), classifier.4[0:400].bias; or several with +, the later ones biases: "
+        "classifier.4+classifier.6.bias. auto: all are tried, the last with --prepare and --norm, and the one "
+        "that training images suffer least from is kept."
     ),
 ]
 BudgetOption = Annotated[
@@ -173,8 +173,11 @@ WholeOption = Annotated[
     bool, typer.Option("--whole-program", help="Write the program out at once (slow, for checking).")
 ]
 MetricImagesOption = Annotated[
-    int,
-    typer.Option(help="Training images, all right, that the training metric is taken from, half most in doubt."),
+    int | None,
+    typer.Option(
+        help="Training images, all right, that the training metric is taken from, half most in doubt.  "
+        "[default: all; after --prepare 20000]",
+    ),
 ]
 RidgeOption = Annotated[
     float, typer.Option(help="Ridge of the training metric. Raise it if --param-bound is in the way.")
@@ -182,7 +185,8 @@ RidgeOption = Annotated[
 PrepareOption = Annotated[
     PrepareName,
     typer.Option(
-        help="The hidden layer moved toward the margins first; none: only --layer changes. [auto: classifier.4]"
+        help="The hidden layer moved toward the margins first; none: only --layer changes. Convolutions take longer "
+        "and lose more. [auto: classifier.4]"
     ),
 ]
 KeepOption = Annotated[
@@ -225,7 +229,7 @@ def read_request(
     solver: SolverOption = SolverName.AUTO,
     time_limit: TimeLimitOption = None,
     whole_program: WholeOption = False,
-    metric_images: MetricImagesOption = METRIC_IMAGES,
+    metric_images: MetricImagesOption = None,
     ridge: RidgeOption = 1e-3,
     prepare: PrepareOption = "auto",
     keep: KeepOption = 0,

@@ -41,18 +41,18 @@ def floor_of(run: Run, phase: str) -> Floor | None:
 
 
 def stage_one(run: Run) -> Floor | None:
-    """`edits.prepare.prepare`: a kernel of all images, then for each step the gram matrix of the missing leads."""
+    """`edits.prepare.prepare`: whitened inputs, then for each step the inputs' kernel and the leads' gram matrix."""
     if not run.leads:
         return None
     images, doubtful = run.edit_images, min(DOUBTFUL, run.sample_images)
     leads, iterations = ([int(word) for word in text.split()] for text in (run.leads, run.iterations))
     layer = 2 * WIDTH * INPUTS
-    each_step = (2 * images + doubtful) * layer  # the layer's outputs, the change, the accuracy on training images
+    each_step = (4 * images + doubtful) * layer  # outputs, the change (a solve and a product), training accuracy
+    each_step += 2 * images**2 * INPUTS
     return Floor(
-        single=2 * images**2 * INPUTS
-        + (run.sample_images + doubtful) * layer
-        + sum(each_step + 2 * count * WIDTH**2 + 2 * count**2 * WIDTH for count in leads),
-        double=2 * INPUTS**2 * images,
+        single=(images + doubtful) * layer
+        + sum(each_step + count * WIDTH**2 + 2 * count**2 * WIDTH for count in leads),
+        double=images * layer,
         streamed=sum(4 * count**2 * (done + POWER_ITERATIONS) for count, done in zip(leads, iterations, strict=True)),
         held=8 * INPUTS**2
         + 4 * WIDTH**2

@@ -24,10 +24,10 @@ The floor is what the phase's code has to multiply and to hold, at the machine's
 N images, R missing leads, layers of m = 4,096 units (n = 4,097 inputs with the bias), S training images in the metrics'
 sample, of which at most Q = 2,500 are run to judge a step:
 
-- prepare: once `2 n^2 N` operations in float64 (inputs in the inverse metric), `2 N^2 n` (their kernel) and
-  `2 n m (S + Q)` (the training images before) in float32; each step `2 R^2 m` (gram matrix of the leads), `2 R m^2`
-  (gradients in the inverse metric), `2 n m (2 N + Q)` (outputs, change, training images), and `4 R^2` bytes read in
-  each iteration of the dual. Held: the layer three times, both factors, `4 N^2`, and `4 R^2 + 8 R m` bytes.
+- prepare: once `2 n m N` in float64 (inputs in the inverse metric) and `2 n m (N + Q)` (whitened inputs, training
+  images before) in float32; each step `2 R^2 m` (gram matrix of the leads), `R m^2` (their gradients, whitened),
+  `2 N^2 n` (the inputs' kernel), `2 n m (4 N + Q)` (outputs, change, training images), and `4 R^2` bytes read in each
+  iteration of the dual. Held: the layer three times, both factors, `4 N^2`, and `4 R^2 + 8 R m` bytes.
 - metric: after stage one `2 S n (n + m)` in float32, and `n^3 / 3` in float64.
 - activations: after stage one `2 T n m` in float32, for T test images.
 - solve: `2 n^2 N + 2 N^2 n` in float64; for `l2` also `N^3 / 3`, and of r rows `16 r^2` bytes, and `4 r^2` in each

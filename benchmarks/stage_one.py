@@ -23,7 +23,6 @@ from edits.network import Network
 from edits.options import AUTO_PREPARE, RepairOptions
 from edits.prepare import DAMPING, STEPS, Preparation, prepare
 from edits.solving import Task, repair_and_save
-from edits.tail import tail_modules
 from edits.workbench import Workbench, is_right, open_workbench
 from editset_helpers.building import select
 from editset_helpers.drawdown import drawdown_mask
@@ -34,7 +33,7 @@ from helpers.errors import UsageError
 from helpers.evaluation import predict_logits
 from helpers.spaced_lists import SpacedLists
 from model_classes.training import ensure_baseline
-from sytorch import NormName
+from sytorch import NormName, linearise
 
 SIZES = ["100", "400", "1000", ALL]
 PLANS = ["4x0.4", f"{STEPS}x{DAMPING:g}", "8x0.4", "8x0.3", "6x0.5"]
@@ -122,7 +121,7 @@ def run_trial(bench: Workbench, size: str, seed: int, plan: str, *, steps: int, 
     """
     chosen = Selection("misclassified", max_samples=None if size == ALL else int(size), seed=seed)
     edit_set = select(chosen, bench.test, bench.test_logits)
-    bench.hidden_metric(AUTO_PREPARE)
+    bench.layer_metric(AUTO_PREPARE)
     started = time.perf_counter()
     prepared = prepared_by(bench, edit_set, steps, damping)
     seconds = time.perf_counter() - started
@@ -149,11 +148,9 @@ def run_trial(bench: Workbench, size: str, seed: int, plan: str, *, steps: int, 
 def prepared_by(bench: Workbench, edit_set: EditSet, steps: int, damping: float) -> Preparation:
     """Stage one with so many steps, whatever becomes of training images."""
     return prepare(
-        bench.linear(AUTO_PREPARE),
-        tail_modules(bench.model, AUTO_PREPARE),
-        bench.layer_inputs(AUTO_PREPARE, edit_set.images),
+        linearise(bench.model, AUTO_PREPARE, edit_set.images, dtype=torch.float32),
         edit_set.labels,
-        bench.hidden_metric(AUTO_PREPARE),
+        bench.layer_metric(AUTO_PREPARE),
         margin=OPTIONS.margin,
         bound=OPTIONS.param_bound,
         training_accuracy=lambda _: 1.0,

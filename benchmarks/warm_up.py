@@ -31,7 +31,7 @@ def warm_up(dataset: DatasetName, data_root: Path | None, weights: Path) -> str:
 def _fill_cache(dataset: DatasetName, data_root: Path | None, weights: Path) -> str:
     bench = open_workbench(dataset, data_root, weights)
     bench.metric(RepairOptions())
-    bench.hidden_metric(AUTO_PREPARE)
+    bench.layer_metric(AUTO_PREPARE)
     training_sample(bench)
     training_channels(bench)
     _ = bench.test_logits

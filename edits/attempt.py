@@ -13,7 +13,6 @@ from edits.network import Network
 from edits.prepare import prepare
 from edits.report import RepairReport
 from edits.solving import Repaired, Task, repair_and_save, repair_layer_and_save
-from edits.tail import tail_modules
 from edits.workbench import is_right
 from helpers.errors import NotVerifiedError, ToolError
 from helpers.evaluation import predict_logits
@@ -95,13 +94,10 @@ def _prepared_network(task: Task, report: RepairReport) -> Network:
     bench, layer = task.bench, task.options.prepared_layer
     if layer is None:
         return bench.network
-    metric = bench.hidden_metric(layer)
+    metric = bench.layer_metric(layer)
     with bench.clock.phase("prepare"):
-        inputs = bench.layer_inputs(layer, task.constrained.images)
         prepared = prepare(
-            bench.linear(layer),
-            tail_modules(bench.model, layer),
-            inputs,
+            sytorch.linearise(bench.model, layer, task.constrained.images, dtype=torch.float32),
             task.constrained.labels,
             metric,
             margin=task.options.margin,

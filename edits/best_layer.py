@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from edits.attempt import Attempt, asked, attempt
-from edits.options import RepairOptions
+from edits.options import HIDDEN_LAYERS, RepairOptions
 from edits.pipeline import check_layer, conclude, outside_the_edit_set, write_report
 from edits.report import RepairReport
 from edits.solving import Task
@@ -19,8 +19,6 @@ from edits.workbench import is_right
 from helpers.cli import say
 from helpers.errors import ToolError
 from sytorch import NormName
-
-HIDDEN_LAYERS = ("classifier.4", "classifier.1", *(f"features.{place}" for place in (10, 8, 6, 3, 0)))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edits.tail import run_modules, tail_modules
+from edits.tail import from_layer, run_modules
 from edits.workbench import Workbench, is_right
 from editset_helpers.copies import copies
 from editset_helpers.edit_set import EditSet
@@ -40,4 +40,4 @@ def generalization(
 def _from(model: AlexNet, layer: str) -> list[nn.Module]:
     if not layer.startswith("classifier."):
         return [model]
-    return [model.get_submodule(layer), *tail_modules(model, layer)]
+    return from_layer(model, layer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Network:
         model: in evaluation mode; nothing here changes it.
         test_source: gives the last layer's inputs for the test images, (T, n).
         training_source: the same for so many training images.
-        metric_sample: so many images at most for a metric.
+        metric_source: gives so many images at most for a metric, some at a time; for None as many as are worth while.
         clock: counts the seconds.
         cache: folder and beginning of the name of cached metrics; None where they are not worth keeping.
     """
@@ -37,7 +37,7 @@ class Network:
     model: AlexNet
     test_source: InputsOf
     training_source: Callable[[int], NDArray[np.float32]]
-    metric_sample: Callable[[int], MetricSample]
+    metric_source: Callable[[int | None], Iterable[MetricSample]]
     clock: Stopwatch
     cache: Path | None = None
 
@@ -84,10 +84,10 @@ class Network:
             return self._training_metric(options.metric_images, options.ridge)
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  a network lives as long as its process
-    def _training_metric(self, images: int, ridge: float) -> Metric:
-        cache = self.cache and self.cache.with_name(f"{self.cache.name}-{images}-{ridge:g}.npy")
+    def _training_metric(self, images: int | None, ridge: float) -> Metric:
+        cache = self.cache and self.cache.with_name(f"{self.cache.name}-{images or 'all'}-{ridge:g}.npy")
         layer = self.model.get_submodule(self.last_layer)
-        return training_metric(layer, lambda: self.metric_sample(images), ridge, cache)
+        return training_metric(layer, lambda: self.metric_source(images), ridge, cache)
 
     def _last_layer(self, inputs: NDArray[np.float32], state: dict[str, torch.Tensor]) -> torch.Tensor:
         return linear_logits(inputs, *(state[f"{self.last_layer}.{part}"] for part in ("weight", "bias")))

@@ -14,10 +14,21 @@ from sytorch.program import MANY_IMAGES
 LAST_LAYER = "classifier.6"
 AUTO_LAYER = "auto"
 AUTO_PREPARE = "classifier.4"
-METRIC_IMAGES = 20_000
 MetricName = Literal["training", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
-PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
+PrepareName = Literal[
+    "auto",
+    "none",
+    "classifier.4",
+    "classifier.1",
+    "features.10",
+    "features.8",
+    "features.6",
+    "features.3",
+    "features.0",
+]
+PREPARE_NAMES: tuple[PrepareName, ...] = get_args(PrepareName)
+HIDDEN_LAYERS = PREPARE_NAMES[2:]
 PatternName = Literal["held", "relinearise"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 
@@ -35,8 +46,8 @@ class RepairOptions:
         solver: ``auto``, ``gurobi`` or ``highs``.
         time_limit: seconds for solving; None for no limit.
         whole_program: write the program out at once instead of generating rows and columns.
-        metric_images: from how many training images, all right, the training metric is taken; half are those most in
-            doubt.
+        metric_images: from how many training images, all right, the training metric is taken, half of them those most
+            in doubt; None for all, and for 20,000 of a network that stage one moved.
         ridge: added to the metric's diagonal, relative to its mean.
         prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE` where
             the metric is ``training``, ``none`` where it is ``identity``.
@@ -54,7 +65,7 @@ class RepairOptions:
     solver: SolverName = SolverName.AUTO
     time_limit: float | None = None
     whole_program: bool = False
-    metric_images: int = METRIC_IMAGES
+    metric_images: int | None = None
     ridge: float = 1e-3
     prepare: PrepareName = "auto"
     keep: int = 0
@@ -72,14 +83,15 @@ class RepairOptions:
         _positive("--param-bound", self.param_bound)
         _positive("--margin", self.margin)
         _positive("--ridge", self.ridge)
-        _positive("--metric-images", self.metric_images)
+        if self.metric_images is not None:
+            _positive("--metric-images", self.metric_images)
         if self.keep < 0:
             raise UsageError(f"--keep is a number of training images, 0 or more, not {self.keep}.")
         if not limit > 0:
             raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
         read_metric(self.metric)
-        if self.prepare not in get_args(PrepareName):
-            raise UsageError(f"--prepare is one of {', '.join(get_args(PrepareName))}, not {self.prepare!r}.")
+        if self.prepare not in PREPARE_NAMES:
+            raise UsageError(f"--prepare is one of {', '.join(PREPARE_NAMES)}, not {self.prepare!r}.")
         if self.pattern not in get_args(PatternName):
             raise UsageError(f"--pattern is one of {', '.join(get_args(PatternName))}, not {self.pattern!r}.")
         if self.is_hidden and self.prepare not in ("auto", "none"):

@@ -87,7 +87,7 @@ def _measure(task: Task, tried: Attempt, repaired: Repaired, outside: NDArray[np
 def check_layer(bench: Workbench, options: RepairOptions) -> None:
     """Raise `UsageError` unless the layer can be repaired as the options ask."""
     if options.is_hidden:
-        check_part(bench, options.layer, options.norm)
+        check_part(bench, options)
     else:
         bench.check_layer(options.layer)
 

@@ -7,14 +7,14 @@ next one starts anew. Steps go on while training images do not suffer.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from edits.kronecker import KroneckerMetric
-from edits.tail import append_ones, linearised
+from sytorch import KroneckerMetric, LayerView
 from sytorch.ascent import ascend
 
 STEPS = 6
@@ -22,6 +22,7 @@ DAMPING = 0.4
 ITERATIONS = 200
 ENOUGH = 0.1
 TOLERATED = 1e-3  # a loss of training accuracy that is within the noise of ten thousand images
+BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Preparation:
     """What stage one did.
 
     Attributes:
-        change: of the layer's weight and bias, (m, n + 1) float32.
+        change: of the layer's weight and bias, (outputs, n + 1) float32.
         length: of the way there in the metric, the sum of the steps' sizes.
         steps: how many were taken.
         efforts: of the steps that were computed, the last of which may not have been taken.
@@ -56,33 +57,41 @@ class MissingLeads:
     Attributes:
         images: (R,), which image's.
         needed: (R,), how much each lacks.
-        gradients: (R, m), in the layer's outputs.
-        solved: (R, m), ``G^-1`` of the gradients.
+        gradients: (R, m, P), in the layer's outputs.
     """
 
     images: torch.Tensor
     needed: torch.Tensor
     gradients: torch.Tensor
-    solved: torch.Tensor
 
-    def gram(self, kernel: torch.Tensor) -> torch.Tensor:
-        """Inner products of the leads' gradients in the inverse metric, (R, R); ``kernel`` is ``H A^-1 H^T``."""
-        gram = self.solved @ self.gradients.T
-        for rows, images in zip(torch.split(gram, 500), torch.split(self.images, 500), strict=True):
-            rows.mul_(kernel[images][:, self.images])
+    def gram(self, inputs: torch.Tensor, metric: KroneckerMetric) -> torch.Tensor:
+        """Inner products of the leads' gradients in the inverse metric, (R, R).
+
+        A lead is a sum over pixels of products of a gradient and an input, so its inner products are sums over pairs of
+        pixels.
+
+        Args:
+            inputs: whitened, (N, P, k).
+            metric: of the layer.
+        """
+        gram = torch.zeros(len(self.images), len(self.images))
+        gradients = metric.whitened_gradients(self.gradients).permute(2, 0, 1).contiguous()
+        for first, second in itertools.product(range(inputs.shape[1]), repeat=2):
+            kernel = inputs[:, first] @ inputs[:, second].T
+            for start in range(0, len(gram), BATCH):
+                rows = slice(start, start + BATCH)
+                products = gradients[first, rows] @ gradients[second].T
+                gram[rows] += products.mul_(kernel[self.images[rows]][:, self.images])
         return gram
 
-    def change(self, multipliers: torch.Tensor, solved_inputs: torch.Tensor) -> torch.Tensor:
-        """The change, (m, n + 1), that belongs to multipliers, (R,); ``solved_inputs`` is ``A^-1 H``."""
-        pushed = torch.zeros(len(solved_inputs), self.solved.shape[1])
-        pushed.index_add_(0, self.images, self.solved * multipliers[:, None])
-        return pushed.T @ solved_inputs
+    def pressure(self, multipliers: torch.Tensor, images: int) -> torch.Tensor:
+        """The gradients, (N, m, P), of the leads' sum with these multipliers, (R,)."""
+        pressure = torch.zeros(images, *self.gradients.shape[1:])
+        return pressure.index_add_(0, self.images, self.gradients * multipliers[:, None, None])
 
 
 def prepare(
-    layer: nn.Linear,
-    modules: list[nn.Module],
-    inputs: torch.Tensor,
+    view: LayerView,
     labels: torch.Tensor,
     metric: KroneckerMetric,
     *,
@@ -95,9 +104,7 @@ def prepare(
     """The change of the layer's weight and bias after all steps; nothing is changed.
 
     Args:
-        layer: the hidden layer.
-        modules: what follows it, up to the logits.
-        inputs: of the edit images, (N, n).
+        view: the hidden layer as the edit images see it, float32.
         labels: int64, (N,).
         metric: of the layer.
         margin: the lead that the steps go for.
@@ -106,35 +113,42 @@ def prepare(
         steps: at most so many.
         damping: the part of each step that is taken.
     """
-    extended = append_ones(inputs)
-    solved_inputs = metric.solve_inputs(extended)
-    kernel = extended @ solved_inputs.T
-    base = torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach()
-    change, length = torch.zeros_like(base), 0.0
-    least = training_accuracy(change)
+    solved = metric.solved_inputs(view.inputs.double()).float()  # A is too ill conditioned for float32
+    metric = metric.to(view.inputs.dtype)
+    whitened, limits = metric.whitened_inputs(view.inputs), bound * view.scales.float()
+    change, length, now = torch.zeros(len(view.units), view.inputs.shape[2]), 0.0, view
     efforts: list[Effort] = []
+
+    def prepared(taken: int) -> Preparation:
+        return Preparation(view.layer_change(change).clamp(-bound, bound), length, taken, efforts)
+
+    least = training_accuracy(prepared(0).change)
     for taken in range(steps):
-        leads = missing_leads(modules, extended @ (base + change).T, labels, margin, metric)
+        leads = missing_leads(now, labels, margin)
         if not len(leads.needed):
-            return Preparation(change, length, taken, efforts)
-        gram = leads.gram(kernel)
+            return prepared(taken)
+        gram = leads.gram(whitened, metric)
         multipliers, iterations = ascend(gram, leads.needed, ENOUGH * margin, ITERATIONS)
         efforts.append(Effort(len(leads.needed), iterations))
-        following = (change + damping * leads.change(multipliers, solved_inputs)).clamp(-bound, bound)
-        if training_accuracy(following) < least - TOLERATED:
-            return Preparation(change, length, taken, efforts)
+        step = metric.raised_gradients(leads.pressure(multipliers, len(labels))) @ solved
+        following = torch.clamp(change + damping * step, -limits, limits)
+        if training_accuracy(view.layer_change(following)) < least - TOLERATED:
+            return prepared(taken)
         length += damping * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
-        change = following
-    return Preparation(change, length, steps, efforts)
+        change, now = following, view.after(following)
+    return prepared(steps)
 
 
-def missing_leads(
-    modules: list[nn.Module], values: torch.Tensor, labels: torch.Tensor, margin: float, metric: KroneckerMetric
-) -> MissingLeads:
-    """The leads below the margin where the layer's outputs are ``values``, (N, m), linearised there."""
-    logits, gradients = linearised(modules, values)
+def missing_leads(view: LayerView, labels: torch.Tensor, margin: float) -> MissingLeads:
+    """The leads below the margin, linearised where the view is."""
+    logits = view.logits
     needed = margin - (logits.gather(1, labels[:, None]) - logits)
     needed.scatter_(1, labels[:, None], 0.0)
     images, others = torch.nonzero(needed > 0, as_tuple=True)
-    toward = gradients[images, labels[images]] - gradients[images, others]
-    return MissingLeads(images, needed[images, others], toward, toward @ metric.outputs_inverse)
+    one_hot = nn.functional.one_hot(torch.arange(logits.shape[1])).to(logits.dtype)
+    toward = one_hot[labels[images]] - one_hot[others]
+    gradients = [
+        view.gradients({view.pattern.end: part}, owners)
+        for part, owners in zip(torch.split(toward, BATCH), torch.split(images, BATCH), strict=True)
+    ]
+    return MissingLeads(images, needed[images, others], torch.cat(gradients))

@@ -1,44 +1,45 @@
-"""The layers behind a hidden layer of the classifier: run, and linearised."""
+"""The layers behind a layer of the network: run on what it gives."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from model_classes.alexnet import AlexNet
-
-HIDDEN_LAYERS = ("classifier.4", "classifier.1")
-
-
-def tail_modules(model: AlexNet, layer: str) -> list[nn.Module]:
-    """What follows a layer of the classifier, without the dropouts, which do nothing in evaluation mode."""
-    behind = list(model.classifier)[int(layer.removeprefix("classifier.")) + 1 :]
-    return [module for module in behind if not isinstance(module, nn.Dropout)]
+from sytorch import chain_of
 
 
-def append_ones(inputs: torch.Tensor) -> torch.Tensor:
-    """Inputs (N, n) with the bias's 1 behind them, (N, n + 1)."""
-    return torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+def from_layer(model: AlexNet, layer: str) -> list[nn.Module]:
+    """A layer and what follows it, without the dropouts, which do nothing in evaluation mode."""
+    _, module, tail = chain_of(model).split(layer)
+    return [module, *tail.layers]
+
+
+def moved_layer(module: nn.Module, change: torch.Tensor) -> nn.Module:
+    """A linear layer or convolution with a change, (outputs, n + 1), added to its weight and, last, its bias."""
+    moved = copy.deepcopy(module).requires_grad_(False)
+    for name, part in parameters_of(module, change).items():
+        moved.get_parameter(name).copy_(added(module.get_parameter(name), part))
+    return moved
+
+
+def added(weights: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    """Weights, float32, with a change added, none of which rounding makes larger: a bound on it stays kept."""
+    after = (weights.double() + change.double()).float()
+    beyond = (after.double() - weights.double()).abs() > change.double().abs()
+    return torch.where(beyond, torch.nextafter(after, weights), after)
+
+
+def parameters_of(module: nn.Module, change: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A change, (outputs, n + 1), as ones of a layer's parameters ``weight`` and ``bias``."""
+    return {"weight": change[:, :-1].reshape(module.get_parameter("weight").shape), "bias": change[:, -1]}
 
 
 def run_modules(modules: Sequence[nn.Module], values: torch.Tensor, batch_size: int = 500) -> torch.Tensor:
-    """Run modules one after the other on values, (N, m)."""
+    """Run modules one after the other on values, (N, ...)."""
     with torch.inference_mode():
         parts = [nn.Sequential(*modules)(part) for part in torch.split(values, batch_size)]
     return torch.cat(parts).clone()
-
-
-def linearised(modules: Sequence[nn.Module], values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The logits, (N, C), and their gradients in the values, (N, C, m), with every image's activation pattern held."""
-    signs = []
-    with torch.inference_mode():
-        for module in modules:
-            if isinstance(module, nn.ReLU):
-                signs.append(values > 0)
-            values = module(values)
-        gradients = torch.eye(values.shape[1], dtype=values.dtype).expand(len(values), -1, -1)
-        for module in reversed(modules):
-            gradients = gradients @ module.weight if isinstance(module, nn.Linear) else gradients * signs.pop()[:, None]
-    return values.clone(), gradients.clone()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from edits.tail import run_modules, tail_modules
+from edits.tail import from_layer, run_modules
 from edits.workbench import HIDDEN_SAMPLE, Workbench, is_right
 from helpers.evaluation import predict_logits
 from model_classes.alexnet import AlexNet, blank_alexnet
@@ -36,8 +36,7 @@ class TrainingDrawdown:
     def _accuracy(self, model: AlexNet, first_layer: str) -> float:
         bench = self.bench
         if first_layer in WITH_CACHED_INPUTS:
-            modules = [model.get_submodule(first_layer), *tail_modules(model, first_layer)]
-            logits = run_modules(modules, bench.sample_inputs(first_layer))
+            logits = run_modules(from_layer(model, first_layer), bench.sample_inputs(first_layer))
         else:
             logits = predict_logits(model, bench.sample_images(), progress="training images")
         return float(is_right(logits, bench.training_labels(HIDDEN_SAMPLE)).mean())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class MetricSample:
 
 def training_metric(
     layer: nn.Module,
-    source: Callable[[], MetricSample],
+    source: Callable[[], Iterable[MetricSample]],
     ridge: float,
     cache: Path | None,
 ) -> SecondMomentMetric:
@@ -44,21 +44,28 @@ def training_metric(
 
     Args:
         layer: the last layer.
-        source: gives what it gets from training images.
+        source: gives what it gets from training images, some at a time.
         ridge: relative to the mean of the diagonal.
         cache: the file that keeps the metric's factor, or None.
     """
     factor = None if cache is None else read_array(cache)
     if factor is not None:
         return SecondMomentMetric(np.asarray(factor, dtype=np.float64))
-    sample, parameters = source(), layer.state_dict()
-    logits = linear_logits(sample.inputs, parameters["weight"], parameters["bias"])
-    weights = softmax_curvature(logits).numpy() * (logits.argmax(dim=1).numpy() == sample.labels) * sample.shares
-    check_some_right(float(weights.sum()))
-    metric = second_moment_metric(second_moment(sample.inputs, weights), ridge)
+    moment, weight = np.zeros(()), 0.0
+    for sample in source():
+        weights = _weights(layer, sample)
+        moment, weight = moment + weighted_products(sample.inputs, weights), weight + float(weights.sum())
+    check_some_right(weight)
+    metric = second_moment_metric(moment / weight, ridge)
     if cache is not None:
         write_array(cache, metric.factor)
     return metric
+
+
+def _weights(layer: nn.Module, sample: MetricSample) -> NDArray[np.float64]:
+    logits = linear_logits(sample.inputs, layer.get_parameter("weight"), layer.get_parameter("bias"))
+    is_right = logits.argmax(dim=1).numpy() == sample.labels
+    return np.asarray(softmax_curvature(logits).numpy() * is_right * sample.shares)
 
 
 def check_some_right(weight: float) -> None:
@@ -69,8 +76,10 @@ def check_some_right(weight: float) -> None:
         )
 
 
-def second_moment(inputs: NDArray[np.float32], weights: NDArray[np.float64], block: int = 1000) -> NDArray[np.float64]:
-    """The weighted mean of ``h h^T``, (n + 1, n + 1), of the inputs (N, n) with a 1 appended.
+def weighted_products(
+    inputs: NDArray[np.float32], weights: NDArray[np.float64], block: int = 4000
+) -> NDArray[np.float64]:
+    """The weighted sum of ``h h^T``, (n + 1, n + 1), of the inputs (N, n) with a 1 appended.
 
     Products are of float32, sums of blocks of float64: the error is far below any ridge.
     """
@@ -80,4 +89,4 @@ def second_moment(inputs: NDArray[np.float32], weights: NDArray[np.float64], blo
         part = np.asarray(inputs[start : start + block])
         part = np.hstack([part, np.ones((len(part), 1), dtype=np.float32)]) * roots[start : start + block, None]
         total += part.T @ part
-    return np.asarray(total / weights.sum())
+    return total

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from edits.kronecker import KroneckerMetric, kronecker_metric
+from edits.layer_metric import layer_metric
 from edits.network import Network
 from edits.options import RepairOptions
-from edits.tail import run_modules, tail_modules
+from edits.tail import added, from_layer, moved_layer, parameters_of, run_modules
 from edits.training_metric import MetricSample, check_some_right
 from editset_helpers.choice import choose
 from helpers.activations import layer_activations, read_array, write_array
@@ -29,13 +29,16 @@ from helpers.preprocessing import to_inputs
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet, blank_alexnet, load_alexnet
 from model_classes.weights import weights_hash
-from sytorch import Metric, symbolic_layers
-from sytorch.kronecker_metric import softmax_curvature
+from sytorch import KroneckerMetric, Metric, symbolic_layers
+from sytorch.kronecker_metric import INPUT_RIDGE, softmax_curvature
 
 SAMPLE_SEED = 0
 HIDDEN_SAMPLE = 10_000
 DOUBTFUL = 2_500
+MOVED_METRIC_IMAGES = 20_000
 BATCH = 500
+MOMENT_BATCH = 4_000
+RIDGE_OF_ALL = 5e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,7 @@ class Workbench:
             self.model,
             lambda: self._test_inputs(last),
             lambda count: self._sample(last, count),
-            lambda count: self._metric_sample(last, count),
+            lambda count: self._all_right(last) if count is None else [self._metric_sample(last, count)],
             self.clock,
             cache,
         )
@@ -95,59 +98,61 @@ class Workbench:
         """See `Network.metric`."""
         return self.network.metric(options)
 
-    def hidden_metric(self, layer: str) -> KroneckerMetric:
-        """The metric of a hidden layer of the classifier."""
+    def layer_metric(self, layer: str, count: int | None = None) -> KroneckerMetric:
+        """The metric of a layer from the training images that the network gets right, and their mirror images.
+
+        Args:
+            layer: its name.
+            count: of how many images, with a larger ridge for these fit themselves; None for all.
+        """
         with self.clock.phase("metric"):
-            return self._hidden_metric(layer)
+            return self._layer_metric(layer, count)
 
     def moved(self, layer: str, change: torch.Tensor) -> Network:
-        """The network with a change, (m, n + 1), added to the weight and bias of a hidden layer of the classifier.
+        """The network with a change, (outputs, n + 1), added to the weight and bias of a hidden layer.
 
         What comes before the layer is as it was, so its cached inputs serve the new network.
         """
         state = dict(self.model.state_dict())
-        state[f"{layer}.weight"] = state[f"{layer}.weight"] + change[:, :-1]
-        state[f"{layer}.bias"] = state[f"{layer}.bias"] + change[:, -1]
+        for name, part in parameters_of(self.model.get_submodule(layer), change).items():
+            state[f"{layer}.{name}"] = added(state[f"{layer}.{name}"], part)
         model = blank_alexnet(len(self.test.class_names))
         model.load_state_dict(state, assign=True)
         model.eval().requires_grad_(False)
-        modules = [model.get_submodule(layer), *tail_modules(model, layer)[:-1]]
+        modules = from_layer(model, layer)[:-1]
 
         def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
             return run_modules(modules, torch.from_numpy(np.array(inputs))).numpy()
 
-        def metric_sample(count: int) -> MetricSample:
-            sample = self._metric_sample(layer, count)
-            return replace(sample, inputs=run(sample.inputs))
+        def metric_source(count: int | None) -> list[MetricSample]:
+            sample = self._metric_sample(layer, MOVED_METRIC_IMAGES if count is None else count)
+            return [replace(sample, inputs=run(sample.inputs))]
 
         return Network(
             model,
             lambda: run(self._test_inputs(layer)),
             lambda count: run(self._sample(layer, count)),
-            metric_sample,
+            metric_source,
             self.clock,
         )
 
     def training_accuracy(self, layer: str, change: torch.Tensor) -> float:
-        """The accuracy on a sample of training images with a change, (m, n + 1), of a hidden layer of the classifier.
+        """The accuracy on a sample of training images with a change, (outputs, n + 1), of a hidden layer.
 
         Only the images nearest to another answer are run; the others keep theirs.
         """
-        doubtful, sure = self._doubtful(layer)
+        doubtful, sure = self._doubtful
         inputs = torch.from_numpy(np.asarray(self._sample(layer, HIDDEN_SAMPLE)[doubtful]))
-        linear, behind = self.linear(layer), tail_modules(self.model, layer)
-        moved = nn.functional.linear(inputs, linear.weight + change[:, :-1], linear.bias + change[:, -1])
-        right = is_right(run_modules(behind, moved), self.training_labels(HIDDEN_SAMPLE)[doubtful])
+        module, *behind = from_layer(self.model, layer)
+        logits = run_modules([moved_layer(module, change), *behind], inputs)
+        right = is_right(logits, self.training_labels(HIDDEN_SAMPLE)[doubtful])
         return float(right.sum() + sure) / len(self.training_labels(HIDDEN_SAMPLE))
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019  a workbench lives as long as its process
-    def _doubtful(self, layer: str) -> tuple[NDArray[np.int64], int]:
+    @functools.cached_property
+    def _doubtful(self) -> tuple[NDArray[np.int64], int]:
         """Positions in the sample of the images whose leads are nearest to zero; how many of the others are right."""
-        inputs, labels = (
-            self.sample_inputs(layer),
-            self.training_labels(HIDDEN_SAMPLE),
-        )
-        logits = run_modules([self.linear(layer), *tail_modules(self.model, layer)], inputs)
+        logits = self._training_logits[choose(len(self.training), HIDDEN_SAMPLE, SAMPLE_SEED)]
+        labels = self.training_labels(HIDDEN_SAMPLE)
         nearness = margins(logits, torch.from_numpy(labels)).abs().numpy()
         doubtful = np.sort(np.argsort(nearness, kind="stable")[:DOUBTFUL])
         right = is_right(logits, labels)
@@ -196,18 +201,29 @@ class Workbench:
         return layer_activations(self.model, self.weights_hash, layer, self.training, chosen).inputs
 
     @functools.lru_cache(maxsize=2)  # noqa: B019  a workbench lives as long as its process
-    def _hidden_metric(self, layer: str) -> KroneckerMetric:
-        return kronecker_metric(
-            self.model, layer, lambda: self._seen_by(layer), CACHE / f"kronecker-{self._key}-{layer}"
-        )
+    def _layer_metric(self, layer: str, count: int | None) -> KroneckerMetric:
+        ridge = RIDGE_OF_ALL if count is None else INPUT_RIDGE
+        seen = functools.partial(self._right, layer, count, BATCH)
+        cache = CACHE / f"layer-metric-{self._key}-{layer}-{count or 'all'}-{ridge:g}"
+        return layer_metric(self.model, layer, lambda: (images for images, _ in seen()), ridge, cache)
 
-    def _seen_by(self, layer: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """What a layer of the classifier gets from all training images, in random order, and their labels."""
-        order = np.random.default_rng(SAMPLE_SEED).permutation(len(self.training))
-        parts = np.array_split(order, -(-len(order) // BATCH))
+    def _all_right(self, layer: str) -> Iterator[MetricSample]:
+        """What a layer gets from all training images that the network gets right, and from their mirror images."""
+        for images, labels in self._right(layer, None, MOMENT_BATCH):
+            yield MetricSample(self.layer_inputs(layer, images).numpy(), labels, np.ones(len(labels)))
+
+    def _right(self, layer: str, count: int | None, batch: int) -> Iterator[tuple[torch.Tensor, NDArray[np.int64]]]:
+        """Up to ``count`` training images that the network gets right, in random order, float32; their labels.
+
+        Each batch is followed by its mirror images. A mirrored digit is another sign.
+        """
+        order = self.right_training_images(len(self.training) if count is None else count)
+        parts = np.array_split(order, -(-len(order) // batch))
         for chosen in tqdm(parts, desc=f"metric of {layer}", unit="batch", disable=None):
-            inputs = self.layer_inputs(layer, to_inputs(self.training.images[chosen]))
-            yield inputs, torch.from_numpy(self.training.labels[chosen])
+            images, labels = to_inputs(self.training.images[chosen]), self.training.labels[chosen]
+            yield images, labels
+            if self.dataset is not DatasetName.DIGITS:
+                yield images.flip(3), labels
 
     def right_training_images(self, count: int) -> NDArray[np.int64]:
         """Positions of up to ``count`` training images that the network gets right, in random order."""

@@ -25,7 +25,7 @@ class Activations:
     """One layer's view of N images.
 
     Attributes:
-        inputs: float32, (N, n), what the layer gets; perhaps a read-only memory map.
+        inputs: float32, (N, ...), what the layer gets; perhaps a read-only memory map.
         labels: int64, (N,).
     """
 
@@ -41,7 +41,7 @@ def layer_activations(
     Args:
         model: in evaluation mode, on the CPU.
         weights_hash: of the model; names the cached file.
-        layer: the name of a module whose input is a vector for each image.
+        layer: the name of a module.
         images: the split.
         chosen: positions of the images; None for all.
 

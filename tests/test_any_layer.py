@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import run_repair
@@ -25,6 +26,16 @@ def test_a_hidden_layer_is_repaired_with_its_pattern_held(workplace: Path, digit
     assert float(str(report["gap"])) < 1e-6 and float(str(report["min_margin"])) >= 2.0
 
 
+def test_biases_behind_a_layer_change_with_it(workplace: Path, digits_baseline: Path) -> None:
+    code, report = repaired(digits_baseline, "--layer", "classifier.6.bias+classifier.4[0:2000]")
+    assert code == 0 and report["edit_accuracy_after"] == 1.0 and float(str(report["min_margin"])) >= 2.0
+    assert float(str(report["gap"])) < 1e-6
+    before, after = (torch.load(path, weights_only=True) for path in (digits_baseline, str(report["output_path"])))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"classifier.4.weight", "classifier.4.bias", "classifier.6.bias"}
+    assert torch.equal(before["classifier.4.weight"][2000:], after["classifier.4.weight"][2000:])
+
+
 def test_a_convolution_is_repaired_in_steps(workplace: Path, digits_baseline: Path) -> None:
     code, report = repaired(digits_baseline, "--layer", "features.10", "--pattern", "relinearise")
     assert code == 0 and report["edit_accuracy_after"] == 1.0 and report["lower_bound"] is None
@@ -35,6 +46,8 @@ def test_a_convolution_is_repaired_in_steps(workplace: Path, digits_baseline: Pa
     [
         ("--layer", "classifier.5"),
         ("--layer", "classifier.4[0:9000]"),
+        ("--layer", "classifier.4+classifier.6"),
+        ("--layer", "classifier.4+classifier.6.bias", "--pattern", "relinearise"),
         ("--layer", "classifier.4", "--norm", "linf"),
         ("--layer", "classifier.4", "--prepare", "classifier.1"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -11,26 +12,31 @@ from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint, minimize
 from torch import nn
 
-from edits.kronecker import KroneckerMetric
 from edits.prepare import DAMPING, STEPS, MissingLeads, missing_leads, prepare
-from edits.tail import linearised
-from edits.training_metric import second_moment
+from edits.tail import moved_layer
+from edits.training_metric import weighted_products
+from sytorch import KroneckerMetric, LayerView, identity_metric, linearise
 from sytorch.ascent import ascend
 from sytorch.kronecker_metric import softmax_curvature
+from tests.sytorch_networks import network as a_network
 
 IMAGES, INPUTS, HIDDEN, CLASSES = 5, 4, 6, 3
 
 
 @pytest.fixture
-def layer() -> nn.Linear:
+def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Linear(INPUTS, HIDDEN).requires_grad_(False)
+    hidden = nn.Linear(HIDDEN, HIDDEN)
+    return nn.Sequential(nn.Linear(INPUTS, HIDDEN), nn.ReLU(), hidden, nn.ReLU(), nn.Linear(HIDDEN, CLASSES)).eval()
 
 
 @pytest.fixture
-def tail() -> list[nn.Module]:
-    torch.manual_seed(1)
-    return [nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES)]
+def view(network: nn.Module) -> LayerView:
+    images = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
+    return linearise(network, "0", images, dtype=torch.float32)
+
+
+LABELS = torch.arange(IMAGES) % CLASSES
 
 
 def unharmed(_: torch.Tensor) -> float:
@@ -43,51 +49,34 @@ def _positive(size: int, seed: int) -> NDArray[np.float64]:
 
 
 def _metric(first: NDArray[np.float64], second: NDArray[np.float64]) -> KroneckerMetric:
-    return KroneckerMetric(np.asarray(np.linalg.cholesky(first)), torch.from_numpy(np.linalg.inv(second)).float())
+    factors = (torch.from_numpy(np.linalg.cholesky(moment)) for moment in (first, second))
+    return KroneckerMetric(next(factors), next(factors))
 
 
-def test_gradients_are_those_of_finite_differences(tail: list[nn.Module]) -> None:
-    network = nn.Sequential(*tail).double()
-    values = torch.randn(IMAGES, HIDDEN, generator=torch.Generator().manual_seed(2)).double()
-    direction = torch.randn(IMAGES, HIDDEN, generator=torch.Generator().manual_seed(3)).double()
-    logits, gradients = linearised(list(network), values)
-    torch.testing.assert_close(logits, network(values).detach())
-    moved = (network(values + 1e-6 * direction).detach() - logits) / 1e-6
-    torch.testing.assert_close(moved, torch.einsum("nch,nh->nc", gradients, direction), atol=1e-5, rtol=1e-5)
+def _some_metric() -> KroneckerMetric:
+    return _metric(_positive(INPUTS + 1, 5), _positive(HIDDEN, 6))
 
 
-def test_linearised_gradients_are_torchs(tail: list[nn.Module]) -> None:
-    values = torch.randn(IMAGES, HIDDEN, generator=torch.Generator().manual_seed(2))
-    _, gradients = linearised(tail, values)
-    expected = torch.func.vmap(torch.func.jacrev(nn.Sequential(*tail)))(values)
-    torch.testing.assert_close(gradients, expected.detach())
-
-
-def test_a_step_is_the_least_change_in_the_metric() -> None:
+@pytest.mark.parametrize("pixels", [1, 3])
+def test_a_step_is_the_least_change_in_the_metric(pixels: int) -> None:
     """min |G^(1/2) D A^(1/2)| with the leads reached, by scipy over all entries of D."""
     rng = np.random.default_rng(4)
-    inputs, gradients = rng.normal(size=(IMAGES, INPUTS + 1)), rng.normal(size=(IMAGES, CLASSES, HIDDEN))
+    inputs = rng.normal(size=(IMAGES, pixels, INPUTS + 1))
+    gradients = rng.normal(size=(IMAGES, CLASSES, HIDDEN, pixels))
     first, second = _positive(INPUTS + 1, 5), _positive(HIDDEN, 6)
-    labels = np.arange(IMAGES) % CLASSES
+    labels = LABELS.numpy()
     needed = np.abs(rng.normal(size=(IMAGES, CLASSES)))
     needed[np.arange(IMAGES), labels] = 0.0
-    metric = _metric(first, second)
+    metric = _metric(first, second).to(torch.float32)
     images, others = np.nonzero(needed)
-    toward = torch.from_numpy(gradients[images, labels[images]] - gradients[images, others]).float()
-    missing = torch.from_numpy(needed[images, others]).float()
-    leads = MissingLeads(torch.from_numpy(images), missing, toward, toward @ metric.outputs_inverse)
-    solved = metric.solve_inputs(torch.from_numpy(inputs).float())
-    gram = leads.gram(torch.from_numpy(inputs).float() @ solved.T)
-    multipliers, _ = ascend(gram, missing, -np.inf, 20_000)
-    step = leads.change(multipliers, solved).double().numpy()
+    toward = gradients[images, labels[images]] - gradients[images, others]
+    missing, seen = torch.from_numpy(needed[images, others]).float(), torch.from_numpy(inputs).float()
+    leads = MissingLeads(torch.from_numpy(images), missing, torch.from_numpy(toward).float())
+    multipliers, _ = ascend(leads.gram(metric.whitened_inputs(seen), metric), missing, -np.inf, 20_000)
+    step = metric.dual_change(leads.pressure(multipliers, IMAGES), seen).double().numpy()
 
-    rows = []
-    for image in range(IMAGES):
-        for other in set(range(CLASSES)) - {int(labels[image])}:
-            lead = gradients[image, labels[image]] - gradients[image, other]
-            rows.append((np.outer(lead, inputs[image]).ravel(), needed[image, other]))
-    matrix, rhs = np.array([row for row, _ in rows]), np.array([value for _, value in rows])
-    hessian = np.kron(second, first)
+    matrix = np.array([(lead @ inputs[image]).ravel() for lead, image in zip(toward, images, strict=True)])
+    rhs, hessian = needed[images, others], np.kron(second, first)
     found = minimize(
         lambda d: d @ hessian @ d / 2,
         np.zeros(step.size),
@@ -101,77 +90,97 @@ def test_a_step_is_the_least_change_in_the_metric() -> None:
     assert step.ravel() @ hessian @ step.ravel() / 2 == pytest.approx(found.fun, rel=1e-4)
 
 
-def test_preparing_raises_the_margins_and_leaves_the_layer_alone(layer: nn.Linear, tail: list[nn.Module]) -> None:
-    before = {name: value.clone() for name, value in layer.state_dict().items()}
-    inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
-    labels = torch.arange(IMAGES) % CLASSES
-    metric = _metric(_positive(INPUTS + 1, 5), _positive(HIDDEN, 6))
-    change = prepare(layer, tail, inputs, labels, metric, margin=1.0, bound=100.0, training_accuracy=unharmed).change
-    moved = inputs @ (layer.weight + change[:, :-1]).T + layer.bias + change[:, -1]
-
-    def leads(values: torch.Tensor) -> torch.Tensor:
-        logits = nn.Sequential(*tail)(values).detach()
-        own = logits.gather(1, labels[:, None])
-        others = logits.scatter(1, labels[:, None], -torch.inf).max(dim=1, keepdim=True).values
-        return torch.as_tensor((own - others).mean())
-
-    assert float(leads(moved)) > float(leads(layer(inputs)))
-    assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
+def test_missing_leads_are_those_of_finite_differences(network: nn.Module, view: LayerView) -> None:
+    leads = missing_leads(view, LABELS, 1.0)
+    direction = torch.randn(HIDDEN, INPUTS + 1, generator=torch.Generator().manual_seed(3))
+    logits = view.logits
+    owns = logits.gather(1, LABELS[:, None])
+    needed = (1.0 - (owns - logits)).masked_fill(nn.functional.one_hot(LABELS).bool(), 0.0)
+    images, others = torch.nonzero(needed > 0, as_tuple=True)
+    torch.testing.assert_close(leads.needed, needed[images, others])
+    assert torch.equal(leads.images, images)
+    moved = view.inputs @ direction.T
+    slopes = torch.einsum("rmp,rpm->r", leads.gradients, moved[images])
+    after = view.after(1e-3 * direction).logits
+    found = ((after - logits)[images, LABELS[images]] - (after - logits)[images, others]) / 1e-3
+    torch.testing.assert_close(slopes, found, atol=2e-3, rtol=2e-3)
 
 
-def test_no_entry_exceeds_the_bound(layer: nn.Linear, tail: list[nn.Module]) -> None:
-    inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
+def test_preparing_raises_the_margins_and_leaves_the_layer_alone(network: nn.Module, view: LayerView) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    asked = partial(prepare, view, LABELS, _some_metric(), margin=1.0, bound=100.0, training_accuracy=unharmed)
+    change = asked().change
+
+    def leads(logits: torch.Tensor) -> float:
+        own = logits.gather(1, LABELS[:, None])
+        return float((own - logits.scatter(1, LABELS[:, None], -torch.inf).max(dim=1, keepdim=True).values).mean())
+
+    assert leads(view.after(change).logits) > leads(view.logits)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_no_entry_exceeds_the_bound(view: LayerView) -> None:
     metric = _metric(np.eye(INPUTS + 1), np.eye(HIDDEN))
-    prepared = prepare(
-        layer, tail, inputs, torch.arange(IMAGES) % CLASSES, metric, margin=50.0, bound=0.25, training_accuracy=unharmed
-    )
+    prepared = prepare(view, LABELS, metric, margin=50.0, bound=0.25, training_accuracy=unharmed)
     assert float(prepared.change.abs().max()) == 0.25
 
 
-def test_where_no_lead_is_missing_no_step_is_taken(layer: nn.Linear, tail: list[nn.Module]) -> None:
-    inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
-    labels = nn.Sequential(layer, *tail)(inputs).argmax(dim=1)
+def test_where_no_lead_is_missing_no_step_is_taken(view: LayerView) -> None:
     metric = _metric(np.eye(INPUTS + 1), np.eye(HIDDEN))
-    prepared = prepare(layer, tail, inputs, labels, metric, margin=1e-9, bound=1.0, training_accuracy=unharmed)
+    right = view.logits.argmax(dim=1)
+    prepared = prepare(view, right, metric, margin=1e-9, bound=1.0, training_accuracy=unharmed)
     assert (prepared.steps, prepared.length) == (0, 0.0)
     assert not prepared.change.any()
 
 
-def test_steps_end_before_training_images_suffer(layer: nn.Linear, tail: list[nn.Module]) -> None:
-    inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
-    labels = torch.arange(IMAGES) % CLASSES
-    metric = _metric(_positive(INPUTS + 1, 5), _positive(HIDDEN, 6))
+def test_steps_end_before_training_images_suffer(view: LayerView) -> None:
     tried: list[torch.Tensor] = []
 
     def accuracy(change: torch.Tensor) -> float:
         tried.append(change)
         return 0.7 if len(tried) > 3 else 0.8
 
-    prepared = prepare(layer, tail, inputs, labels, metric, margin=5.0, bound=100.0, training_accuracy=accuracy)
+    prepared = prepare(view, LABELS, _some_metric(), margin=5.0, bound=100.0, training_accuracy=accuracy)
     assert prepared.steps == 2
     assert torch.equal(prepared.change, tried[2])
     assert not tried[0].any()
 
 
-def test_steps_and_damping_are_arguments(layer: nn.Linear, tail: list[nn.Module]) -> None:
-    inputs = torch.randn(IMAGES, INPUTS, generator=torch.Generator().manual_seed(7))
-    labels = torch.arange(IMAGES) % CLASSES
-    metric = _metric(_positive(INPUTS + 1, 5), _positive(HIDDEN, 6))
-    asked = partial(prepare, layer, tail, inputs, labels, metric, margin=5.0, bound=1e3, training_accuracy=unharmed)
+def test_steps_and_damping_are_arguments(view: LayerView) -> None:
+    asked = partial(prepare, view, LABELS, _some_metric(), margin=5.0, bound=1e3, training_accuracy=unharmed)
     whole, half = asked(steps=1, damping=1.0), asked(steps=1, damping=0.5)
     torch.testing.assert_close(half.change, whole.change / 2)
     assert half.length == pytest.approx(whole.length / 2)
     assert whole.efforts == half.efforts
-    leads = missing_leads(tail, layer(inputs), labels, 5.0, metric)
-    assert [effort.leads for effort in half.efforts] == [len(leads.needed)]
+    assert [effort.leads for effort in half.efforts] == [len(missing_leads(view, LABELS, 5.0).needed)]
     assert torch.equal(asked().change, asked(steps=STEPS, damping=DAMPING).change)
 
 
-def test_the_second_moment_is_the_weighted_mean() -> None:
+@pytest.mark.parametrize("name", ["convolution", "before the copies", "repeated"])
+def test_layers_of_pixels_and_of_copies_are_moved_too(name: str) -> None:
+    """The network itself, with the change written into its layer, is the judge."""
+    model, layer, images = a_network(name)
+    view = linearise(model, layer, images, dtype=torch.float32)
+    labels = torch.arange(len(images)) % view.logits.shape[1]
+    asked = partial(prepare, view, labels, identity_metric(view), margin=0.5, bound=1e3, training_accuracy=unharmed)
+    prepared = asked(steps=20, damping=0.3)
+
+    def missing(network: nn.Module) -> float:
+        logits = network(images.float())
+        return float((0.5 - logits.gather(1, labels[:, None]) + logits).clamp(min=0.0).sum())
+
+    moved = copy.deepcopy(model).float().requires_grad_(False)
+    before = missing(moved)
+    moved.set_submodule(layer, moved_layer(moved.get_submodule(layer), prepared.change))
+    least = 0.5 * len(labels)  # the own class always counts
+    assert missing(moved) - least < 0.5 * (before - least)
+
+
+def test_the_weighted_products_are_those_of_the_inputs_with_a_one() -> None:
     rng = np.random.default_rng(8)
     inputs, weights = rng.normal(size=(2500, 3)).astype(np.float32), rng.uniform(size=2500)
     rows = np.hstack([inputs, np.ones((2500, 1))])
-    np.testing.assert_allclose(second_moment(inputs, weights), (rows.T * weights) @ rows / weights.sum(), rtol=1e-5)
+    np.testing.assert_allclose(weighted_products(inputs, weights, 1000), (rows.T * weights) @ rows, rtol=1e-5)
 
 
 def test_the_curvature_is_the_trace_of_the_softmaxs_hessian() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from edits.workbench import open_workbench
+from edits.workbench import HIDDEN_SAMPLE, is_right, open_workbench
 from helpers.activations import read_array
 from helpers.cli import DatasetName
 from helpers.evaluation import predict_logits
@@ -31,9 +31,24 @@ def test_a_moved_network_is_the_network_with_that_change(digits_baseline: Path) 
     torch.testing.assert_close(
         moved.model.state_dict()["classifier.4.weight"], before["classifier.4.weight"] + change[:, :-1]
     )
+    made = moved.model.state_dict()["classifier.4.weight"].double() - before["classifier.4.weight"].double()
+    assert bool((made.abs() <= change[:, :-1].abs()).all())
     full = predict_logits(moved.model, bench.test.images)
     torch.testing.assert_close(moved.test_logits, full, rtol=1e-4, atol=1e-3)
     assert all(torch.equal(before[name], value) for name, value in bench.model.state_dict().items())
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_moved_convolution_is_the_network_with_that_change(digits_baseline: Path) -> None:
+    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+    change = 0.01 * torch.randn(256, 256 * 9 + 1, generator=torch.Generator().manual_seed(0))
+    moved = bench.moved("features.10", change)
+    torch.testing.assert_close(moved.test_logits, predict_logits(moved.model, bench.test.images), rtol=1e-4, atol=1e-3)
+    unmoved, after = (bench.training_accuracy("features.10", scale * change) for scale in (0.0, 1.0))
+    kept = is_right(predict_logits(bench.model, bench.sample_images()), bench.training_labels(HIDDEN_SAMPLE)).mean()
+    made = is_right(predict_logits(moved.model, bench.sample_images()), bench.training_labels(HIDDEN_SAMPLE)).mean()
+    assert unmoved == pytest.approx(kept)
+    assert after == pytest.approx(made, abs=2e-3)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00v\x00{'descr'", b"nonsense"])

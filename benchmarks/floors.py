@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from benchmarks.machine import Machine
 from benchmarks.scale_run import Run
-from edits.workbench import DOUBTFUL
+from edits.training_images import DOUBTFUL
 from sytorch.ascent import POWER_ITERATIONS
 
 WIDTH = 4096

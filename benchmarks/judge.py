@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from edits.repair import changes_of
-from edits.workbench import Workbench, is_right
+from edits.workbench import Workbench
 from editset_helpers.copies import copies
 from editset_helpers.drawdown import drawdown_mask
 from editset_helpers.edit_set import EditSet
 from helpers.cli import DatasetName
-from helpers.evaluation import margins, predict_logits
+from helpers.evaluation import is_right, margins, predict_logits
 from model_classes.alexnet import AlexNet, blank_alexnet
 
 

@@ -5,6 +5,7 @@ The rule that ends the steps when training images suffer is off here: its measur
 
 from __future__ import annotations
 
+import functools
 import itertools
 import tempfile
 import time
@@ -23,14 +24,14 @@ from edits.network import Network
 from edits.options import AUTO_PREPARE, RepairOptions
 from edits.prepare import DAMPING, STEPS, Preparation, prepare
 from edits.solving import Task, repair_and_save
-from edits.workbench import Workbench, is_right, open_workbench
+from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
 from editset_helpers.drawdown import drawdown_mask
 from editset_helpers.edit_set import EditSet
 from editset_helpers.selection import Selection
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
 from helpers.errors import UsageError
-from helpers.evaluation import predict_logits
+from helpers.evaluation import is_right, predict_logits
 from helpers.spaced_lists import SpacedLists
 from model_classes.training import ensure_baseline
 from sytorch import NormName, linearise
@@ -127,7 +128,8 @@ def run_trial(bench: Workbench, size: str, seed: int, plan: str, *, steps: int, 
     seconds = time.perf_counter() - started
     network = bench.moved(AUTO_PREPARE, prepared.change)
     unmoved = torch.zeros_like(prepared.change)
-    lost = bench.training_accuracy(AUTO_PREPARE, unmoved) - bench.training_accuracy(AUTO_PREPARE, prepared.change)
+    accuracy = functools.partial(bench.training_images.accuracy, AUTO_PREPARE)
+    lost = accuracy(unmoved) - accuracy(prepared.change)
     right = is_right(predict_logits(network.model, edit_set.images), edit_set.labels.numpy())
     return Trial(
         size=size,

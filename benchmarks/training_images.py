@@ -11,9 +11,8 @@ from torch import nn
 from tqdm import tqdm
 
 from edits.options import LAST_LAYER
-from edits.workbench import SAMPLE_SEED, Workbench
-from editset_helpers.choice import choose
-from helpers.activations import layer_activations, linear_logits, read_array, write_array
+from edits.workbench import Workbench
+from helpers.activations import linear_logits, read_array, write_array
 from helpers.evaluation import BATCH_SIZE
 from helpers.paths import CACHE
 from helpers.preprocessing import to_inputs
@@ -41,9 +40,8 @@ class TrainingSample:
 
 def training_sample(bench: Workbench) -> TrainingSample:
     """The sample, from the cache where it is there."""
-    chosen = choose(len(bench.training), SAMPLE, SAMPLE_SEED)
-    seen = layer_activations(bench.model, bench.weights_hash, LAST_LAYER, bench.training, chosen)
-    return TrainingSample(seen.inputs, seen.labels)
+    seen = bench.training_images
+    return TrainingSample(seen.inputs(LAST_LAYER, SAMPLE), seen.labels(SAMPLE))
 
 
 def channels_of(bench: Workbench, images: torch.Tensor) -> torch.Tensor:

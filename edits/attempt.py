@@ -13,9 +13,8 @@ from edits.network import Network
 from edits.prepare import prepare
 from edits.report import RepairReport
 from edits.solving import Repaired, Task, repair_and_save, repair_layer_and_save
-from edits.workbench import is_right
 from helpers.errors import NotVerifiedError, ToolError
-from helpers.evaluation import predict_logits
+from helpers.evaluation import is_right, predict_logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +101,7 @@ def _prepared_network(task: Task, report: RepairReport) -> Network:
             metric,
             margin=task.options.margin,
             bound=task.options.param_bound,
-            training_accuracy=lambda change: bench.training_accuracy(layer, change),
+            training_accuracy=lambda change: bench.training_images.accuracy(layer, change),
         )
         network = bench.moved(layer, prepared.change)
         right = is_right(predict_logits(network.model, task.edit_set.images), task.edit_set.labels.numpy())

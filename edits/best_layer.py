@@ -15,9 +15,9 @@ from edits.pipeline import check_layer, conclude, outside_the_edit_set, write_re
 from edits.report import RepairReport
 from edits.solving import Task
 from edits.training_drawdown import TrainingDrawdown
-from edits.workbench import is_right
 from helpers.cli import say
 from helpers.errors import ToolError
+from helpers.evaluation import is_right
 from sytorch import NormName
 
 

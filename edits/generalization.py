@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from edits.tail import from_layer, run_modules
-from edits.workbench import Workbench, is_right
+from edits.workbench import Workbench
 from editset_helpers.copies import copies
 from editset_helpers.edit_set import EditSet
 from helpers.cli import DatasetName
+from helpers.evaluation import is_right
 from model_classes.alexnet import AlexNet, blank_alexnet
 
 

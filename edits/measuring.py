@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from edits.report import RepairReport
-from edits.workbench import is_right
 from editset_helpers.edit_set import EditSet
-from helpers.evaluation import margins
+from helpers.evaluation import is_right, margins
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,11 +18,12 @@ from edits.network import Network
 from edits.options import KeepWeights, RepairOptions
 from edits.repair import Repair, apply_changes, changes_of, compute_repair, rounding_allowance
 from edits.saving import save_verified
-from edits.workbench import Workbench, is_right
+from edits.workbench import Workbench
 from editset_helpers.edit_set import EditSet
 from editset_helpers.regions import with_copies
 from helpers.cli import say
 from helpers.errors import NotVerifiedError
+from helpers.evaluation import is_right
 from model_classes.alexnet import AlexNet
 from model_classes.changes import changes_content
 from sytorch.arrays import Vector
@@ -117,7 +118,7 @@ def _watched(task: Task, network: Network) -> Watched | None:
     if not count:
         return None
     with bench.clock.phase("keep set"):
-        labels = bench.training_labels(count)
+        labels = bench.training_images.labels(count)
         before = bench.network.training_logits_of(count, bench.model.state_dict())
         now = network.training_logits_of(count, network.model.state_dict()).double().numpy()
         outputs = sytorch.AffineOutputs(now, sytorch.append_one(np.asarray(network.training_inputs(count))))

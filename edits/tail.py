@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from helpers.evaluation import predict_logits
 from model_classes.alexnet import AlexNet
 from sytorch import chain_of
 
@@ -43,3 +44,14 @@ def run_modules(modules: Sequence[nn.Module], values: torch.Tensor, batch_size: 
     with torch.inference_mode():
         parts = [nn.Sequential(*modules)(part) for part in torch.split(values, batch_size)]
     return torch.cat(parts).clone()
+
+
+def layer_inputs(model: AlexNet, layer: str, images: torch.Tensor) -> torch.Tensor:
+    """What a layer gets from float32 images, (N, 3, 64, 64)."""
+    seen: list[torch.Tensor] = []
+    handle = model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        predict_logits(model, images)
+    finally:
+        handle.remove()
+    return torch.cat(seen).clone()

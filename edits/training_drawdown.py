@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from edits.tail import from_layer, run_modules
-from edits.workbench import HIDDEN_SAMPLE, Workbench, is_right
-from helpers.evaluation import predict_logits
+from edits.training_images import JUDGES
+from edits.workbench import Workbench
+from helpers.evaluation import is_right, predict_logits
 from model_classes.alexnet import AlexNet, blank_alexnet
 
 WITH_CACHED_INPUTS = ("classifier.4", "classifier.6")
@@ -17,7 +19,7 @@ WITH_CACHED_INPUTS = ("classifier.4", "classifier.6")
 
 @dataclass(frozen=True, eq=False)
 class TrainingDrawdown:
-    """The accuracy that repairs of one network lose on a fixed sample of up to `HIDDEN_SAMPLE` training images."""
+    """The accuracy that repairs of one network lose on a fixed sample of up to `JUDGES` training images."""
 
     bench: Workbench
 
@@ -34,9 +36,10 @@ class TrainingDrawdown:
             return 100 * (self.before - self._accuracy(model.eval(), first_layer))
 
     def _accuracy(self, model: AlexNet, first_layer: str) -> float:
-        bench = self.bench
+        seen = self.bench.training_images
         if first_layer in WITH_CACHED_INPUTS:
-            logits = run_modules(from_layer(model, first_layer), bench.sample_inputs(first_layer))
+            inputs = torch.from_numpy(np.array(seen.inputs(first_layer, JUDGES)))
+            logits = run_modules(from_layer(model, first_layer), inputs)
         else:
-            logits = predict_logits(model, bench.sample_images(), progress="training images")
-        return float(is_right(logits, bench.training_labels(HIDDEN_SAMPLE)).mean())
+            logits = predict_logits(model, seen.judge_images(), progress="training images")
+        return float(is_right(logits, seen.labels(JUDGES)).mean())

@@ -13,12 +13,13 @@ from edits.options import RepairOptions
 from edits.pipeline import repair_edit_set
 from edits.report import RepairReport
 from edits.solving import Task
-from edits.workbench import Workbench, is_right, open_workbench
+from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
 from editset_helpers.edit_set import EditSet, save_edit_set
 from experiments.plan import Experiment, Ground, Sizing
 from experiments.row import Row
 from helpers.errors import ToolError
+from helpers.evaluation import is_right
 from helpers.paths import edit_sets
 
 REPAIRING = ("program", "metric", "prepare", "keep set", "solve", "write and verify")

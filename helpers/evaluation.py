@@ -104,3 +104,8 @@ def margins(logits: torch.Tensor, labels: torch.Tensor | NDArray[np.int64]) -> t
     truth = torch.as_tensor(labels, dtype=torch.int64)[:, None]
     others = logits.scatter(1, truth, -torch.inf)
     return logits.gather(1, truth).squeeze(1) - others.amax(dim=1)
+
+
+def is_right(logits: torch.Tensor, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which images are classified right, bool (N,)."""
+    return np.asarray(logits.argmax(dim=1).numpy() == labels)

@@ -114,7 +114,7 @@ def kronecker_metric(
         model: in evaluation mode.
         layer: a name.
         batches: gives the images, (n, ...) at a time.
-        gradient_images: from how many of them, at least, the gradients are taken. Of a last layer none are: ``G = I``.
+        gradient_images: from how many of them, at most, the gradients are taken. Of a last layer none are: ``G = I``.
         ridges: of A and of G, relative to their mean diagonals.
     """
     chain = model if isinstance(model, Chain) else chain_of(model)
@@ -136,7 +136,7 @@ def _inputs_moment(chain: Chain, layer: str, batches: Iterable[torch.Tensor]) ->
             rows = patches(module, seen)
             width = rows.shape[2]
             rows = folding_of(head, width, images).fold(rows) * doubts.sqrt().to(rows.dtype)[:, None, None]
-            total, weight = total + (rows.flatten(0, 1).T @ rows.flatten(0, 1)).double(), weight + float(doubts.sum())
+            total, weight = total + _products(rows.flatten(0, 1)), weight + float(doubts.sum())
     return total / weight, width
 
 
@@ -144,15 +144,21 @@ def _outputs_moment(chain: Chain, layer: str, batches: Iterable[torch.Tensor], c
     """The mean over images and pixels of the log-likelihood's gradients' second moment, (m, m), weighted alike."""
     total, weight, seen = torch.zeros(()), 0.0, 0
     for batch in batches:
-        for images in torch.split(batch, 50):
+        rows, pixels = [], 1
+        for images in torch.split(batch[: count - seen], 50):
             view = linearise(chain, layer, images, dtype=images.dtype)
-            rows = likelihood_gradients(view.logits, view.logit_gradients())
-            total = total + (rows.T @ rows).double() / view.inputs.shape[1]
-            weight += float(softmax_curvature(view.logits).sum())
-        seen += len(batch)
+            rows.append(likelihood_gradients(view.logits, view.logit_gradients()))
+            weight, pixels = weight + float(softmax_curvature(view.logits).sum()), view.inputs.shape[1]
+        total, seen = total + _products(torch.cat(rows)) / pixels, seen + len(batch)
         if seen >= count:
             break
     return total / weight
+
+
+def _products(rows: torch.Tensor) -> torch.Tensor:
+    """``rows^T rows``, float64; numpy sees that the product is symmetric and does half."""
+    array = rows.numpy()
+    return torch.from_numpy(array.T @ array).double()
 
 
 def softmax_curvature(logits: torch.Tensor) -> torch.Tensor:

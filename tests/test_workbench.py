@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from edits.workbench import HIDDEN_SAMPLE, is_right, open_workbench
+from edits.training_images import JUDGES
+from edits.workbench import open_workbench
 from helpers.activations import read_array
 from helpers.cli import DatasetName
-from helpers.evaluation import predict_logits
+from helpers.evaluation import is_right, predict_logits
 
 
 @pytest.mark.usefixtures("workplace")
@@ -44,11 +45,10 @@ def test_a_moved_convolution_is_the_network_with_that_change(digits_baseline: Pa
     change = 0.01 * torch.randn(256, 256 * 9 + 1, generator=torch.Generator().manual_seed(0))
     moved = bench.moved("features.10", change)
     torch.testing.assert_close(moved.test_logits, predict_logits(moved.model, bench.test.images), rtol=1e-4, atol=1e-3)
-    unmoved, after = (bench.training_accuracy("features.10", scale * change) for scale in (0.0, 1.0))
-    kept = is_right(predict_logits(bench.model, bench.sample_images()), bench.training_labels(HIDDEN_SAMPLE)).mean()
-    made = is_right(predict_logits(moved.model, bench.sample_images()), bench.training_labels(HIDDEN_SAMPLE)).mean()
-    assert unmoved == pytest.approx(kept)
-    assert after == pytest.approx(made, abs=2e-3)
+    seen = bench.training_images
+    for model, scale in ((bench.model, 0.0), (moved.model, 1.0)):
+        full = is_right(predict_logits(model, seen.judge_images()), seen.labels(JUDGES))
+        assert seen.accuracy("features.10", scale * change) == pytest.approx(full.mean(), abs=1e-3)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00v\x00{'descr'", b"nonsense"])

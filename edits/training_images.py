@@ -1,0 +1,143 @@
+"""The training images as one network sees them: what it says of them, samples for judging, and samples for metrics."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edits.tail import from_layer, layer_inputs, moved_layer, run_modules
+from edits.training_metric import MetricSample, check_some_right
+from editset_helpers.choice import choose
+from helpers.activations import layer_activations, read_array, write_array
+from helpers.datasets import ImageDataset
+from helpers.evaluation import is_right, margins, predict_logits
+from helpers.paths import CACHE
+from helpers.preprocessing import to_inputs
+from model_classes.alexnet import AlexNet
+from sytorch.kronecker_metric import softmax_curvature
+
+SAMPLE_SEED = 0
+JUDGES = 10_000
+DOUBTFUL = 2_500
+MOMENT_BATCH = 4_000
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingImages:
+    """The training images and a network.
+
+    Attributes:
+        model: in evaluation mode.
+        weights_hash: names the model.
+        split: the images.
+        can_flip: whether a mirrored image is still one of its class; a mirrored digit is another sign.
+    """
+
+    model: AlexNet
+    weights_hash: str
+    split: ImageDataset
+    can_flip: bool
+
+    @property
+    def key(self) -> str:
+        """Names the network and the images."""
+        return f"{self.weights_hash[:16]}-{self.split.content_hash[:16]}"
+
+    @functools.cached_property
+    def logits(self) -> torch.Tensor:
+        """What the network says of all of them, float32 (R, C)."""
+        path = CACHE / f"logits-{self.key}-train.npy"
+        logits = read_array(path)
+        if logits is None or len(logits) != len(self.split):
+            logits = predict_logits(self.model, self.split.images, progress="training images").numpy()
+            write_array(path, logits)
+        return torch.from_numpy(np.array(logits))
+
+    def sample(self, count: int) -> NDArray[np.int64]:
+        """The positions of a fixed sample of up to ``count`` images."""
+        return choose(len(self.split), count, SAMPLE_SEED)
+
+    def inputs(self, layer: str, count: int) -> NDArray[np.float32]:
+        """What a layer gets from that sample, (R, ...)."""
+        return self._activations(layer, self.sample(count))
+
+    def labels(self, count: int) -> NDArray[np.int64]:
+        """The labels of that sample, (R,)."""
+        return self.split.labels[self.sample(count)]
+
+    def judge_images(self) -> NDArray[np.uint8]:
+        """The sample of `JUDGES` images by which repairs are judged, (R, 32, 32, 3)."""
+        return self.split.images[self.sample(JUDGES)]
+
+    def accuracy(self, layer: str, change: torch.Tensor) -> float:
+        """The accuracy on that sample with a change, (outputs, n + 1), of a hidden layer.
+
+        Only the images nearest to another answer are run; the others keep theirs.
+        """
+        doubtful, sure = self._doubtful
+        inputs = torch.from_numpy(np.asarray(self.inputs(layer, JUDGES)[doubtful]))
+        module, *behind = from_layer(self.model, layer)
+        right = is_right(run_modules([moved_layer(module, change), *behind], inputs), self.labels(JUDGES)[doubtful])
+        return float(right.sum() + sure) / len(self.labels(JUDGES))
+
+    @functools.cached_property
+    def _doubtful(self) -> tuple[NDArray[np.int64], int]:
+        """Positions in the sample of the images whose leads are nearest to zero; how many of the others are right."""
+        logits, labels = self.logits[self.sample(JUDGES)], self.labels(JUDGES)
+        nearness = margins(logits, torch.from_numpy(labels)).abs().numpy()
+        doubtful = np.sort(np.argsort(nearness, kind="stable")[:DOUBTFUL])
+        right = is_right(logits, labels)
+        return doubtful, int(right.sum() - right[doubtful].sum())
+
+    def right(self, count: int | None = None) -> NDArray[np.int64]:
+        """Positions of up to ``count`` images that the network gets right, in random order."""
+        right = np.flatnonzero(is_right(self.logits, self.split.labels))
+        check_some_right(len(right))
+        return np.random.default_rng(SAMPLE_SEED).permutation(right)[:count]
+
+    def right_batches(
+        self, name: str, count: int | None, batch: int
+    ) -> Iterator[tuple[torch.Tensor, NDArray[np.int64]]]:
+        """Those images, float32, and their labels; each batch is followed by its mirror images.
+
+        Args:
+            name: for the progress bar.
+            count: at most so many.
+            batch: how many at a time.
+        """
+        order = self.right(count)
+        for chosen in tqdm(np.array_split(order, -(-len(order) // batch)), desc=name, unit="batch", disable=None):
+            images, labels = to_inputs(self.split.images[chosen]), self.split.labels[chosen]
+            yield images, labels
+            if self.can_flip:
+                yield images.flip(3), labels
+
+    def all_right(self, layer: str) -> Iterator[MetricSample]:
+        """What a layer gets from all images that the network gets right, and from their mirror images."""
+        for images, labels in self.right_batches(f"metric of {layer}", None, MOMENT_BATCH):
+            yield MetricSample(layer_inputs(self.model, layer, images).numpy(), labels, np.ones(len(labels)))
+
+    def some_right(self, layer: str, count: int) -> MetricSample:
+        """What a layer gets from up to ``count`` of the images that the network gets right.
+
+        Half of them are those most in doubt, which count most; the others are drawn from the rest and stand for it.
+        """
+        doubt = softmax_curvature(self.logits).numpy() * is_right(self.logits, self.split.labels)
+        order = np.argsort(-doubt, kind="stable")[: np.count_nonzero(doubt)]
+        check_some_right(len(order))
+        first, rest = np.split(order, [count // 2])
+        drawn = rest[choose(len(rest), count - count // 2, SAMPLE_SEED)] if len(rest) else rest
+        shares = np.concatenate([np.ones(len(first)), np.full(len(drawn), len(rest) / max(len(drawn), 1))])
+        chosen = np.concatenate([first, drawn])
+        places = np.argsort(chosen)
+        chosen = chosen[places]
+        return MetricSample(self._activations(layer, chosen), self.split.labels[chosen], shares[places])
+
+    def _activations(self, layer: str, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+        return layer_activations(self.model, self.weights_hash, layer, self.split, chosen).inputs

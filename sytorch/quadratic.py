@@ -159,8 +159,9 @@ def _optimum(
 ) -> tuple[Vector, float]:
     """The optimal multipliers of the working constraints, and the size of the change; ``known`` is where to start."""
     gram, rhs = constraints.gram(), constraints.rhs
-    if not solver.is_first_order:
-        approximate = np.maximum(solver.solve(_dual_program(gram, rhs, working, cap)).x, 0.0)
+    found_by_solver = None if solver.is_first_order else _by_solver(_dual_program(gram, rhs, working, cap), solver)
+    if found_by_solver is not None:
+        approximate = found_by_solver
     elif known.any():
         solver.count(0, len(rhs), len(rhs))
         approximate = known
@@ -171,6 +172,14 @@ def _optimum(
         approximate = found.double().numpy()
     values = _polished(gram, rhs, approximate)
     return values, max(float(values @ gram @ values), 0.0) ** 0.5
+
+
+def _by_solver(program: LinearProgram, solver: TalliedSolver) -> Vector | None:
+    """The solver's answer; None where it fails, for active-set codes of quadratic programs sometimes do."""
+    try:
+        return np.maximum(solver.solve(program).x, 0.0)
+    except SolverFailedError:
+        return None
 
 
 def _polished(gram: Matrix, rhs: Vector, values: Vector) -> Vector:

@@ -47,7 +47,8 @@ class TalliedSolver:
         """
         self._counts["rows"], self._counts["columns"], self._counts["rounds"] = rows, columns, 1
         self._counts["iterations"] += iterations
-        self._names = [FirstOrderSolver.name]
+        if FirstOrderSolver.name not in self._names:
+            self._names.append(FirstOrderSolver.name)
         self._time_left()
 
     def effort(self) -> Effort:

@@ -10,6 +10,7 @@ import sytorch
 import sytorch.program
 from sytorch.ascent import ascend
 from sytorch.first_order import GAP
+from sytorch.linear_program import LinearProgram, LinearSolution
 from sytorch.symbolic import AffineOutputs
 
 IMAGES, FEATURES, CLASSES = 30, 40, 5
@@ -48,6 +49,26 @@ def test_it_reaches_the_solvers_optimum(norm: str, seed: int, share: float) -> N
     assert found.max_abs_change <= bound * (1 + 1e-8)
     assert found.effort.solver == "first-order"
     assert found.effort.iterations > 0
+
+
+class Failing:
+    """A solver whose code for quadratic programs gives up, as HiGHS' sometimes does."""
+
+    name = "failing"
+
+    def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
+        raise sytorch.SolverFailedError("HiGHS stopped with status Solve error.")
+
+
+@pytest.mark.parametrize("share", [np.inf, 0.8])
+def test_where_a_quadratic_solver_fails_the_first_order_method_takes_over(share: float) -> None:
+    bound = share * program("l2", 2, np.inf).solve("highs").max_abs_change
+    exact, found = program("l2", 2, bound).solve("highs"), program("l2", 2, bound).solve(Failing())
+    assert found.objective == pytest.approx(exact.objective, rel=1e-8)
+    assert found.gap <= 1e-8 and found.effort.solver == "first-order"
+    assert found.max_abs_change <= bound * (1 + 1e-8)
+    with pytest.raises(sytorch.SolverFailedError):
+        program("l1", 2, bound).solve(Failing())
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])

@@ -23,7 +23,7 @@ def moved_layer(module: nn.Module, change: torch.Tensor) -> nn.Module:
     """A linear layer or convolution with a change, (outputs, n + 1), added to its weight and, last, its bias."""
     moved = copy.deepcopy(module).requires_grad_(False)
     for name, part in parameters_of(module, change).items():
-        moved.get_parameter(name).copy_(added(module.get_parameter(name), part))
+        moved.get_parameter(name).add_(part)
     return moved
 
 

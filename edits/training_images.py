@@ -101,26 +101,25 @@ class TrainingImages:
         check_some_right(len(right))
         return np.random.default_rng(SAMPLE_SEED).permutation(right)[:count]
 
-    def right_batches(
-        self, name: str, count: int | None, batch: int
+    def batches(
+        self, chosen: NDArray[np.int64], batch: int, name: str
     ) -> Iterator[tuple[torch.Tensor, NDArray[np.int64]]]:
-        """Those images, float32, and their labels; each batch is followed by its mirror images.
+        """Images at these positions, float32, and their labels; each batch is followed by its mirror images.
 
         Args:
-            name: for the progress bar.
-            count: at most so many.
+            chosen: (R,).
             batch: how many at a time.
+            name: for the progress bar.
         """
-        order = self.right(count)
-        for chosen in tqdm(np.array_split(order, -(-len(order) // batch)), desc=name, unit="batch", disable=None):
-            images, labels = to_inputs(self.split.images[chosen]), self.split.labels[chosen]
+        for part in tqdm(np.array_split(chosen, -(-len(chosen) // batch)), desc=name, unit="batch", disable=None):
+            images, labels = to_inputs(self.split.images[part]), self.split.labels[part]
             yield images, labels
             if self.can_flip:
                 yield images.flip(3), labels
 
     def all_right(self, layer: str) -> Iterator[MetricSample]:
         """What a layer gets from all images that the network gets right, and from their mirror images."""
-        for images, labels in self.right_batches(f"metric of {layer}", None, MOMENT_BATCH):
+        for images, labels in self.batches(self.right(), MOMENT_BATCH, f"metric of {layer}"):
             yield MetricSample(layer_inputs(self.model, layer, images).numpy(), labels, np.ones(len(labels)))
 
     def some_right(self, layer: str, count: int) -> MetricSample:

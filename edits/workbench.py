@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -152,8 +153,12 @@ class Workbench:
         seen = self.training_images
         ridge = RIDGE_OF_ALL if count is None else INPUT_RIDGE
         cache = CACHE / f"layer-metric-{seen.key}-{layer}-{count or 'all'}-{ridge:g}"
-        batches = functools.partial(seen.right_batches, f"metric of {layer}", count, BATCH)
-        return layer_metric(self.model, layer, lambda: (images for images, _ in batches()), ridge, cache)
+
+        def batches() -> Iterator[torch.Tensor]:
+            for images, _ in seen.batches(seen.right(count), BATCH, f"metric of {layer}"):
+                yield images
+
+        return layer_metric(self.model, layer, batches, ridge, cache)
 
 
 def open_workbench(

@@ -33,7 +33,6 @@ from sytorch.kronecker_metric import OUTPUT_RIDGE
 
 RIDGES = [1e-2, 2e-3, 5e-4, 1e-4]
 ASIDE = 5  # one image of so many
-LEAST = 1e-7  # a ridge below all that are tried
 HEADER = ["ridge", "edit images right (%)", "kept aside, lost (points)", "in the metric, lost (points)"]
 OPTIONS = RepairOptions()
 
@@ -60,17 +59,19 @@ def main(
         for images, _ in bench.training_images.batches(used, BATCH, "metric"):
             yield images
 
-    metric = kronecker_metric(bench.model, AUTO_PREPARE, batches, GRADIENT_IMAGES, ridges=(LEAST, OUTPUT_RIDGE))
+    chosen = ridges or RIDGES
+    least = min(chosen)
+    metric = kronecker_metric(bench.model, AUTO_PREPARE, batches, GRADIENT_IMAGES, ridges=(least, OUTPUT_RIDGE))
     edit_set = select(Selection("misclassified", max_samples=size, seed=seed), bench.test, bench.test_logits)
     view = linearise(bench.model, AUTO_PREPARE, edit_set.images, dtype=torch.float32)
     lost = functools.partial(losses, bench, [aside, used[: len(aside)]])
     lines = []
-    for ridge in ridges or RIDGES:
+    for ridge in chosen:
         say(f"ridge {ridge:g}")
         prepared = prepare(
             view,
             edit_set.labels,
-            with_ridge(metric, ridge),
+            with_ridge(metric, least, ridge),
             margin=OPTIONS.margin,
             bound=OPTIONS.param_bound,
             training_accuracy=lambda _: 1.0,
@@ -82,10 +83,11 @@ def main(
     print(as_markdown(HEADER, lines), end="")
 
 
-def with_ridge(metric: KroneckerMetric, ridge: float) -> KroneckerMetric:
-    """The metric with another ridge, relative to the mean diagonal, of its inputs' moment."""
+def with_ridge(metric: KroneckerMetric, ridge: float, larger: float) -> KroneckerMetric:
+    """A metric whose inputs' moment has one ridge, relative to its mean diagonal, with a larger one."""
     moment = metric.inputs @ metric.inputs.T
-    definite = moment + ridge * moment.diagonal().mean() * torch.eye(len(moment)).double()
+    mean = moment.diagonal().mean() / (1 + ridge)
+    definite = moment + (larger - ridge) * mean * torch.eye(len(moment)).double()
     return KroneckerMetric(torch.linalg.cholesky(definite), metric.outputs)
 
 

@@ -19,8 +19,9 @@ from sytorch import KroneckerMetric
 def test_another_ridge_is_added_to_the_moment() -> None:
     root = torch.randn(9, 5, generator=torch.Generator().manual_seed(0)).double()
     moment = root.T @ root
-    metric = with_ridge(KroneckerMetric(torch.linalg.cholesky(moment)), 0.3)
-    expected = moment + 0.3 * moment.trace() / 5 * torch.eye(5)
+    ridge = moment.trace() / 5 * torch.eye(5)
+    metric = with_ridge(KroneckerMetric(torch.linalg.cholesky(moment + 0.1 * ridge)), 0.1, 0.3)
+    expected = moment + 0.3 * ridge
     torch.testing.assert_close(metric.inputs @ metric.inputs.T, expected)
 
 

@@ -151,7 +151,7 @@ def test_one_class_and_any_file() -> None:
         (["--norm", "l3"], 2, "l1"),
         (["--metric", "euclid"], 2, "identity"),
         (["--solver", "cplex"], 2, "gurobi"),
-        (["--prepare", "features.0"], 2, "classifier.4"),
+        (["--prepare", "features.2"], 2, "classifier.4"),
         (["--max-samples", "0"], 2, "--max-samples"),
         (["--weights", "missing.pth"], 1, "missing.pth"),
         (["--output", "artifacts"], 2, "name a file"),

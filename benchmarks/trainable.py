@@ -15,6 +15,7 @@ from torch import nn
 
 from benchmarks.training_images import channels_of, training_channels, training_sample
 from edits.options import LAST_LAYER
+from edits.tail import layer_inputs
 from edits.workbench import Workbench
 from helpers.preprocessing import to_inputs
 from model_classes.alexnet import AlexNet
@@ -80,7 +81,9 @@ def trainable(bench: Workbench, part: Part) -> Trainable:
     layers = [layer for layer in folded.classifier if not isinstance(layer, nn.Dropout)]
     if part is Part.LAST_LAYER:
         last = nn.Sequential(layers[-1])
-        return Trainable(last, lambda images: bench.layer_inputs(LAST_LAYER, images), _sample(bench), folded, base)
+        return Trainable(
+            last, lambda images: layer_inputs(bench.model, LAST_LAYER, images), _sample(bench), folded, base
+        )
     if part is Part.CLASSIFIER:
         classifier = nn.Sequential(*layers)
         return Trainable(classifier, lambda images: channels_of(bench, images), _channels(bench), folded, base)

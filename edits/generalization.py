@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edits.tail import from_layer, run_modules
+from edits.tail import from_layer, layer_inputs, run_modules
 from edits.workbench import Workbench
 from editset_helpers.copies import copies
 from editset_helpers.edit_set import EditSet
@@ -31,7 +31,7 @@ def generalization(
     of_classifier = first_layer.startswith("classifier.")
     right, count, labels = [0, 0], 0, edit_set.labels.numpy()
     for images in copies(edit_set.images, flip=bench.dataset is not DatasetName.DIGITS):
-        inputs = bench.layer_inputs(first_layer, images) if of_classifier else images
+        inputs = layer_inputs(bench.model, first_layer, images) if of_classifier else images
         for place, modules in enumerate(networks):
             right[place] += int(is_right(run_modules(modules, inputs), labels).sum())
         count += len(labels)

@@ -15,7 +15,7 @@ from torch import nn
 from edits.layer_metric import layer_metric
 from edits.network import Network
 from edits.options import RepairOptions
-from edits.tail import added, from_layer, layer_inputs, parameters_of, run_modules
+from edits.tail import added, from_layer, parameters_of, run_modules
 from edits.training_images import TrainingImages
 from edits.training_metric import MetricSample
 from helpers.activations import layer_activations
@@ -134,10 +134,6 @@ class Workbench:
         found = self.model.get_submodule(layer)
         assert isinstance(found, nn.Linear)
         return found
-
-    def layer_inputs(self, layer: str, images: torch.Tensor) -> torch.Tensor:
-        """See `edits.tail.layer_inputs`."""
-        return layer_inputs(self.model, layer, images)
 
     def check_layer(self, layer: str) -> None:
         """Raise `UsageError` unless that layer can be repaired."""

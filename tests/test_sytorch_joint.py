@@ -13,7 +13,7 @@ from sytorch.arrays import Matrix, Vector
 from sytorch.held import HeldProgram, hold
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linear_program import LinearProgram
-from sytorch.linearise import linearise_together
+from sytorch.linearise import linearise, linearise_together
 from sytorch.parts import parts_named
 from tests.sytorch_networks import network
 from tests.test_sytorch_held import metric_for
@@ -147,10 +147,11 @@ def test_what_is_no_linear_program_is_refused(words: str) -> None:
         linearise_together(model, parts_named(words), images)
 
 
-def test_a_metric_of_one_part_alone_is_as_before() -> None:
+def test_one_part_alone_is_seen_as_by_itself() -> None:
     model, layer, images = network("linear", 2)
-    (view,) = linearise_together(model, parts_named(layer), images)
-    labels = view.logits.argsort(dim=1)[:, -2]
-    metric: KroneckerMetric = metric_for(view, 2)
-    held = hold(view, labels, MARGIN, metric, bound=10.0, allowance=0.0)
-    assert len(held.views) == 1 and held.metrics == (metric,)
+    views, alone = linearise_together(model, parts_named(layer), images), linearise(model, layer, images)
+    labels = alone.logits.argsort(dim=1)[:, -1].roll(1)
+    metric: KroneckerMetric = metric_for(alone, 2)
+    found = hold(views, labels, MARGIN, (metric,)).margins.required
+    np.testing.assert_array_equal(found, hold(alone, labels, MARGIN, metric).margins.required)
+    torch.testing.assert_close(views[0].logit_gradients(), alone.logit_gradients(), rtol=0, atol=0)

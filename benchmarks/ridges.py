@@ -7,7 +7,6 @@ Test images that are not of the edit set play no part.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
@@ -16,19 +15,17 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.records import as_markdown
-from edits.layer_metric import GRADIENT_IMAGES
 from edits.options import AUTO_PREPARE, RepairOptions
 from edits.prepare import prepare
-from edits.tail import from_layer, layer_inputs, moved_layer, run_modules
-from edits.workbench import BATCH, Workbench, open_workbench
+from edits.tail import from_layer, moved_layer, run_modules
+from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
 from editset_helpers.selection import Selection
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
 from helpers.evaluation import is_right
-from helpers.preprocessing import to_inputs
 from helpers.spaced_lists import SpacedLists
 from model_classes.training import ensure_baseline
-from sytorch import KroneckerMetric, kronecker_metric, linearise
+from sytorch import KroneckerMetric, linearise
 from sytorch.kronecker_metric import OUTPUT_RIDGE
 
 RIDGES = [1e-2, 2e-3, 5e-4, 1e-4]
@@ -55,13 +52,9 @@ def main(
     right = bench.training_images.right()
     aside, used = np.split(right, [len(right) // ASIDE])
 
-    def batches() -> Iterator[torch.Tensor]:
-        for images, _ in bench.training_images.batches(used, BATCH, "metric"):
-            yield images
-
     chosen = ridges or RIDGES
     least = min(chosen)
-    metric = kronecker_metric(bench.model, AUTO_PREPARE, batches, GRADIENT_IMAGES, ridges=(least, OUTPUT_RIDGE))
+    metric = bench.training_images.metric(AUTO_PREPARE, used, (least, OUTPUT_RIDGE))
     edit_set = select(Selection("misclassified", max_samples=size, seed=seed), bench.test, bench.test_logits)
     view = linearise(bench.model, AUTO_PREPARE, edit_set.images, dtype=torch.float32)
     lost = functools.partial(losses, bench, [aside, used[: len(aside)]])
@@ -97,7 +90,7 @@ def losses(bench: Workbench, groups: list[NDArray[np.int64]], change: torch.Tens
     modules, split = [moved_layer(module, change), *behind], bench.training
     found = []
     for chosen in groups:
-        inputs = layer_inputs(bench.model, AUTO_PREPARE, to_inputs(split.images[chosen]))
+        inputs = torch.from_numpy(bench.training_images.seen_at(AUTO_PREPARE, chosen))
         found.append(100 * float(1 - is_right(run_modules(modules, inputs), split.labels[chosen]).mean()))
     return found
 

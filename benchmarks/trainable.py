@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.training_images import channels_of, training_channels, training_sample
+from benchmarks.training_images import channels_of, training_sample
 from edits.options import LAST_LAYER
 from edits.tail import layer_inputs
 from edits.workbench import Workbench
@@ -97,7 +97,8 @@ def _sample(bench: Workbench) -> Pool:
 
 
 def _channels(bench: Workbench) -> Pool:
-    channels, labels = training_channels(bench), torch.from_numpy(np.array(bench.training.labels))
+    channels = bench.training_images.channels.all(mirrored=False)
+    labels = torch.from_numpy(np.array(bench.training.labels))
     return Pool(lambda chosen: torch.from_numpy(channels[chosen.numpy()]), labels)
 
 

@@ -8,14 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from edits.options import LAST_LAYER
 from edits.workbench import Workbench
-from helpers.activations import linear_logits, read_array, write_array
+from helpers.activations import layer_activations, linear_logits
 from helpers.evaluation import BATCH_SIZE
-from helpers.paths import CACHE
-from helpers.preprocessing import to_inputs
 from sytorch.arrays import Matrix
 
 SAMPLE = 10_000
@@ -40,8 +37,9 @@ class TrainingSample:
 
 def training_sample(bench: Workbench) -> TrainingSample:
     """The sample, from the cache where it is there."""
-    seen = bench.training_images
-    return TrainingSample(seen.inputs(LAST_LAYER, SAMPLE), seen.labels(SAMPLE))
+    chosen = bench.training_images.sample(SAMPLE)
+    seen = layer_activations(bench.model, bench.weights_hash, LAST_LAYER, bench.training, chosen)
+    return TrainingSample(seen.inputs, seen.labels)
 
 
 def channels_of(bench: Workbench, images: torch.Tensor) -> torch.Tensor:
@@ -52,17 +50,3 @@ def channels_of(bench: Workbench, images: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
         parts = [bench.model.features(part).flatten(1) for part in torch.split(images, BATCH_SIZE)]
     return torch.cat(parts).clone()
-
-
-def training_channels(bench: Workbench) -> NDArray[np.float32]:
-    """The channels, (R, 256), of all training images, from the cache where they are there."""
-    path = CACHE / f"channels-{bench.weights_hash[:16]}-{bench.training.content_hash[:16]}.npy"
-    cached = read_array(path)
-    if cached is not None and len(cached) == len(bench.training):
-        return cached
-    starts = tqdm(range(0, len(bench.training), BATCH_SIZE), desc="channels", unit="batch", disable=None)
-    images = bench.training.images
-    parts = [channels_of(bench, to_inputs(images[start : start + BATCH_SIZE])).numpy() for start in starts]
-    channels: NDArray[np.float32] = np.concatenate(parts)
-    write_array(path, channels)
-    return channels

@@ -7,7 +7,7 @@ import multiprocessing
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from benchmarks.training_images import training_channels, training_sample
+from benchmarks.training_images import training_sample
 from edits.options import AUTO_PREPARE, RepairOptions
 from edits.workbench import open_workbench
 from helpers.cli import DatasetName
@@ -33,6 +33,6 @@ def _fill_cache(dataset: DatasetName, data_root: Path | None, weights: Path) -> 
     bench.metric(RepairOptions())
     bench.layer_metric(AUTO_PREPARE)
     training_sample(bench)
-    training_channels(bench)
+    bench.training_images.channels.all(mirrored=False)
     _ = bench.test_logits
     return bench.weights_hash

@@ -5,16 +5,14 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
+from edits.options import AUTO_PREPARE
 from edits.tail import from_layer, run_modules
 from edits.training_images import JUDGES
 from edits.workbench import Workbench
 from helpers.evaluation import is_right, predict_logits
 from model_classes.alexnet import AlexNet, blank_alexnet
-
-WITH_CACHED_INPUTS = ("classifier.4", "classifier.6")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +24,7 @@ class TrainingDrawdown:
     @functools.cached_property
     def before(self) -> float:
         """The accuracy of the network as it is, a fraction."""
-        return self._accuracy(self.bench.model, WITH_CACHED_INPUTS[0])
+        return self._accuracy(self.bench.model, AUTO_PREPARE)
 
     def points(self, state: dict[str, torch.Tensor], first_layer: str) -> float:
         """What weights lose, in percentage points; what comes before ``first_layer`` is as it was."""
@@ -37,8 +35,8 @@ class TrainingDrawdown:
 
     def _accuracy(self, model: AlexNet, first_layer: str) -> float:
         seen = self.bench.training_images
-        if first_layer in WITH_CACHED_INPUTS:
-            inputs = torch.from_numpy(np.array(seen.inputs(first_layer, JUDGES)))
+        if seen.is_linear(first_layer):
+            inputs = torch.from_numpy(seen.inputs(first_layer, JUDGES))
             logits = run_modules(from_layer(model, first_layer), inputs)
         else:
             logits = predict_logits(model, seen.judge_images(), progress="training images")

@@ -11,21 +11,25 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edits.tail import from_layer, layer_inputs, moved_layer, run_modules
+from edits.channels import Channels
+from edits.tail import from_layer, moved_layer, run_modules
 from edits.training_metric import MetricSample, check_some_right
 from editset_helpers.choice import choose
 from helpers.activations import layer_activations, read_array, write_array
 from helpers.datasets import ImageDataset
-from helpers.evaluation import is_right, margins, predict_logits
+from helpers.evaluation import is_right, margins
 from helpers.paths import CACHE
 from helpers.preprocessing import to_inputs
 from model_classes.alexnet import AlexNet
+from sytorch import KroneckerMetric, chain_of, kronecker_metric
 from sytorch.kronecker_metric import softmax_curvature
 
 SAMPLE_SEED = 0
 JUDGES = 10_000
 DOUBTFUL = 2_500
+BATCH = 1_000
 MOMENT_BATCH = 4_000
+GRADIENT_IMAGES = 3_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +54,17 @@ class TrainingImages:
         return f"{self.weights_hash[:16]}-{self.split.content_hash[:16]}"
 
     @functools.cached_property
+    def channels(self) -> Channels:
+        """What the convolutions make of them."""
+        return Channels(self.model, self.key, self.split)
+
+    @functools.cached_property
     def logits(self) -> torch.Tensor:
         """What the network says of all of them, float32 (R, C)."""
         path = CACHE / f"logits-{self.key}-train.npy"
         logits = read_array(path)
         if logits is None or len(logits) != len(self.split):
-            logits = predict_logits(self.model, self.split.images, progress="training images").numpy()
+            logits = self.channels.logits().numpy()
             write_array(path, logits)
         return torch.from_numpy(np.array(logits))
 
@@ -65,7 +74,7 @@ class TrainingImages:
 
     def inputs(self, layer: str, count: int) -> NDArray[np.float32]:
         """What a layer gets from that sample, (R, ...)."""
-        return self._activations(layer, self.sample(count))
+        return self.seen_at(layer, self.sample(count))
 
     def labels(self, count: int) -> NDArray[np.int64]:
         """The labels of that sample, (R,)."""
@@ -75,16 +84,25 @@ class TrainingImages:
         """The sample of `JUDGES` images by which repairs are judged, (R, 32, 32, 3)."""
         return self.split.images[self.sample(JUDGES)]
 
+    def seen_at(self, layer: str, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What a layer gets from the images at these positions, (N, ...); of a convolution it is cached."""
+        if self.is_linear(layer):
+            return self.channels.inputs(layer, chosen).numpy()
+        return layer_activations(self.model, self.weights_hash, layer, self.split, chosen).inputs
+
     def accuracy(self, layer: str, change: torch.Tensor) -> float:
-        """The accuracy on that sample with a change, (outputs, n + 1), of a hidden layer.
+        """The accuracy on the sample of `JUDGES` with a change, (outputs, n + 1), of a hidden layer.
 
         Only the images nearest to another answer are run; the others keep theirs.
         """
         doubtful, sure = self._doubtful
-        inputs = torch.from_numpy(np.asarray(self.inputs(layer, JUDGES)[doubtful]))
         module, *behind = from_layer(self.model, layer)
-        right = is_right(run_modules([moved_layer(module, change), *behind], inputs), self.labels(JUDGES)[doubtful])
-        return float(right.sum() + sure) / len(self.labels(JUDGES))
+        logits = run_modules([moved_layer(module, change), *behind], self._doubtful_inputs(layer))
+        return float(is_right(logits, self.labels(JUDGES)[doubtful]).sum() + sure) / len(self.labels(JUDGES))
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019  it lives as long as its process
+    def _doubtful_inputs(self, layer: str) -> torch.Tensor:
+        return torch.from_numpy(self.seen_at(layer, self.sample(JUDGES)[self._doubtful[0]]))
 
     @functools.cached_property
     def _doubtful(self) -> tuple[NDArray[np.int64], int]:
@@ -101,26 +119,25 @@ class TrainingImages:
         check_some_right(len(right))
         return np.random.default_rng(SAMPLE_SEED).permutation(right)[:count]
 
-    def batches(
-        self, chosen: NDArray[np.int64], batch: int, name: str
-    ) -> Iterator[tuple[torch.Tensor, NDArray[np.int64]]]:
-        """Images at these positions, float32, and their labels; each batch is followed by its mirror images.
+    def metric(self, layer: str, chosen: NDArray[np.int64], ridges: tuple[float, float]) -> KroneckerMetric:
+        """The metric of a layer, see `sytorch.kronecker_metric`, from images at these positions and their mirrors."""
+        chain = self.channels.chain if self.is_linear(layer) else chain_of(self.model)
 
-        Args:
-            chosen: (R,).
-            batch: how many at a time.
-            name: for the progress bar.
-        """
-        for part in tqdm(np.array_split(chosen, -(-len(chosen) // batch)), desc=name, unit="batch", disable=None):
-            images, labels = to_inputs(self.split.images[part]), self.split.labels[part]
-            yield images, labels
-            if self.can_flip:
-                yield images.flip(3), labels
+        def batches() -> Iterator[torch.Tensor]:
+            for part, mirrored in self._parts(chosen, BATCH, f"metric of {layer}"):
+                if self.is_linear(layer):
+                    yield self.channels.of(part, mirrored=mirrored)
+                else:
+                    images = to_inputs(self.split.images[part])
+                    yield images.flip(3) if mirrored else images
+
+        return kronecker_metric(chain, layer, batches, GRADIENT_IMAGES, ridges=ridges)
 
     def all_right(self, layer: str) -> Iterator[MetricSample]:
-        """What a layer gets from all images that the network gets right, and from their mirror images."""
-        for images, labels in self.batches(self.right(), MOMENT_BATCH, f"metric of {layer}"):
-            yield MetricSample(layer_inputs(self.model, layer, images).numpy(), labels, np.ones(len(labels)))
+        """What a linear layer gets from all images that the network gets right, and from their mirror images."""
+        for part, mirrored in self._parts(self.right(), MOMENT_BATCH, f"metric of {layer}"):
+            inputs = self.channels.inputs(layer, part, mirrored=mirrored).numpy()
+            yield MetricSample(inputs, self.split.labels[part], np.ones(len(part)))
 
     def some_right(self, layer: str, count: int) -> MetricSample:
         """What a layer gets from up to ``count`` of the images that the network gets right.
@@ -136,7 +153,15 @@ class TrainingImages:
         chosen = np.concatenate([first, drawn])
         places = np.argsort(chosen)
         chosen = chosen[places]
-        return MetricSample(self._activations(layer, chosen), self.split.labels[chosen], shares[places])
+        return MetricSample(self.seen_at(layer, chosen), self.split.labels[chosen], shares[places])
 
-    def _activations(self, layer: str, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
-        return layer_activations(self.model, self.weights_hash, layer, self.split, chosen).inputs
+    def is_linear(self, layer: str) -> bool:
+        """Whether a layer is behind the convolutions."""
+        return layer in self.channels.chain.names
+
+    def _parts(self, chosen: NDArray[np.int64], size: int, name: str) -> Iterator[tuple[NDArray[np.int64], bool]]:
+        """Positions, (R,), so many at a time, and whether mirrored: each part as it is, then mirrored."""
+        for part in tqdm(np.array_split(chosen, -(-len(chosen) // size)), desc=name, unit="batch", disable=None):
+            yield part, False
+            if self.can_flip:
+                yield part, True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edits.layer_metric import layer_metric
+from edits.layer_metric import cached_metric
 from edits.network import Network
 from edits.options import RepairOptions
 from edits.tail import added, from_layer, parameters_of, run_modules
@@ -27,10 +26,9 @@ from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet, blank_alexnet, load_alexnet
 from model_classes.weights import weights_hash
 from sytorch import KroneckerMetric, Metric, symbolic_layers
-from sytorch.kronecker_metric import INPUT_RIDGE
+from sytorch.kronecker_metric import INPUT_RIDGE, OUTPUT_RIDGE
 
 MOVED_METRIC_IMAGES = 20_000
-BATCH = 1_000
 RIDGE_OF_ALL = 5e-4
 
 
@@ -149,12 +147,7 @@ class Workbench:
         seen = self.training_images
         ridge = RIDGE_OF_ALL if count is None else INPUT_RIDGE
         cache = CACHE / f"layer-metric-{seen.key}-{layer}-{count or 'all'}-{ridge:g}"
-
-        def batches() -> Iterator[torch.Tensor]:
-            for images, _ in seen.batches(seen.right(count), BATCH, f"metric of {layer}"):
-                yield images
-
-        return layer_metric(self.model, layer, batches, ridge, cache)
+        return cached_metric(lambda: seen.metric(layer, seen.right(count), (ridge, OUTPUT_RIDGE)), cache)
 
 
 def open_workbench(

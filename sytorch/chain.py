@@ -61,6 +61,11 @@ class Chain:
         head, tail = slice(0, at), slice(at + 1, None)
         return Chain(self.names[head], self.layers[head]), self.layers[at], Chain(self.names[tail], self.layers[tail])
 
+    def behind(self, name: str) -> Chain:
+        """What comes behind a layer, which may be one without weights."""
+        first = self.names.index(name) + 1
+        return Chain(self.names[first:], self.layers[first:])
+
     def to(self, dtype: torch.dtype) -> Chain:
         """A copy in another floating-point type, without gradients of its weights."""
         return Chain(self.names, tuple(copy.deepcopy(layer).to(dtype).requires_grad_(False) for layer in self.layers))

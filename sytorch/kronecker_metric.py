@@ -18,7 +18,7 @@ from torch import nn
 
 from sytorch.chain import Chain, chain_of
 from sytorch.linearise import LayerView, linearise, patches
-from sytorch.repeats import folding_of
+from sytorch.repeats import folding_of, without_repeats
 
 INPUT_RIDGE = 1e-2
 OUTPUT_RIDGE = 1e-1
@@ -131,7 +131,7 @@ def _inputs_moment(chain: Chain, layer: str, batches: Iterable[torch.Tensor]) ->
     total, weight, width = torch.zeros(()), 0.0, 0
     with torch.no_grad():
         for images in batches:
-            seen = head(images)
+            seen = without_repeats(head, images)(images)
             doubts = softmax_curvature(tail(module(seen)))
             rows = patches(module, seen)
             width = rows.shape[2]

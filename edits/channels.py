@@ -1,0 +1,78 @@
+"""What the convolutions make of training images: few numbers for each, from which every linear layer follows."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edits.tail import run_modules
+from helpers.activations import read_array, write_array
+from helpers.datasets import ImageDataset
+from helpers.evaluation import BATCH_SIZE
+from helpers.paths import CACHE
+from helpers.preprocessing import to_inputs
+from model_classes.alexnet import AlexNet
+from sytorch.chain import Chain, chain_of
+from sytorch.repeats import without_repeats
+
+LAST_CONVOLVED = "features.12"
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """The 256 channels of each image of a split, (256, 1, 1), and the layers that get them.
+
+    A linear layer behind AlexNet's pool of 36 copies is run folded (`sytorch.repeats`), which changes no answer.
+
+    Attributes:
+        model: in evaluation mode.
+        key: names the network and the images.
+        split: the images.
+    """
+
+    model: AlexNet
+    key: str
+    split: ImageDataset
+
+    @functools.cached_property
+    def chain(self) -> Chain:
+        """The layers behind the convolutions."""
+        return chain_of(self.model).behind(LAST_CONVOLVED)
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019  it lives as long as its process
+    def all(self, *, mirrored: bool) -> NDArray[np.float32]:
+        """Of all images, or of all their mirror images, (R, 256); from the cache where they are there."""
+        path = CACHE / f"channels-{self.key}{'-mirrored' * mirrored}.npy"
+        found = read_array(path)
+        if found is None or len(found) != len(self.split):
+            found = self._convolved(mirrored)
+            write_array(path, found)
+        return found
+
+    def of(self, chosen: NDArray[np.int64], *, mirrored: bool = False) -> torch.Tensor:
+        """Of the images at these positions, (N,), or of their mirror images, (N, 256, 1, 1)."""
+        return torch.from_numpy(self.all(mirrored=mirrored)[chosen])[:, :, None, None]
+
+    def inputs(self, layer: str, chosen: NDArray[np.int64], *, mirrored: bool = False) -> torch.Tensor:
+        """What a linear layer gets from these images, (N, n)."""
+        return self._run(self.chain.split(layer)[0], self.of(chosen, mirrored=mirrored))
+
+    def logits(self) -> torch.Tensor:
+        """What the network says of all images, float32 (R, C)."""
+        return self._run(self.chain, self.of(np.arange(len(self.split))))
+
+    def _run(self, chain: Chain, channels: torch.Tensor) -> torch.Tensor:
+        return run_modules(without_repeats(chain, channels).layers, channels)
+
+    def _convolved(self, mirrored: bool) -> NDArray[np.float32]:
+        parts, images = [], self.split.images
+        name = "mirrored training images" if mirrored else "training images"
+        for start in tqdm(range(0, len(images), BATCH_SIZE), desc=name, unit="batch", disable=None):
+            inputs = to_inputs(images[start : start + BATCH_SIZE])
+            parts.append(run_modules([self.model.features], inputs.flip(3) if mirrored else inputs).flatten(1).numpy())
+        return np.concatenate(parts)

@@ -20,9 +20,11 @@ from sytorch.deadline import Deadline
 from sytorch.dual_operator import DualOperator
 from sytorch.errors import Contradiction, ContradictionError, SolverFailedError
 from sytorch.held_constraints import ALLOWANCE, BoundRows, HeldConstraints, no_bounds
-from sytorch.held_dual import by_newton, by_proportioning, typical_lengths
+from sytorch.held_dual import Optimum, by_newton, by_proportioning, typical_lengths
+from sytorch.held_moves import HeldMoves
 from sytorch.held_rows import HeldRows
 from sytorch.held_slack import slack_of
+from sytorch.held_splitting import by_splitting, fits
 from sytorch.joint import JointConstraints, JointOperator
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linearise import LayerView
@@ -71,17 +73,15 @@ class HeldProgram:
         multipliers, steps = torch.zeros_like(constraints.required), 0
         for rounds in range(1, ROUND_LIMIT + 1):
             operator = JointOperator(tuple(map(DualOperator, constraints.blocks, metrics, rows)))
-            multipliers, used = self._optimum(operator, multipliers, deadline)
-            steps += used
-            changes = operator.changes(multipliers)
-            broken = [
-                _broken(change, block, self.bound) for change, block in zip(changes, constraints.blocks, strict=True)
-            ]
+            optimum = self._optimum(operator, multipliers, deadline)
+            steps += optimum.steps
+            pairs = zip(optimum.changes, constraints.blocks, strict=True)
+            broken = [_broken(change, block, self.bound) for change, block in pairs]
             if not any(len(found.units) for found in broken):
-                columns = sum(change.numel() for change in changes)
-                effort = Effort(len(multipliers), columns, rounds, steps, 0, _method(constraints))
-                return self._solution(operator, multipliers, changes, effort)
-            multipliers = constraints.extended(multipliers, broken)
+                columns = sum(change.numel() for change in optimum.changes)
+                effort = Effort(len(optimum.multipliers), columns, rounds, steps, 0, optimum.method)
+                return self._solution(operator, optimum, effort)
+            multipliers = constraints.extended(optimum.multipliers, broken)
             constraints = constraints.with_bounds(broken)
         raise SolverFailedError(f"The bound on the change did not settle in {ROUND_LIMIT} rounds.")
 
@@ -91,15 +91,21 @@ class HeldProgram:
             tuple(HeldConstraints(view, self.margins, slack, no_bounds(), self.allowance) for view in self.views)
         )
 
-    def _optimum(self, operator: JointOperator, start: torch.Tensor, deadline: Deadline) -> tuple[torch.Tensor, int]:
-        """The optimum's multipliers, and how many steps or products they took."""
+    def _optimum(self, operator: JointOperator, start: torch.Tensor, deadline: Deadline) -> Optimum:
+        """By the method that suits the constraints."""
 
         def watch(multipliers: torch.Tensor) -> None:
             deadline.check()
             self._refute(operator, multipliers)
 
-        solve = by_newton if _is_dense(operator.constraints) else by_proportioning
-        return solve(operator, typical_lengths(operator, deadline), start, watch, deadline)
+        lengths = typical_lengths(operator, deadline)
+        first, *others = operator.constraints.blocks
+        if not others and first.count <= DENSE:
+            return by_newton(operator, lengths, start, watch, deadline)
+        moves = HeldMoves(first, operator.operators[0].metric, lengths)
+        if not others and not len(first.bounds.limits) and not moves.is_shallow and fits(moves):
+            return by_splitting(moves, watch, deadline)
+        return by_proportioning(operator, lengths, start, watch, deadline)
 
     def _refute(self, operator: JointOperator, multipliers: torch.Tensor) -> None:
         """Raise where the multipliers prove that no change within the bound exists (Farkas' lemma)."""
@@ -114,15 +120,17 @@ class HeldProgram:
             images = constraints.blocks[0].in_want(constraints.split(free)[0])
             raise ContradictionError(Contradiction(images, bound_from(total, limits), True))
 
-    def _solution(
-        self, operator: JointOperator, multipliers: torch.Tensor, changes: list[torch.Tensor], effort: Effort
-    ) -> Solution:
-        """Objective and lower bound are computed anew from the change, and from the multipliers by weak duality."""
-        constraints = operator.constraints
+    def _solution(self, operator: JointOperator, optimum: Optimum, effort: Effort) -> Solution:
+        """Objective and lower bound are computed anew from the change, and from the multipliers by weak duality.
+
+        The bound is that of all changes that miss the constraints by no more than was granted, as this one may.
+        """
+        constraints, multipliers, changes = operator.constraints, optimum.multipliers, optimum.changes
         metrics = [each.metric for each in operator.operators]
         pairs = zip(metrics, operator.gradients(multipliers), strict=True)
         low = bound_from(
-            float(multipliers @ constraints.required), math.hypot(*(metric.dual_size(found) for metric, found in pairs))
+            float(multipliers @ (constraints.required - optimum.granted)),
+            math.hypot(*(metric.dual_size(found) for metric, found in pairs)),
         )
         first, *further = (
             np.clip(view.layer_change(change).numpy(), -self.bound, self.bound)
@@ -177,11 +185,3 @@ def _bound_multipliers(change: torch.Tensor, rows: BoundRows, values: torch.Tens
     bounds = torch.zeros_like(change)
     bounds[rows.units, rows.columns] = rows.sides * values
     return np.asarray(bounds.numpy())
-
-
-def _is_dense(constraints: JointConstraints) -> bool:
-    return len(constraints.blocks) == 1 and constraints.count <= DENSE
-
-
-def _method(constraints: JointConstraints) -> str:
-    return "finite Newton steps" if _is_dense(constraints) else "proportioning"

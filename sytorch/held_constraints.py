@@ -13,9 +13,10 @@ import torch
 
 from sytorch.constraints import Margins
 from sytorch.linearise import LayerView
-from sytorch.pattern import HeldSigns
+from sytorch.pattern import WINNERS_ROUNDING, HeldSigns
 
 ALLOWANCE = 1e-5
+ROOM, SIGN_ROOM = 1e-3, 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,24 @@ class HeldConstraints:
             parts.append(torch.full_like(slack, 1e-2 * ALLOWANCE * self._scale(position)))
         return torch.cat([*(part.flatten() for part in parts), 5e-7 * self.bounds.limits])
 
+    @functools.cached_property
+    def room(self) -> torch.Tensor:
+        """(R,): by how much more than what is required methods ask for that end nearby; nothing more of winners."""
+        margins = torch.from_numpy(self.margins.required)
+        most = margins.masked_fill(~torch.isfinite(margins), 0.0).clamp(min=0.0).max()
+        parts = [(ROOM * most).expand(margins.shape)]
+        parts += [torch.full_like(slack, SIGN_ROOM * self.distance(place)) for place, slack in self.slack.items()]
+        return torch.cat([*(part.flatten() for part in parts), torch.zeros_like(self.bounds.limits)])
+
+    @functools.cached_property
+    def granted(self) -> torch.Tensor:
+        """(R,): by how much rows may be missed in the end: half of how far from zero signs are held, and rounding."""
+        parts = [torch.full(self.margins.required.shape, 1e-7).double()]
+        for position, slack in self.slack.items():
+            enough = max(0.5 * self.distance(position), 0.5 * WINNERS_ROUNDING * self._scale(position))
+            parts.append(torch.full_like(slack, enough))
+        return torch.cat([*(part.flatten() for part in parts), torch.zeros_like(self.bounds.limits)])
+
     def distance(self, position: int) -> float:
         """How far beyond zero a held inequality stays; winners only stay as large as the others."""
         if not isinstance(self.view.pattern.held[position], HeldSigns):
@@ -123,12 +142,23 @@ class HeldConstraints:
             cotangents |= self._cotangent(place, part, self.view.images)
         return self.view.gradients(cotangents, self.view.images)
 
-    def lean(self, moves: dict[int, torch.Tensor]) -> list[torch.Tensor]:
-        """By how much margins and held inequalities rise, in their shapes, with what is behind the layer."""
-        logits = moves[self.view.pattern.end]
-        own = torch.from_numpy(self.margins.labels)[:, None]
-        leads = self._of_others(logits.gather(1, own) - logits)
-        return [leads, *(self.view.pattern.held[position].lean(moves[position]) for position in self.slack)]
+    def lean(self, moves: dict[int, torch.Tensor], images: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """By how much margins and held inequalities rise with what is behind the layer.
+
+        Args:
+            moves: as `LayerView.moved` gives them.
+            images: (R,), whose rows; None for one move of each image.
+
+        Returns:
+            (R, C) and, for each held layer, (R, Q).
+        """
+        images = self.view.images if images is None else images
+        logits, own = moves[self.view.pattern.end], torch.from_numpy(self.margins.labels)[images, None]
+        leans = [(logits.gather(1, own) - logits).scatter(1, own, 0.0)]
+        for position, slack in self.slack.items():
+            lean = self.view.pattern.held[position].of(images).lean(moves[position])
+            leans.append(lean.masked_fill(torch.isinf(slack[images]), 0.0))
+        return leans
 
     def rows(self, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The images of rows that are no bounds, (A,) ascending positions, and gradients in the layer's outputs.
@@ -149,8 +179,9 @@ class HeldConstraints:
     def _cotangent(self, place: int, multipliers: torch.Tensor, images: torch.Tensor) -> dict[int, torch.Tensor]:
         """What multipliers, (R, Q), of one group's constraints on images, (R,), count of what moves."""
         if place:
-            position = list(self.slack)[place - 1]
-            return {position: self.view.pattern.held[position].of(images).spread(multipliers)}
+            position, slack = list(self.slack.items())[place - 1]
+            said = multipliers.masked_fill(torch.isinf(slack[images]), 0.0)
+            return {position: self.view.pattern.held[position].of(images).spread(said)}
         own = torch.from_numpy(self.margins.labels)[images, None]
         weights = -multipliers.scatter(1, own, 0.0)
         return {self.view.pattern.end: weights.scatter_add(1, own, -weights.sum(dim=1, keepdim=True))}
@@ -161,9 +192,6 @@ class HeldConstraints:
         total = pressure.transpose(0, 1).flatten(1) @ self.view.inputs.flatten(0, 1)
         weights = -self.bounds.sides * self.parts(multipliers)[-1]
         return total.index_put_((self.bounds.units, self.bounds.columns), weights, accumulate=True)
-
-    def _of_others(self, values: torch.Tensor) -> torch.Tensor:
-        return values.scatter(1, torch.from_numpy(self.margins.labels)[:, None], 0.0)
 
     def _scale(self, position: int) -> float:
         return max(1.0, float(self.view.pattern.values[position].abs().max()))

@@ -26,10 +26,29 @@ PROBES = 3
 GAP = 1e-8
 
 
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """What a method found.
+
+    Attributes:
+        multipliers: (R,), of the constraints.
+        changes: of each part, (m, k).
+        steps: how many steps or products it took.
+        granted: (R,), by how much the changes may miss the constraints; zero where they do not but by rounding.
+        method: its name.
+    """
+
+    multipliers: torch.Tensor
+    changes: list[torch.Tensor]
+    steps: int
+    granted: torch.Tensor
+    method: str
+
+
 def by_newton(
     operator: JointOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, _: Deadline
-) -> tuple[torch.Tensor, int]:
-    """The optimum's multipliers, (R,), and how many steps they took; the inner products of missed rows are written out.
+) -> Optimum:
+    """The optimum; the inner products of missed rows are written out.
 
     Args:
         operator: the constraints.
@@ -50,13 +69,13 @@ def by_newton(
         steps += used
     if not bool((point.missing <= tolerances).all()):
         raise SolverFailedError("The quadratic program's optimum is not reached in double precision.")
-    return point.weights, steps
+    return _exact(operator, point.weights, steps, "finite Newton steps")
 
 
 def by_proportioning(
     operator: JointOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, deadline: Deadline
-) -> tuple[torch.Tensor, int]:
-    """The same from products alone, and how many they were; the time is looked at for every one.
+) -> Optimum:
+    """The same from products alone; the time is looked at for every one.
 
     Raises:
         SolverFailedError: rounding is in the way.
@@ -77,7 +96,11 @@ def by_proportioning(
         point, products = solver.point, products + solver.products
     if not done:
         raise SolverFailedError("The quadratic program's optimum is not reached in double precision.")
-    return scale * point, products
+    return _exact(operator, scale * point, products, "proportioning")
+
+
+def _exact(operator: JointOperator, multipliers: torch.Tensor, steps: int, method: str) -> Optimum:
+    return Optimum(multipliers, operator.changes(multipliers), steps, torch.zeros_like(multipliers), method)
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,9 +58,14 @@ class LayerView:
         """How everything behind the layer moves with a change, (m, k); see `Pattern.move`."""
         return self.moved(self.inputs @ change.T)
 
-    def moved(self, outputs: torch.Tensor) -> dict[int, torch.Tensor]:
-        """How everything behind the layer moves when its changing units do, by (N, P, m)."""
-        return self.pattern.move(self._moves(outputs), self.images)
+    def moved(self, outputs: torch.Tensor, images: torch.Tensor | None = None) -> dict[int, torch.Tensor]:
+        """How everything behind the layer moves when its changing units do.
+
+        Args:
+            outputs: (R, P, m), their moves.
+            images: (R,), whose pattern each has; None for one of each image.
+        """
+        return self.pattern.move(self._moves(outputs), self.images if images is None else images)
 
     def after(self, change: torch.Tensor) -> LayerView:
         """The layer after a change, (m, k), from here: the patterns behind it are those that it then has."""
@@ -68,8 +73,8 @@ class LayerView:
         return replace(self, outputs=outputs, pattern=pattern_of(self.pattern.tail, outputs))
 
     def _moves(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Moves of the changing units, (N, P, m), as ones of all the layer's outputs, (N, *shape)."""
-        moves = torch.zeros(len(self.inputs), self.shape[0], self.inputs.shape[1], dtype=self.inputs.dtype)
+        """Moves of the changing units, (R, P, m), as ones of all the layer's outputs, (R, *shape)."""
+        moves = torch.zeros(len(outputs), self.shape[0], self.inputs.shape[1], dtype=self.inputs.dtype)
         moves[:, self.units] = outputs.transpose(1, 2)
         return moves.view(-1, *self.shape)
 

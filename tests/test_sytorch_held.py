@@ -13,6 +13,7 @@ from torch import nn
 import sytorch
 from sytorch.arrays import Matrix, Vector
 from sytorch.held import HeldProgram, hold
+from sytorch.held_moves import HeldMoves
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linear_program import LinearProgram
 from sytorch.linearise import LayerView, linearise
@@ -144,22 +145,26 @@ def test_bounds_are_kept_and_cost_what_the_whole_program_says(name: str) -> None
 def test_the_changed_network_has_the_margins_and_the_pattern(name: str) -> None:
     repaired = 0
     for seed in range(6):
-        model, layer, images = network(name, seed)
         try:
             solution = program(name, seed, allowance=1e-5).solve()
         except sytorch.ContradictionError:
             continue
-        after = changed(model, layer, torch.from_numpy(solution.change))
-        view, margins = program(name, seed).views[0], program(name, seed).margins
-        logits = after(images)
-        assert (
-            float(np.where(np.isfinite(margins.required), margins.lead(logits.numpy()), np.inf).min()) >= MARGIN - 1e-6
-        )
-        moved = linearise(after, layer, images).pattern
-        for position, held in view.pattern.held.items():
-            assert float(held.slack(moved.values[position]).min()) >= (0 if isinstance(held, HeldSigns) else -1e-7)
+        assert_margins_and_pattern(name, seed, torch.from_numpy(solution.change))
         repaired += 1
     assert repaired
+
+
+def assert_margins_and_pattern(name: str, seed: int, change: torch.Tensor) -> None:
+    """The network itself has them after the change."""
+    model, layer, images = network(name, seed)
+    after = changed(model, layer, change)
+    view, margins = program(name, seed).views[0], program(name, seed).margins
+    leads = np.where(np.isfinite(margins.required), margins.lead(after(images).numpy()), np.inf)
+    assert float(leads.min()) >= MARGIN - 1e-6
+    moved = linearise(after, part_named(layer).layer, images).pattern
+    for position, held in view.pattern.held.items():
+        rounding = 0.0 if isinstance(held, HeldSigns) else -1e-6
+        assert float(held.slack(moved.values[position]).min()) >= rounding
 
 
 def test_the_last_layer_agrees_with_its_own_program() -> None:
@@ -178,16 +183,39 @@ def test_the_last_layer_agrees_with_its_own_program() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS | PARTS)
-def test_many_constraints_are_solved_as_few_are(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_alone_give_what_newton_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sytorch.held.fits", lambda _: False)
     for seed in range(3):
         found = []
         for dense in (10**9, 0):
             monkeypatch.setattr("sytorch.held.DENSE", dense)
-            try:
-                found.append(program(name, seed).solve().objective)
-            except sytorch.ContradictionError:
-                found.append(np.inf)
+            found.append(objective(name, seed))
         assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", NETWORKS | PARTS)
+def test_splitting_has_the_optimum_between_its_bound_and_its_change(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HeldMoves, "is_shallow", False)
+    for seed in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr("sytorch.held.DENSE", 10**9)
+            exact = objective(name, seed, 1e-5)
+            patch.setattr("sytorch.held.DENSE", 0)
+            if exact == np.inf:
+                assert objective(name, seed, 1e-5) == np.inf
+                continue
+            solution = program(name, seed, allowance=1e-5).solve()
+        assert solution.effort.solver == "splitting"
+        assert solution.lower_bound <= exact * (1 + 1e-6) and solution.objective >= exact * (1 - 1e-4)
+        assert solution.objective <= 1.011 * exact
+        assert_margins_and_pattern(name, seed, torch.from_numpy(solution.change))
+
+
+def objective(name: str, seed: int, allowance: float = 0.0) -> float:
+    try:
+        return program(name, seed, allowance=allowance).solve().objective
+    except sytorch.ContradictionError:
+        return np.inf
 
 
 @pytest.mark.parametrize("part", ["0[1:5]", "0[1:5].bias"])
@@ -206,3 +234,17 @@ def test_the_time_limit_is_heeded(dense: int, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("sytorch.held.DENSE", dense)
     with pytest.raises(sytorch.SolverTimeLimitError):
         program("linear", 0).solve(1e-9)
+
+
+@pytest.mark.parametrize("dense", [10**9, 0])
+def test_a_bias_may_move_by_more_than_one(dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of equal signs of a unit only the nearest to zero is a constraint; the others forbid nothing."""
+    monkeypatch.setattr("sytorch.held.DENSE", dense)
+    first, last = nn.Linear(1, 1), nn.Linear(1, 2)
+    first.weight.data, first.bias.data = torch.tensor([[0.1]]), torch.tensor([5.0])
+    last.weight.data, last.bias.data = torch.tensor([[1.0], [0.0]]), torch.tensor([0.0, 3.0])
+    model = nn.Sequential(first, nn.ReLU(), last).double().eval()
+    view = linearise(model, "0.bias", torch.tensor([[0.0], [1.0]]).double())
+    metric = KroneckerMetric(torch.eye(2).double(), torch.eye(1).double())
+    solution = hold(view, torch.tensor([1, 1]), 1.0, metric, bound=10.0).solve()
+    assert solution.change[0, -1] == pytest.approx(-3.1, rel=2e-2)

@@ -8,7 +8,7 @@ multiplier for each constraint (`sytorch.held_dual`); products with the constrai
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from sytorch.symbolic import AffineOutputs
 
 DENSE = 10_000
 ROUND_LIMIT = 50
+FEW = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,7 @@ class HeldProgram:
             SolverFailedError: the iterations do not end.
         """
         deadline = Deadline(time_limit)
+        self._ask_few(deadline)
         metrics = [metric.restricted(view) for metric, view in zip(self.metrics, self.views, strict=True)]
         constraints = self._constraints()
         rows = [HeldRows(block, metric, deadline) for block, metric in zip(constraints.blocks, metrics, strict=True)]
@@ -84,6 +86,30 @@ class HeldProgram:
             multipliers = constraints.extended(optimum.multipliers, broken)
             constraints = constraints.with_bounds(broken)
         raise SolverFailedError(f"The bound on the change did not settle in {ROUND_LIMIT} rounds.")
+
+    def of(self, images: torch.Tensor) -> HeldProgram:
+        """The program of chosen images, one part only."""
+        (view,) = self.views
+        seen, chosen = view.of(images), images.numpy()
+        inputs = self.margins.outputs.inputs[chosen]
+        outputs = AffineOutputs(self.margins.outputs.logits[chosen], inputs)
+        margins = Margins(outputs, self.margins.labels[chosen], self.margins.required[chosen])
+        return replace(self, views=(seen,), margins=margins)
+
+    def _ask_few(self, deadline: Deadline) -> None:
+        """Raise where a few images contradict each other already, those that lack most.
+
+        Only of convolutions, whose patterns can seldom be held: for others it would be time lost.
+        """
+        lacking = np.where(np.isfinite(self.margins.required), self.margins.required, 0.0).max(axis=1)
+        if len(self.views) > 1 or not self.hold or len(lacking) <= 2 * FEW or self.views[0].inputs.shape[1] == 1:
+            return
+        chosen = np.sort(np.argsort(-lacking, kind="stable")[:FEW])
+        try:
+            self.of(torch.from_numpy(chosen)).solve(deadline.left)
+        except ContradictionError as error:
+            images = tuple(int(chosen[image]) for image in error.contradiction.images)
+            raise ContradictionError(replace(error.contradiction, images=images)) from error
 
     def _constraints(self) -> JointConstraints:
         slack = slack_of(self.views[0]) if self.hold else {}

@@ -72,6 +72,12 @@ class LayerView:
         outputs = self.outputs + self._moves(self.inputs @ change.T)
         return replace(self, outputs=outputs, pattern=pattern_of(self.pattern.tail, outputs))
 
+    def of(self, images: torch.Tensor) -> LayerView:
+        """The layer as chosen images see it."""
+        outputs = self.outputs[images]
+        pattern = self.pattern.forced(outputs, images)
+        return replace(self, inputs=self.inputs[images], outputs=outputs, pattern=pattern)
+
     def _moves(self, outputs: torch.Tensor) -> torch.Tensor:
         """Moves of the changing units, (R, P, m), as ones of all the layer's outputs, (R, *shape)."""
         moves = torch.zeros(len(outputs), self.shape[0], self.inputs.shape[1], dtype=self.inputs.dtype)

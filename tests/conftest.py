@@ -112,10 +112,29 @@ def digits_baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "alexnet_base_digits.pth"
 
 
+@pytest.fixture(scope="session")
+def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What depends on a network alone is computed once in a session; its files are named by what they are made from."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def warm_workplace(workplace: Path, warm_cache: Path) -> Path:
+    """A folder to work in that is empty but for the session's cache."""
+    return with_cache(workplace, warm_cache)
+
+
 @pytest.fixture(scope="module")
-def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Caches and edit sets stay from test to test."""
-    return tmp_path_factory.mktemp("project")
+def module_folder(tmp_path_factory: pytest.TempPathFactory, warm_cache: Path) -> Path:
+    """Edit sets stay from test to test, and the session's cache is there."""
+    return with_cache(tmp_path_factory.mktemp("project"), warm_cache)
+
+
+def with_cache(folder: Path, cache: Path) -> Path:
+    """Give a folder a cache."""
+    (folder / "data").mkdir()
+    (folder / "data/cache").symlink_to(cache)
+    return folder
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ def repaired(weights: Path, *options: str) -> tuple[int, dict[str, object]]:
     return result.exit_code, json.loads(result.stdout) if result.stdout else {}
 
 
-def test_a_hidden_layer_is_repaired_with_its_pattern_held(workplace: Path, digits_baseline: Path) -> None:
+def test_a_hidden_layer_is_repaired_with_its_pattern_held(warm_workplace: Path, digits_baseline: Path) -> None:
     code, report = repaired(digits_baseline, "--layer", "classifier.4")
     assert code == 0 and report["edit_accuracy_after"] == 1.0 and report["pattern"] == "held"
     assert float(str(report["gap"])) < 1e-6 and float(str(report["min_margin"])) >= 2.0
 
 
-def test_biases_behind_a_layer_change_with_it(workplace: Path, digits_baseline: Path) -> None:
+def test_biases_behind_a_layer_change_with_it(warm_workplace: Path, digits_baseline: Path) -> None:
     code, report = repaired(digits_baseline, "--layer", "classifier.6.bias+classifier.4[0:2000]")
     assert code == 0 and report["edit_accuracy_after"] == 1.0 and float(str(report["min_margin"])) >= 2.0
     assert float(str(report["gap"])) < 1e-6
@@ -36,7 +36,7 @@ def test_biases_behind_a_layer_change_with_it(workplace: Path, digits_baseline: 
     assert torch.equal(before["classifier.4.weight"][2000:], after["classifier.4.weight"][2000:])
 
 
-def test_a_convolution_is_repaired_in_steps(workplace: Path, digits_baseline: Path) -> None:
+def test_a_convolution_is_repaired_in_steps(warm_workplace: Path, digits_baseline: Path) -> None:
     code, report = repaired(digits_baseline, "--layer", "features.10", "--pattern", "relinearise")
     assert code == 0 and report["edit_accuracy_after"] == 1.0 and report["lower_bound"] is None
 
@@ -52,6 +52,6 @@ def test_a_convolution_is_repaired_in_steps(workplace: Path, digits_baseline: Pa
         ("--layer", "classifier.4", "--prepare", "classifier.1"),
     ],
 )
-def test_what_cannot_be_is_refused(workplace: Path, digits_baseline: Path, options: tuple[str, ...]) -> None:
+def test_what_cannot_be_is_refused(warm_workplace: Path, digits_baseline: Path, options: tuple[str, ...]) -> None:
     code, _ = repaired(digits_baseline, *options)
     assert code == 2

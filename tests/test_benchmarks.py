@@ -68,8 +68,8 @@ ROW = Row(
 
 
 @pytest.fixture(scope="module")
-def case(digits_baseline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    folder = tmp_path_factory.mktemp("benchmark")
+def case(digits_baseline: Path, module_folder: Path) -> Iterator[Case]:
+    folder = module_folder
     with contextlib.chdir(folder):
         whole = open_case(DatasetName.DIGITS, None, digits_baseline, "4", seed=0, time_limit=10, folder=folder)
         bench = replace(whole.bench, test=_few(whole.bench.test, 60, whole.edit_set.test_indices()))

@@ -75,9 +75,9 @@ TABLE = Path("results/sweep.csv")
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory, digits_baseline: Path) -> Path:
+def ready(module_folder: Path, digits_baseline: Path) -> Path:
     """A folder with the digits' baseline where the scripts look for it, and warm caches."""
-    folder = tmp_path_factory.mktemp("sweeps")
+    folder = module_folder
     (folder / "artifacts").mkdir()
     for path in digits_baseline.parent.glob("alexnet_base_digits*"):
         shutil.copy(path, folder / "artifacts")

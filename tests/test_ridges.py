@@ -25,7 +25,7 @@ def test_another_ridge_is_added_to_the_moment() -> None:
     torch.testing.assert_close(metric.inputs @ metric.inputs.T, expected)
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("warm_workplace")
 def test_no_change_loses_nothing_and_a_wild_one_much(digits_baseline: Path) -> None:
     bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
     chosen = np.sort(bench.training_images.right(100))
@@ -35,7 +35,7 @@ def test_no_change_loses_nothing_and_a_wild_one_much(digits_baseline: Path) -> N
     assert min(losses(bench, [chosen[:40], chosen[40:]], wild)) > 30
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("warm_workplace")
 def test_the_table_has_a_line_for_each_ridge(digits_baseline: Path) -> None:
     words = ["--dataset", "digits", "--weights", str(digits_baseline), "--size", "3", "--ridges", "0.5", "0.001"]
     result = CliRunner().invoke(ridges.app, words)

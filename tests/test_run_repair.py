@@ -35,9 +35,9 @@ HIDDEN = {"classifier.4.weight", "classifier.4.bias"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, digits_baseline: Path) -> Path:
+def folder(module_folder: Path, digits_baseline: Path) -> Path:
     """A project's folder with a baseline; caches and edit sets stay from test to test, as they do for a user."""
-    folder = tmp_path_factory.mktemp("project")
+    folder = module_folder
     (folder / "artifacts").mkdir()
     for path in (digits_baseline, digits_baseline.with_suffix(".json")):
         (folder / "artifacts" / path.name).symlink_to(path)

@@ -107,12 +107,11 @@ def test_the_page_names_what_dominates_and_how_far_above_its_floor_it_is() -> No
 
 
 @pytest.fixture(scope="module")
-def scaled(digits_baseline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scaled")
-    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+def scaled(digits_baseline: Path, module_folder: Path) -> Path:
+    with contextlib.chdir(module_folder), pytest.MonkeyPatch.context() as patch:
         patch.setattr(scale, "measure", lambda: Machine(100.0, 50.0, 10.0))
         _run(digits_baseline, "--sizes", "2", "4")
-    return folder
+    return module_folder
 
 
 def _run(weights: Path, *arguments: str, code: int = 0) -> str:

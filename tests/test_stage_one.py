@@ -15,11 +15,10 @@ from helpers.errors import UsageError
 
 
 @pytest.fixture(scope="module")
-def tried(digits_baseline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trials")
-    with contextlib.chdir(folder):
+def tried(digits_baseline: Path, module_folder: Path) -> Path:
+    with contextlib.chdir(module_folder):
         _run(digits_baseline, "--sizes", "4", "--plans", "1x0.4", "2x1")
-    return folder
+    return module_folder
 
 
 def _run(weights: Path, *arguments: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -248,3 +249,28 @@ def test_a_bias_may_move_by_more_than_one(dense: int, monkeypatch: pytest.Monkey
     metric = KroneckerMetric(torch.eye(2).double(), torch.eye(1).double())
     solution = hold(view, torch.tensor([1, 1]), 1.0, metric, bound=10.0).solve()
     assert solution.change[0, -1] == pytest.approx(-3.1, rel=2e-2)
+
+
+@pytest.mark.parametrize("name", ["convolution", "pooled", "before the copies"])
+def test_a_program_of_few_images_is_that_of_those_images_alone(name: str) -> None:
+    model, layer, images = network(name, 1)
+    chosen = torch.tensor([0, 2])
+    labels = torch.from_numpy(program(name, 1).margins.labels)[chosen]
+    alone = hold(linearise(model, layer, images[chosen]), labels, MARGIN, program(name, 1).metrics, bound=BOUND)
+    few = replace(program(name, 1), allowance=alone.allowance).of(chosen)
+    assert few.solve().objective == pytest.approx(alone.solve().objective, rel=1e-6, abs=1e-9)
+
+
+def test_few_images_that_contradict_each_other_are_found_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two images that are the same are to be of two classes, among others; no other program is solved."""
+    monkeypatch.setattr("sytorch.held.FEW", 2)
+    model, layer, images = network("convolution", 0)
+    images = torch.cat([images, images[1:2], torch.randn(2, 2, 6, 6, dtype=torch.float64)])
+    answers = model(images).sort(dim=1).indices
+    labels = answers[:, 2].clone()
+    labels[1], labels[4] = answers[1, 0], answers[1, 1]
+    view = linearise(model, layer, images)
+    with pytest.raises(sytorch.ContradictionError) as error:
+        hold(view, labels, 10.0, metric_for(view, 0), bound=BOUND).solve()
+    assert error.value.contradiction.images == (1, 4)
+    assert isinstance(error.value.__cause__, sytorch.ContradictionError)

@@ -23,7 +23,7 @@ def test_cached_activations_give_the_logits_of_the_full_pass(digits_baseline: Pa
         assert torch.equal(bench.test_logits.argmax(dim=1), full.argmax(dim=1))
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("warm_workplace")
 def test_a_moved_network_is_the_network_with_that_change(digits_baseline: Path) -> None:
     bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
     before = {name: value.clone() for name, value in bench.model.state_dict().items()}
@@ -39,7 +39,7 @@ def test_a_moved_network_is_the_network_with_that_change(digits_baseline: Path) 
     assert all(torch.equal(before[name], value) for name, value in bench.model.state_dict().items())
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("warm_workplace")
 def test_a_moved_convolution_is_the_network_with_that_change(digits_baseline: Path) -> None:
     bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
     change = 0.01 * torch.randn(256, 256 * 9 + 1, generator=torch.Generator().manual_seed(0))

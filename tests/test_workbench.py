@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from edits.tail import layer_inputs
 from edits.training_images import JUDGES
 from edits.workbench import open_workbench
 from helpers.activations import read_array
 from helpers.cli import DatasetName
 from helpers.evaluation import is_right, predict_logits
+from helpers.preprocessing import to_inputs
+from sytorch import kronecker_metric
 
 
 @pytest.mark.usefixtures("workplace")
@@ -49,6 +53,30 @@ def test_a_moved_convolution_is_the_network_with_that_change(digits_baseline: Pa
     for model, scale in ((bench.model, 0.0), (moved.model, 1.0)):
         full = is_right(predict_logits(model, seen.judge_images()), seen.labels(JUDGES))
         assert seen.accuracy("features.10", scale * change) == pytest.approx(full.mean(), abs=1e-3)
+
+
+@pytest.mark.usefixtures("warm_workplace")
+@pytest.mark.parametrize("layer", ["classifier.1", "classifier.4", "classifier.6"])
+def test_what_follows_from_channels_is_what_the_network_gives_its_layers(digits_baseline: Path, layer: str) -> None:
+    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+    seen, chosen = bench.training_images, np.array([5, 0, 700])
+    images = to_inputs(bench.training.images[chosen])
+    for mirrored in (False, True):
+        expected = layer_inputs(bench.model, layer, images.flip(3) if mirrored else images)
+        torch.testing.assert_close(seen.channels.inputs(layer, chosen, mirrored=mirrored), expected, rtol=0, atol=1e-4)
+    assert seen.seen_at(layer, chosen).shape == expected.shape
+    torch.testing.assert_close(seen.logits[chosen], predict_logits(bench.model, images), rtol=0, atol=1e-3)
+
+
+@pytest.mark.usefixtures("warm_workplace")
+def test_a_metric_from_channels_is_that_of_the_images(digits_baseline: Path) -> None:
+    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+    chosen = bench.training_images.right(40)
+    found = bench.training_images.metric("classifier.4", chosen, (0.1, 0.1))
+    images = to_inputs(bench.training.images[chosen])
+    expected = kronecker_metric(bench.model, "classifier.4", lambda: [images], len(images), ridges=(0.1, 0.1))
+    for part in ("inputs", "outputs"):
+        torch.testing.assert_close(getattr(found, part), getattr(expected, part), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00v\x00{'descr'", b"nonsense"])

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edits.options import LAST_LAYER
+from edits.tail import run_modules
 from edits.workbench import Workbench
 from helpers.activations import layer_activations, linear_logits
-from helpers.evaluation import BATCH_SIZE
 from sytorch.arrays import Matrix
 
 SAMPLE = 10_000
@@ -47,6 +47,4 @@ def channels_of(bench: Workbench, images: torch.Tensor) -> torch.Tensor:
 
     The classifier gets each of them 36 times: see `model_classes.folding`.
     """
-    with torch.inference_mode():
-        parts = [bench.model.features(part).flatten(1) for part in torch.split(images, BATCH_SIZE)]
-    return torch.cat(parts).clone()
+    return run_modules([bench.model.features], images).flatten(1)

@@ -23,6 +23,10 @@ from helpers.errors import ToolError
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
+# Under `uv run`, Ray would pack this folder, send it to the cluster and start each worker by uv: the nodes share the
+# folder. Ray reads the variable when it is imported.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+
 
 def run_here(ground: Ground, experiments: list[Experiment]) -> Iterator[Row]:
     """One after the other."""
@@ -81,6 +85,7 @@ def run_on_ray(ground: Ground, experiments: list[Experiment], address: str) -> I
         _knock(address)
         ray.init(address, log_to_driver=False, configure_logging=False, runtime_env=here)
     except (OSError, ValueError, RuntimeError) as error:
+        ray.shutdown()  # it may be half connected
         raise ToolError(f"No Ray cluster answers at {address}: start one with `ray start --head`.") from error
     folder = str(Path.cwd())
     remote: Any = ray.remote(num_cpus=1, max_retries=10, scheduling_strategy="SPREAD")(_run_on_node)

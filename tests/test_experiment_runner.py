@@ -390,6 +390,7 @@ def test_a_ray_cluster_makes_the_same_rows_though_a_node_is_killed(place: Path) 
         rows = []
         for row in run_on_ray(ground, experiments, cluster.address):
             rows.append(row)
+            assert "working_dir" not in ray.get_runtime_context().runtime_env  # what Ray adds under `uv run`
             if len(rows) == 1:  # Ray chooses the node that this process is connected to, which cannot be removed
                 own = ray._private.worker.global_worker.node._raylet_socket_name
                 lost = next(node for node in nodes if node._raylet_socket_name != own)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 import sytorch
 from edits.options import RepairOptions
@@ -52,7 +53,8 @@ class LayerProblem:
         size, bound = options.margin + allowance, options.param_bound
         if options.pattern == "held":
             program = sytorch.hold(self.views, labels, size, self.metrics, bound=bound, allowance=share * ALLOWANCE)
-            solution = program.solve(options.time_limit)
+            with tqdm(desc=f"holding what is behind {self.layer}", unit="step", disable=None) as bar:
+                solution = program.solve(options.time_limit, bar.update)
         else:
             (view,), (metric,), limit = self.views, self.metrics, options.time_limit
             moved = sytorch.relinearise(view, labels, size, metric=metric, bound=bound, time_limit=limit)

@@ -30,8 +30,9 @@ def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOpti
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
     if math.isinf(contradiction.smallest_bound):
         return f"these images look alike to the layer{stage} but have different labels; no change can help: {listed}."
+    what = "this image cannot have its margin" if len(names) == 1 else "these images contradict each other"
     return (
-        f"these images contradict each other within the bound {options.param_bound:g}{stage}: {listed}. "
+        f"{what} within the bound {options.param_bound:g}{stage}: {listed}. "
         f"No --param-bound below {contradiction.smallest_bound:.4g} can work; raise it, or lower --margin."
     )
 

@@ -37,14 +37,16 @@ class GraphProjection:
         moment, self._places = moves.outputs_moment, blocks.places
         count = len(moment)
         self._diagonal = price * moves.direct**2
-        shifted = moment + self._diagonal * torch.eye(count).double()
-        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(shifted))
+        shifted = moment.double() + self._diagonal * torch.eye(count).double()
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(shifted))
         self._cores = []
         for places, products in zip(blocks.places, blocks.products, strict=True):
             pixels, units = places // count, places % count
-            seen = self._inverse[units][:, units] * (pixels[:, None] == pixels)
-            system = price * products @ seen + torch.eye(len(places)).double()
-            self._cores.append(torch.linalg.solve(system, price * products))
+            seen = inverse[units][:, units] * (pixels[:, None] == pixels)
+            weighed = price * products.double()
+            system = weighed @ seen + torch.eye(len(places)).double()
+            self._cores.append(torch.linalg.solve(system, weighed).to(products.dtype))
+        self._inverse = inverse.to(moment.dtype)
 
     def solve(self, wish: torch.Tensor, pulled: torch.Tensor) -> torch.Tensor:
         """For ``rhs = G wish + pulled``, (N, P, m) each; the product with G itself is not needed."""

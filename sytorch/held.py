@@ -7,24 +7,27 @@ multiplier for each constraint (`sytorch.held_dual`); products with the constrai
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from sytorch.arrays import Matrix
 from sytorch.certificate import Multipliers, bound_from
 from sytorch.constraints import Margins, margin
 from sytorch.deadline import Deadline
 from sytorch.dual_operator import DualOperator
-from sytorch.errors import Contradiction, ContradictionError, SolverFailedError
-from sytorch.held_constraints import ALLOWANCE, BoundRows, HeldConstraints, no_bounds
-from sytorch.held_dual import Optimum, by_newton, by_proportioning, typical_lengths
+from sytorch.errors import ContradictionError, SolverFailedError
+from sytorch.held_bounds import bound_multipliers, broken_bounds, no_bounds
+from sytorch.held_constraints import ALLOWANCE, HeldConstraints
+from sytorch.held_dual import Optimum, Watch, by_newton, by_proportioning, typical_lengths
 from sytorch.held_moves import HeldMoves
+from sytorch.held_refutation import refute
 from sytorch.held_rows import HeldRows
 from sytorch.held_slack import slack_of
-from sytorch.held_splitting import by_splitting, fits
+from sytorch.held_splitting import by_splitting, fits, seek_refutation
 from sytorch.joint import JointConstraints, JointOperator
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linearise import LayerView
@@ -33,7 +36,7 @@ from sytorch.symbolic import AffineOutputs
 
 DENSE = 10_000
 ROUND_LIMIT = 50
-FEW = 10
+FEW = (1, 10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,29 +59,29 @@ class HeldProgram:
     hold: bool = True
     allowance: float = ALLOWANCE
 
-    def solve(self, time_limit: float | None = None) -> Solution:
+    def solve(self, time_limit: float | None = None, tick: Callable[[], object] = lambda: None) -> Solution:
         """Find the smallest change.
 
         Args:
             time_limit: seconds, or None.
+            tick: called at every step, for those who wait.
 
         Raises:
             ContradictionError: no change within the bound reaches the margins with the patterns held.
             SolverTimeLimitError: neither is proved in time.
             SolverFailedError: the iterations do not end.
         """
-        deadline = Deadline(time_limit)
+        deadline = Deadline(time_limit, tick)
         self._ask_few(deadline)
-        metrics = [metric.restricted(view) for metric, view in zip(self.metrics, self.views, strict=True)]
         constraints = self._constraints()
-        rows = [HeldRows(block, metric, deadline) for block, metric in zip(constraints.blocks, metrics, strict=True)]
+        rows = self._rows(constraints, deadline)
         multipliers, steps = torch.zeros_like(constraints.required), 0
         for rounds in range(1, ROUND_LIMIT + 1):
-            operator = JointOperator(tuple(map(DualOperator, constraints.blocks, metrics, rows)))
+            operator = self._operator(constraints, rows)
             optimum = self._optimum(operator, multipliers, deadline)
             steps += optimum.steps
             pairs = zip(optimum.changes, constraints.blocks, strict=True)
-            broken = [_broken(change, block, self.bound) for change, block in pairs]
+            broken = [broken_bounds(change, self.bound * block.view.scales, block.bounds) for change, block in pairs]
             if not any(len(found.units) for found in broken):
                 columns = sum(change.numel() for change in optimum.changes)
                 effort = Effort(len(optimum.multipliers), columns, rounds, steps, 0, optimum.method)
@@ -97,19 +100,39 @@ class HeldProgram:
         return replace(self, views=(seen,), margins=margins)
 
     def _ask_few(self, deadline: Deadline) -> None:
-        """Raise where a few images contradict each other already, those that lack most.
+        """Raise where a few images contradict each other already, or one itself: those that lack most.
 
         Only of convolutions, whose patterns can seldom be held: for others it would be time lost.
         """
         lacking = np.where(np.isfinite(self.margins.required), self.margins.required, 0.0).max(axis=1)
-        if len(self.views) > 1 or not self.hold or len(lacking) <= 2 * FEW or self.views[0].inputs.shape[1] == 1:
+        if len(self.views) > 1 or not self.hold or self.views[0].inputs.shape[1] == 1:
             return
-        chosen = np.sort(np.argsort(-lacking, kind="stable")[:FEW])
-        try:
-            self.of(torch.from_numpy(chosen)).solve(deadline.left)
-        except ContradictionError as error:
-            images = tuple(int(chosen[image]) for image in error.contradiction.images)
-            raise ContradictionError(replace(error.contradiction, images=images)) from error
+        for count in (count for count in FEW if 2 * count <= len(lacking)):
+            chosen = np.sort(np.argsort(-lacking, kind="stable")[:count])
+            try:
+                self.of(torch.from_numpy(chosen))._seek_refutation(deadline)
+            except ContradictionError as error:
+                images = tuple(int(chosen[image]) for image in error.contradiction.images)
+                raise ContradictionError(replace(error.contradiction, images=images)) from error
+
+    def _seek_refutation(self, deadline: Deadline) -> None:
+        """Raise where it is found before long that no change exists."""
+        constraints = self._constraints()
+        operator = self._operator(constraints, self._rows(constraints, deadline))
+        (block,), (single,) = constraints.blocks, operator.operators
+        if block.count <= DENSE:
+            self.solve(deadline.left)
+            return
+        moves = HeldMoves(block, single.metric, typical_lengths(operator, deadline))
+        if fits(moves):
+            seek_refutation(moves, self._watch(operator, deadline), deadline)
+
+    def _watch(self, operator: JointOperator, deadline: Deadline) -> Watch:
+        def watch(multipliers: torch.Tensor) -> None:
+            deadline.check()
+            refute(operator, self.bound, multipliers)
+
+        return watch
 
     def _constraints(self) -> JointConstraints:
         slack = slack_of(self.views[0]) if self.hold else {}
@@ -117,14 +140,20 @@ class HeldProgram:
             tuple(HeldConstraints(view, self.margins, slack, no_bounds(), self.allowance) for view in self.views)
         )
 
+    @functools.cached_property
+    def _restricted(self) -> list[KroneckerMetric]:
+        return [metric.restricted(view) for metric, view in zip(self.metrics, self.views, strict=True)]
+
+    def _rows(self, constraints: JointConstraints, deadline: Deadline) -> list[HeldRows]:
+        pairs = zip(constraints.blocks, self._restricted, strict=True)
+        return [HeldRows(block, metric, deadline) for block, metric in pairs]
+
+    def _operator(self, constraints: JointConstraints, rows: list[HeldRows]) -> JointOperator:
+        return JointOperator(tuple(map(DualOperator, constraints.blocks, self._restricted, rows)))
+
     def _optimum(self, operator: JointOperator, start: torch.Tensor, deadline: Deadline) -> Optimum:
         """By the method that suits the constraints."""
-
-        def watch(multipliers: torch.Tensor) -> None:
-            deadline.check()
-            self._refute(operator, multipliers)
-
-        lengths = typical_lengths(operator, deadline)
+        lengths, watch = typical_lengths(operator, deadline), self._watch(operator, deadline)
         first, *others = operator.constraints.blocks
         if not others and first.count <= DENSE:
             return by_newton(operator, lengths, start, watch, deadline)
@@ -132,19 +161,6 @@ class HeldProgram:
         if not others and not len(first.bounds.limits) and not moves.is_shallow and fits(moves):
             return by_splitting(moves, watch, deadline)
         return by_proportioning(operator, lengths, start, watch, deadline)
-
-    def _refute(self, operator: JointOperator, multipliers: torch.Tensor) -> None:
-        """Raise where the multipliers prove that no change within the bound exists (Farkas' lemma)."""
-        constraints, free = operator.constraints, multipliers.clone()
-        free[constraints.shared :] = 0.0
-        total = float(free @ constraints.required)
-        if not (np.isfinite(self.bound) and total > 0):
-            return
-        pairs = zip(operator.gradients(free), self.views, strict=True)
-        limits = sum(float((gradient.abs() * view.scales).sum()) for gradient, view in pairs)
-        if bound_from(total, limits) > self.bound * (1 + 1e-6):
-            images = constraints.blocks[0].in_want(constraints.split(free)[0])
-            raise ContradictionError(Contradiction(images, bound_from(total, limits), True))
 
     def _solution(self, operator: JointOperator, optimum: Optimum, effort: Effort) -> Solution:
         """Objective and lower bound are computed anew from the change, and from the multipliers by weak duality.
@@ -167,7 +183,7 @@ class HeldProgram:
             first,
             math.hypot(*(metric.size(change) for metric, change in zip(metrics, changes, strict=True))),
             low,
-            Multipliers(margins.numpy(), _bound_multipliers(changes[0], constraints.blocks[0].bounds, bounds)),
+            Multipliers(margins.numpy(), bound_multipliers(changes[0], constraints.blocks[0].bounds, bounds)),
             "held" if self.hold else "linearised",
             effort,
             tuple(further),
@@ -196,18 +212,3 @@ def margins_of(view: LayerView, labels: torch.Tensor, size: float) -> Margins:
     """Margin constraints of the images of a view."""
     outputs = AffineOutputs(view.logits.numpy(), view.inputs.flatten(1).numpy())
     return margin(outputs, labels.numpy(), size)
-
-
-def _broken(change: torch.Tensor, constraints: HeldConstraints, bound: float) -> BoundRows:
-    """The entries of a part's change beyond their bounds that are not constrained yet."""
-    limits, known = bound * constraints.view.scales, constraints.bounds
-    beyond = change.abs() > limits * (1 + 1e-6)
-    beyond[known.units, known.columns] = False
-    units, columns = torch.nonzero(beyond, as_tuple=True)
-    return BoundRows(units, columns, change[units, columns].sign(), limits.expand_as(change)[units, columns])
-
-
-def _bound_multipliers(change: torch.Tensor, rows: BoundRows, values: torch.Tensor) -> Matrix:
-    bounds = torch.zeros_like(change)
-    bounds[rows.units, rows.columns] = rows.sides * values
-    return np.asarray(bounds.numpy())

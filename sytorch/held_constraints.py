@@ -12,36 +12,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from sytorch.constraints import Margins
+from sytorch.held_bounds import BoundRows
 from sytorch.linearise import LayerView
 from sytorch.pattern import WINNERS_ROUNDING, HeldSigns
 
 ALLOWANCE = 1e-5
 ROOM, SIGN_ROOM = 1e-3, 20.0
-
-
-@dataclass(frozen=True, eq=False)
-class BoundRows:
-    """Entries of the change that may not pass their bound: ``side * D[unit, column] <= limit``, (B,) each."""
-
-    units: torch.Tensor
-    columns: torch.Tensor
-    sides: torch.Tensor
-    limits: torch.Tensor
-
-    def joined(self, more: BoundRows) -> BoundRows:
-        """These and others."""
-        return BoundRows(
-            torch.cat([self.units, more.units]),
-            torch.cat([self.columns, more.columns]),
-            torch.cat([self.sides, more.sides]),
-            torch.cat([self.limits, more.limits]),
-        )
-
-
-def no_bounds() -> BoundRows:
-    """None."""
-    nothing = torch.zeros(0, dtype=torch.int64)
-    return BoundRows(nothing, nothing, nothing.double(), nothing.double())
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +99,7 @@ class HeldConstraints:
 
     def parts(self, rows: torch.Tensor) -> list[torch.Tensor]:
         """The parts of numbers by row, (R,), in their shapes."""
-        shapes = self.groups()
-        pieces = torch.split(rows, [shape.numel() for shape in shapes])
-        return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        return in_shapes(rows, self.groups())
 
     def in_want(self, multipliers: torch.Tensor) -> tuple[int, ...]:
         """The images that multipliers weigh in a margin, or in a held inequality that does not hold yet, ascending."""
@@ -195,3 +169,9 @@ class HeldConstraints:
 
     def _scale(self, position: int) -> float:
         return max(1.0, float(self.view.pattern.values[position].abs().max()))
+
+
+def in_shapes(rows: torch.Tensor, shapes: list[torch.Size]) -> list[torch.Tensor]:
+    """Numbers by row, (R,), as the groups that they come in."""
+    pieces = torch.split(rows, [shape.numel() for shape in shapes])
+    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]

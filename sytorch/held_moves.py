@@ -9,7 +9,7 @@ each row of constraints is in units of its own.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -38,8 +38,8 @@ class HeldMoves:
     @functools.cached_property
     def outputs_moment(self) -> torch.Tensor:
         """G, (m, m)."""
-        factor = self.metric.outputs
-        return torch.eye(len(self.constraints.view.units)).double() if factor is None else factor @ factor.T
+        factor, view = self.metric.outputs, self.constraints.view
+        return torch.eye(len(view.units), dtype=view.inputs.dtype) if factor is None else factor @ factor.T
 
     @functools.cached_property
     def kernel(self) -> torch.Tensor:
@@ -67,6 +67,11 @@ class HeldMoves:
     def is_shallow(self) -> bool:
         """Whether all that is held are signs of the layer's own outputs, whose rows hardly depend on each other."""
         return bool(self.direct) and len(self.constraints.slack) == 1
+
+    def to(self, dtype: torch.dtype) -> HeldMoves:
+        """The same in another floating-point type."""
+        constraints = replace(self.constraints, view=self.constraints.view.to(dtype))
+        return HeldMoves(constraints, self.metric.to(dtype), self.typical.to(dtype))
 
     def rows(self, moves: torch.Tensor) -> torch.Tensor:
         """By how much moves raise each row, (R,)."""
@@ -115,7 +120,7 @@ class HeldMoves:
         found = []
         for batch in torch.split(places, BATCH):
             deadline.check()
-            one_hot = torch.zeros(len(batch), count * pixels, dtype=torch.float64).scatter_(1, batch[:, None], 1.0)
+            one_hot = torch.zeros(len(batch), count * pixels, dtype=view.inputs.dtype).scatter_(1, batch[:, None], 1.0)
             images = torch.full((len(batch),), image)
             moves = one_hot.view(-1, pixels, count) * self._lengths[image][:, None]
             leans = self.constraints.lean(view.moved(moves, images), images)
@@ -127,7 +132,7 @@ class HeldMoves:
     @functools.cached_property
     def _graph(self) -> tuple[torch.Tensor, torch.Tensor]:
         view = self.constraints.view
-        start = torch.zeros(*view.inputs.shape[:2], len(view.units), dtype=torch.float64, requires_grad=True)
+        start = torch.zeros(*view.inputs.shape[:2], len(view.units), dtype=view.inputs.dtype, requires_grad=True)
         with torch.enable_grad():
             return start, self.rows(start)
 

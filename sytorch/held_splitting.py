@@ -4,13 +4,18 @@ Moves of the layer's outputs and rows of constraints are two copies of one thing
 norm and the constraints move each by itself, and a projection makes the copies agree. What the layers behind do
 to the rows is inside the projection, so rows that depend on each other, which slow methods that only multiply, cost
 nothing. Rows are asked for a little more than is required, so that what is missed in the end is still enough.
+
+Where a program has no solution, multipliers grow along a proof of it, the sooner the longer the price stays as it is.
+Averaged, they show it long before the last ones do.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from sytorch.certificate import bound_from
@@ -23,9 +28,11 @@ from sytorch.held_moves import HeldMoves
 GAP = 1e-2
 NARROWING = 4.0
 RELAXATION = 1.6
-FIRST_PRICE = 300.0
+FIRST_PRICE, SEEKING_PRICE = 300.0, 1e5
 CHECK_EVERY, FIRST_BALANCE = 25, 100
-ITERATION_LIMIT = 20_000
+ITERATION_LIMIT, SEEKING_LIMIT = 20_000, 2_500
+AVERAGED = 50
+REACHED = 1e-2
 MEMORY = 4e9
 
 
@@ -66,20 +73,23 @@ class Splitting:
     """The iterations.
 
     Args:
-        moves: the program.
-        watch: called with multipliers of the constraints; it may raise.
+        moves: the program, in the floating-point type of the iterations.
+        watch: called with multipliers of the constraints, float64; it may raise.
         deadline: looked at in every iteration.
+        price: of missed rows, at first.
     """
 
-    def __init__(self, moves: HeldMoves, watch: Watch, deadline: Deadline):
+    def __init__(self, moves: HeldMoves, watch: Watch, deadline: Deadline, price: float):
         self._moves, self._watch, self._deadline = moves, watch, deadline
+        self._dtype = moves.kernel.dtype
         self._granted = moves.constraints.granted
         self._room = moves.per_unit(moves.constraints.room)
         self._blocks = Blocks(moves, deadline)
-        identity = torch.eye(len(moves.kernel)).double()
+        identity = torch.eye(len(moves.kernel), dtype=self._dtype)
         self._weights_of = torch.linalg.inv(identity + moves.kernel)
+        self._average = torch.zeros_like(self._aim)
         self._balance_at = FIRST_BALANCE
-        self._set_price(FIRST_PRICE)
+        self._set_price(price)
 
     def run(self) -> Optimum:
         """Iterate until the constraints are met and the gap is closed.
@@ -87,27 +97,41 @@ class Splitting:
         Raises:
             SolverFailedError: that takes too many iterations.
         """
-        view = self._moves.constraints.view
-        nothing = torch.zeros(*view.inputs.shape[:2], len(view.units), dtype=torch.float64)
-        rows = torch.zeros_like(self._room)
-        now = _Iterate(nothing, rows, nothing, rows)
-        for iteration in range(1, ITERATION_LIMIT + 1):
-            self._deadline.check()
-            halves = self._halves(now)
-            self._agree(now, halves)
-            if iteration % CHECK_EVERY == 0:
-                multipliers = self._moves.per_unit(halves.multipliers)
-                self._watch(multipliers)
-                if self._is_done(halves):
-                    change = self._moves.change(halves.weights)
-                    return Optimum(multipliers, [change], iteration, self._granted, "splitting")
+        for iteration, now, halves in self._iterations(ITERATION_LIMIT):
+            if iteration % CHECK_EVERY == 0 and self._is_done(halves):
+                multipliers, change = self._moves.per_unit(halves.multipliers), self._moves.change(halves.weights)
+                return Optimum(multipliers, [change], iteration, self._granted, "splitting")
             if iteration == self._balance_at:
                 self._balance(now, halves)
         raise SolverFailedError(f"The held program was not solved in {ITERATION_LIMIT} iterations.")
 
+    def seek(self) -> None:
+        """Iterate at one price until the watch raises, or there is little hope that it will."""
+        margins = self._moves.constraints.margins.required
+        most = float(margins[np.isfinite(margins)].max())
+        for iteration, _, halves in self._iterations(SEEKING_LIMIT):
+            if iteration % CHECK_EVERY:
+                continue
+            if float(self._moves.missing(halves.moves)[: margins.size].max()) <= REACHED * most:
+                return
+
+    def _iterations(self, limit: int) -> Iterator[tuple[int, _Iterate, _Halves]]:
+        view = self._moves.constraints.view
+        nothing = torch.zeros(*view.inputs.shape[:2], len(view.units), dtype=self._dtype)
+        rows = torch.zeros_like(self._aim)
+        now = _Iterate(nothing, rows, nothing, rows)
+        for iteration in range(1, limit + 1):
+            self._deadline.check()
+            halves = self._halves(now)
+            self._agree(now, halves)
+            self._average.lerp_(halves.multipliers, 1 / AVERAGED)
+            if iteration % CHECK_EVERY == 0:
+                self._watch(self._moves.per_unit(self._average).double())
+            yield iteration, now, halves
+
     @property
     def _aim(self) -> torch.Tensor:
-        return self._moves.required + self._room
+        return (self._moves.required + self._room).to(self._dtype)
 
     def _set_price(self, price: float) -> None:
         self._price = price
@@ -167,4 +191,9 @@ def by_splitting(moves: HeldMoves, watch: Watch, deadline: Deadline) -> Optimum:
     Raises:
         SolverFailedError: that takes too many iterations.
     """
-    return Splitting(moves, watch, deadline).run()
+    return Splitting(moves, watch, deadline, FIRST_PRICE).run()
+
+
+def seek_refutation(moves: HeldMoves, watch: Watch, deadline: Deadline) -> None:
+    """Look for multipliers at which the watch raises, in float32: what they prove is computed apart."""
+    Splitting(moves.to(torch.float32), watch, deadline, SEEKING_PRICE).seek()

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from sytorch.dual_operator import DualOperator
-from sytorch.held_constraints import BoundRows, HeldConstraints
+from sytorch.held_bounds import BoundRows
+from sytorch.held_constraints import HeldConstraints, in_shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +51,7 @@ class JointConstraints:
 
     def parts(self, rows: torch.Tensor) -> list[torch.Tensor]:
         """The groups of numbers by row, (R,), in their shapes."""
-        shapes = self.groups()
-        pieces = torch.split(rows, [shape.numel() for shape in shapes])
-        return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        return in_shapes(rows, self.groups())
 
     def split(self, rows: torch.Tensor) -> list[torch.Tensor]:
         """Numbers by row, (R,), as each part's constraints have them."""

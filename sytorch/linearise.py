@@ -78,6 +78,12 @@ class LayerView:
         pattern = self.pattern.forced(outputs, images)
         return replace(self, inputs=self.inputs[images], outputs=outputs, pattern=pattern)
 
+    def to(self, dtype: torch.dtype) -> LayerView:
+        """The same in another floating-point type."""
+        return replace(
+            self, inputs=self.inputs.to(dtype), outputs=self.outputs.to(dtype), pattern=self.pattern.to(dtype)
+        )
+
     def _moves(self, outputs: torch.Tensor) -> torch.Tensor:
         """Moves of the changing units, (R, P, m), as ones of all the layer's outputs, (R, *shape)."""
         moves = torch.zeros(len(outputs), self.shape[0], self.inputs.shape[1], dtype=self.inputs.dtype)

@@ -126,6 +126,11 @@ class Pattern:
     logits: torch.Tensor
     start: int = 0
 
+    def to(self, dtype: torch.dtype) -> Pattern:
+        """The same in another floating-point type."""
+        values = {position: value.to(dtype) for position, value in self.values.items()}
+        return replace(self, tail=self.tail.to(dtype), values=values, logits=self.logits.to(dtype))
+
     def move(self, moves: torch.Tensor, images: torch.Tensor) -> dict[int, torch.Tensor]:
         """How everything behind the layer moves when its outputs do, or those of the one before `start`.
 

@@ -183,6 +183,8 @@ def test_a_bound_too_small_names_the_images_and_writes_no_weights() -> None:
     assert report["status"] == "infeasible" and report["contradicting_images"]
     assert report["smallest_bound"] > 0.001
     assert _misclassified("--prepare", "none", "--norm", "l2", "--param-bound", "0.001").exit_code == 3
+    alone = _misclassified("--prepare", "none", "--param-bound", "0.001", "--max-samples", "1")
+    assert "this image cannot have its margin within the bound 0.001" in alone.stderr
 
 
 def test_one_image_with_two_labels_is_impossible() -> None:

@@ -238,6 +238,14 @@ def test_the_time_limit_is_heeded(dense: int, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("dense", [10**9, 0])
+def test_those_who_wait_see_steps(dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sytorch.held.DENSE", dense)
+    ticks: list[int] = []
+    program("linear", 0).solve(tick=lambda: ticks.append(1))
+    assert ticks
+
+
+@pytest.mark.parametrize("dense", [10**9, 0])
 def test_a_bias_may_move_by_more_than_one(dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of equal signs of a unit only the nearest to zero is a constraint; the others forbid nothing."""
     monkeypatch.setattr("sytorch.held.DENSE", dense)
@@ -263,7 +271,7 @@ def test_a_program_of_few_images_is_that_of_those_images_alone(name: str) -> Non
 
 def test_few_images_that_contradict_each_other_are_found_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two images that are the same are to be of two classes, among others; no other program is solved."""
-    monkeypatch.setattr("sytorch.held.FEW", 2)
+    monkeypatch.setattr("sytorch.held.FEW", (2,))
     model, layer, images = network("convolution", 0)
     images = torch.cat([images, images[1:2], torch.randn(2, 2, 6, 6, dtype=torch.float64)])
     answers = model(images).sort(dim=1).indices
@@ -274,3 +282,30 @@ def test_few_images_that_contradict_each_other_are_found_first(monkeypatch: pyte
         hold(view, labels, 10.0, metric_for(view, 0), bound=BOUND).solve()
     assert error.value.contradiction.images == (1, 4)
     assert isinstance(error.value.__cause__, sytorch.ContradictionError)
+
+
+@pytest.mark.parametrize("dense", [10**9, 0])
+def test_one_image_that_contradicts_itself_is_enough(dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its margin is out of reach; found by Newton's method, and by multipliers that splitting makes in float32."""
+    monkeypatch.setattr("sytorch.held.DENSE", dense)
+    far = program("convolution", 0)
+    far.margins.required[1] += 1e4 * np.isfinite(far.margins.required[1])
+    program.cache_clear()
+    with pytest.raises(sytorch.ContradictionError) as error:
+        far.solve()
+    assert error.value.contradiction.images == (1,)
+    assert isinstance(error.value.__cause__, sytorch.ContradictionError)
+
+
+@pytest.mark.parametrize("name", NETWORKS | PARTS)
+def test_moves_are_the_same_in_another_floating_point_type(name: str) -> None:
+    held = program(name, 0)
+    view = held.views[0]
+    constraints, metric = held._constraints().blocks[0], held.metrics[0].restricted(view)
+    moves = HeldMoves(constraints, metric, torch.ones_like(constraints.required))
+    wish = torch.randn(*view.inputs.shape[:2], len(view.units), dtype=torch.float64)
+    expected = moves.rows(wish)
+    single = moves.to(torch.float32)
+    found = single.rows(wish.float())
+    assert found.dtype == single.kernel.dtype == torch.float32
+    assert float((found - expected).norm()) <= 1e-5 * float(expected.norm())

@@ -123,7 +123,7 @@ def _try(task: Task, deadline: float, training: TrainingDrawdown) -> tuple[_Repa
     outcome = LayerOutcome(options.layer, options.pattern if options.is_hidden else None)
     if started >= deadline:
         return None, outcome
-    limit = min(deadline - started, math.inf if options.time_limit is None else options.time_limit)
+    limit = round(min(deadline - started, math.inf if options.time_limit is None else options.time_limit), 1)
     try:
         tried = attempt(replace(task, options=replace(options, time_limit=limit)))
     except ToolError as error:

@@ -102,7 +102,7 @@ class TrainingImages:
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  it lives as long as its process
     def _doubtful_inputs(self, layer: str) -> torch.Tensor:
-        return torch.from_numpy(self.seen_at(layer, self.sample(JUDGES)[self._doubtful[0]]))
+        return torch.from_numpy(np.array(self.seen_at(layer, self.sample(JUDGES)[self._doubtful[0]])))
 
     @functools.cached_property
     def _doubtful(self) -> tuple[NDArray[np.int64], int]:

@@ -131,7 +131,7 @@ def test_every_failure_is_listed_with_its_reason(digits_baseline: Path, monkeypa
     result = run(digits_baseline, "--layer-budget", "3000", "--prepare", "none", "--param-bound", "1e-6")
     assert result.exit_code == 7, result.output
     last, hidden, convolution = written()["layers"]
-    assert last["status"] == "infeasible" and "contradict each other" in last["message"]
+    assert last["status"] == "infeasible" and "within the bound 1e-06" in last["message"]
     assert hidden["status"] == "failed" and "linearise anew" in hidden["message"]
     assert (convolution["status"], convolution["message"]) == ("failed", "it broke.")
     assert not Path("repaired.pth").exists()

@@ -7,6 +7,7 @@ multiplier for each constraint (`sytorch.held_dual`); products with the constrai
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -105,7 +106,7 @@ class HeldProgram:
         Only of convolutions, whose patterns can seldom be held: for others it would be time lost.
         """
         lacking = np.where(np.isfinite(self.margins.required), self.margins.required, 0.0).max(axis=1)
-        if len(self.views) > 1 or not self.hold or self.views[0].inputs.shape[1] == 1:
+        if len(self.views) > 1 or not (self.hold and np.isfinite(self.bound)) or self.views[0].inputs.shape[1] == 1:
             return
         for count in (count for count in FEW if 2 * count <= len(lacking)):
             chosen = np.sort(np.argsort(-lacking, kind="stable")[:count])
@@ -121,7 +122,8 @@ class HeldProgram:
         operator = self._operator(constraints, self._rows(constraints, deadline))
         (block,), (single,) = constraints.blocks, operator.operators
         if block.count <= DENSE:
-            self.solve(deadline.left)
+            with contextlib.suppress(SolverFailedError):  # that proves nothing of all images
+                self.solve(deadline.left)
             return
         moves = HeldMoves(block, single.metric, typical_lengths(operator, deadline))
         if fits(moves):

@@ -14,7 +14,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from helpers.cli import new_app, say, tells_failures
 from helpers.errors import ToolError
-from visualizer.app import create_app
+from visualizer.app import create_app, warm_up
 
 app = new_app(__doc__)
 
@@ -28,7 +28,9 @@ def main(
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Show the files of this folder in a web page, until Ctrl-C."""
-    server = make_page_server(create_app(Path.cwd(), host), host, port)
+    application = create_app(Path.cwd(), host)
+    warm_up(application)
+    server = make_page_server(application, host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
     print(address, flush=True)
     say("Ctrl-C stops it.")

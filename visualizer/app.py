@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import torch
 from flask import Flask, Response, render_template, send_file
 from werkzeug.exceptions import HTTPException
 
@@ -12,6 +13,7 @@ from helpers.errors import ToolError
 from visualizer import edit_set_pages, experiment_pages, repair_pages
 from visualizer.files import EDIT_SETS, REPORTS, RESULTS, UnknownFileError
 from visualizer.formatting import FILTERS, encodable
+from visualizer.pictures import input_png
 from visualizer.security import protect
 from visualizer.shelf import Shelf, shelf
 
@@ -39,6 +41,13 @@ def create_app(root: Path, host: str = "127.0.0.1") -> Flask:
     app.register_error_handler(ToolError, tell_failure)
     app.register_error_handler(HTTPException, tell_http)
     return app
+
+
+def warm_up(app: Flask) -> None:
+    """Do before the first page what is done once: compile the templates, load the picture encoder."""
+    for name in app.jinja_env.list_templates():
+        app.jinja_env.get_template(name)
+    input_png(torch.zeros(3, 1, 1))
 
 
 def home() -> str:

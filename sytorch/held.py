@@ -103,10 +103,10 @@ class HeldProgram:
     def _ask_few(self, deadline: Deadline) -> None:
         """Raise where a few images contradict each other already, or one itself: those that lack most.
 
-        Only of convolutions, whose patterns can seldom be held: for others it would be time lost.
+        Not of layers whose own signs are all that is held: these can nearly always be held, and it would be time lost.
         """
         lacking = np.where(np.isfinite(self.margins.required), self.margins.required, 0.0).max(axis=1)
-        if len(self.views) > 1 or not (self.hold and np.isfinite(self.bound)) or self.views[0].inputs.shape[1] == 1:
+        if len(self.views) > 1 or not (self.hold and np.isfinite(self.bound)) or self._holds_own_signs_only:
             return
         for count in (count for count in FEW if 2 * count <= len(lacking)):
             chosen = np.sort(np.argsort(-lacking, kind="stable")[:count])
@@ -115,6 +115,11 @@ class HeldProgram:
             except ContradictionError as error:
                 images = tuple(int(chosen[image]) for image in error.contradiction.images)
                 raise ContradictionError(replace(error.contradiction, images=images)) from error
+
+    @property
+    def _holds_own_signs_only(self) -> bool:
+        view = self.views[0]
+        return view.inputs.shape[1] == 1 and set(view.pattern.held) <= {0}
 
     def _seek_refutation(self, deadline: Deadline) -> None:
         """Raise where it is found before long that no change exists."""

@@ -269,11 +269,12 @@ def test_a_program_of_few_images_is_that_of_those_images_alone(name: str) -> Non
     assert few.solve().objective == pytest.approx(alone.solve().objective, rel=1e-6, abs=1e-9)
 
 
-def test_few_images_that_contradict_each_other_are_found_first(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["convolution", "linear"])
+def test_few_images_that_contradict_each_other_are_found_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two images that are the same are to be of two classes, among others; no other program is solved."""
     monkeypatch.setattr("sytorch.held.FEW", (2,))
-    model, layer, images = network("convolution", 0)
-    images = torch.cat([images, images[1:2], torch.randn(2, 2, 6, 6, dtype=torch.float64)])
+    model, layer, images = network(name, 0)
+    images = torch.cat([images, images[1:2], torch.randn(2, *images.shape[1:], dtype=torch.float64)])
     answers = model(images).sort(dim=1).indices
     labels = answers[:, 2].clone()
     labels[1], labels[4] = answers[1, 0], answers[1, 1]

@@ -139,8 +139,8 @@ def run_trial(bench: Workbench, size: str, seed: int, plan: str, *, steps: int, 
         edit_images=len(edit_set),
         steps_taken=prepared.steps,
         edit_accuracy=100 * float(right.mean()),
-        drawdown_prepared=_drawdown(bench, edit_set, network.test_logits),
-        drawdown_repaired=_drawdown(bench, edit_set, network.test_logits_of(_repaired(bench, edit_set, network))),
+        drawdown_prepared=drawdown_of(bench, edit_set, network.test_logits),
+        drawdown_repaired=drawdown_of(bench, edit_set, network.test_logits_of(repaired(bench, edit_set, network))),
         training_lost=100 * lost,
         largest_change=float(prepared.change.abs().max()),
         seconds=round(seconds, 2),
@@ -177,14 +177,16 @@ def _line(trial: Trial) -> list[str]:
     ]
 
 
-def _repaired(bench: Workbench, edit_set: EditSet, network: Network) -> dict[str, torch.Tensor]:
+def repaired(bench: Workbench, edit_set: EditSet, network: Network) -> dict[str, torch.Tensor]:
+    """The weights after the program at the last layer of a network that may have been prepared."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "repaired.pth"
         task = Task(bench, edit_set, Path(folder) / "edit_set.pt", OPTIONS, output, "", keep="changed-layer")
         return repair_and_save(task, network).state
 
 
-def _drawdown(bench: Workbench, edit_set: EditSet, logits: torch.Tensor) -> float:
+def drawdown_of(bench: Workbench, edit_set: EditSet, logits: torch.Tensor) -> float:
+    """In percentage points, of what a repaired network says of the test images."""
     outside = drawdown_mask(edit_set, bench.test.content_hash, len(bench.test))
     before, after = (_right(bench, said)[outside].mean() for said in (bench.test_logits, logits))
     return 100 * float(before - after)

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from edits.options import LAST_LAYER, KeepWeights, PrepareName, read_metric
+from edits.options import LAST_LAYER, KeepWeights, PrepareCopies, PrepareName, read_metric
 from edits.workbench import open_workbench
 from editset_helpers.selection import resolve_class
 from experiments.plan import Ground, SetType, Sizing, Sweep
@@ -61,6 +61,9 @@ def main(
     prepare: Annotated[
         PrepareName, typer.Option(help="The hidden layer moved first; auto costs 10 seconds an experiment.")
     ] = "none",
+    prepare_copies: Annotated[
+        PrepareCopies, typer.Option(help="Copies of the edit images that stage one goes for, too.")
+    ] = "none",
     keep: Annotated[
         int, typer.Option(min=0, help="Of so many training images, those that are right are to stay right.")
     ] = 0,
@@ -101,6 +104,7 @@ def main(
         solver=solver,
         time_limit=time_limit,
         prepare=prepare,
+        prepare_copies=prepare_copies,
         keep=keep,
         keep_weights=keep_weights,
     )

@@ -15,6 +15,7 @@ from edits.options import (
     LAST_LAYER,
     MetricName,
     PatternName,
+    PrepareCopies,
     PrepareName,
     RepairOptions,
     norm_for,
@@ -189,6 +190,13 @@ PrepareOption = Annotated[
         "and lose more. [auto: classifier.4]"
     ),
 ]
+PrepareCopiesOption = Annotated[
+    PrepareCopies,
+    typer.Option(
+        help="Copies of the edit images that stage one goes for, too, so that more like them are right; nothing is "
+        "promised of them. mirrored: not for digits, mostly; shifted: by one pixel any way, takes longer."
+    ),
+]
 KeepOption = Annotated[
     int,
     typer.Option(
@@ -232,6 +240,7 @@ def read_request(
     metric_images: MetricImagesOption = None,
     ridge: RidgeOption = 1e-3,
     prepare: PrepareOption = "auto",
+    prepare_copies: PrepareCopiesOption = "none",
     keep: KeepOption = 0,
     pattern: PatternOption = None,
     shifts: ShiftsOption = 0,
@@ -260,6 +269,7 @@ def read_request(
         keep=keep,
         pattern=pattern or ("held" if budget is None else "relinearise"),
         region=Region(shifts, flip),
+        prepare_copies=prepare_copies,
     )
     job = Job(dataset, data_root, weights, output, max_samples, seed, norm is None, budget)
     return Request(job, options, as_json)

@@ -44,6 +44,7 @@ ROUNDING = 1e-3
 EARLIER = "classifier.1"
 ENOUGH, ITERATIONS = 1e-4, 20_000
 HEADER = ["edit images", "variant", "edit images right (%)", "drawdown (points)", "generalization (%)"]
+Metrics = Callable[[Network], list[SecondMomentMetric]]
 
 app = new_app(__doc__)
 
@@ -101,20 +102,21 @@ def measured(bench: Workbench, variant: str, size: int, seed: int) -> tuple[floa
     return 100 * float(right), drawdown_of(bench, edit_set, found.test_logits), 100 * copies
 
 
-# Metrics of the last layer, alone
+# Metrics of the last layer
 
 
 @functools.lru_cache(maxsize=1)
-def _sampled(bench: Workbench) -> tuple[NDArray[np.float32], torch.Tensor, Vector]:
+def _sampled(network: Network) -> tuple[NDArray[np.float32], torch.Tensor, Vector]:
     """The last layer's inputs of training images that are right, their softmax's probabilities, and their shares."""
-    sample = bench.training_images.some_right(OPTIONS.layer, SAMPLE)
-    layer = bench.linear(OPTIONS.layer)
-    return sample.inputs, linear_logits(sample.inputs, layer.weight, layer.bias).softmax(dim=1), sample.shares
+    [sample] = network.metric_source(SAMPLE)
+    layer = network.model.get_submodule(OPTIONS.layer)
+    logits = linear_logits(sample.inputs, layer.get_parameter("weight"), layer.get_parameter("bias"))
+    return sample.inputs, logits.softmax(dim=1), sample.shares
 
 
-def one_metric(bench: Workbench, *, centred: bool) -> list[SecondMomentMetric]:
+def one_metric(network: Network, *, centred: bool) -> list[SecondMomentMetric]:
     """Of all classes alike: the second moment, or the covariance."""
-    inputs, chances, shares = _sampled(bench)
+    inputs, chances, shares = _sampled(network)
     weights = (1 - chances.square().sum(dim=1)).double().numpy() * shares
     moment = weighted_products(inputs, weights) / weights.sum()
     if centred:
@@ -122,9 +124,9 @@ def one_metric(bench: Workbench, *, centred: bool) -> list[SecondMomentMetric]:
     return [second_moment_metric(moment, OPTIONS.ridge)]
 
 
-def metric_of_each_class(bench: Workbench) -> list[SecondMomentMetric]:
+def metric_of_each_class(network: Network) -> list[SecondMomentMetric]:
     """One for each class's logit: images weigh by the softmax's curvature in that logit."""
-    inputs, chances, shares = _sampled(bench)
+    inputs, chances, shares = _sampled(network)
     curvature = (chances * (1 - chances)).double().numpy() * shares[:, None]
     total = curvature.sum(axis=0).mean()
     return [
@@ -132,15 +134,18 @@ def metric_of_each_class(bench: Workbench) -> list[SecondMomentMetric]:
     ]
 
 
-def last_layer_alone(trial: Trial, metrics: Callable[[Workbench], list[SecondMomentMetric]]) -> Outcome:
+def last_layer_alone(trial: Trial, metrics: Metrics) -> Outcome:
     """The least change in metrics, one for each class or one for all."""
-    bench = trial.bench
-    outputs = symbolic(bench.model, OPTIONS.layer)(trial.edit_set.images)
-    change = least_change(outputs, trial.edit_set.labels, metrics(bench), OPTIONS.margin + ROUNDING)
-    state = dict(bench.model.state_dict())
-    for name, part in parameters_of(bench.linear(OPTIONS.layer), change).items():
+    return _in_metrics(trial, trial.bench.network, metrics, OPTIONS.layer)
+
+
+def _in_metrics(trial: Trial, network: Network, metrics: Metrics, first_layer: str) -> Outcome:
+    outputs = symbolic(network.model, OPTIONS.layer)(trial.edit_set.images)
+    change = least_change(outputs, trial.edit_set.labels, metrics(network), OPTIONS.margin + ROUNDING)
+    state = dict(network.model.state_dict())
+    for name, part in parameters_of(network.model.get_submodule(OPTIONS.layer), change).items():
         state[f"{OPTIONS.layer}.{name}"] = added(state[f"{OPTIONS.layer}.{name}"], part)
-    return Outcome(state, bench.test_logits_of(state), OPTIONS.layer)
+    return Outcome(state, network.test_logits_of(state), first_layer)
 
 
 def least_change(
@@ -191,11 +196,20 @@ def prepared(
     )
 
 
-def one_layer(trial: Trial, *, margin: float = OPTIONS.margin, region: Region | None = None) -> Outcome:
-    """The hidden layer of the default."""
+def one_layer(
+    trial: Trial,
+    *,
+    margin: float = OPTIONS.margin,
+    region: Region | None = None,
+    metrics: Metrics | None = None,
+) -> Outcome:
+    """The hidden layer of the default; the last layer's metrics may be others than its own."""
     bench = trial.bench
     change = prepared(trial, bench.model, AUTO_PREPARE, margin=margin, region=region).change
-    return _finished(trial, bench.moved(AUTO_PREPARE, change), AUTO_PREPARE)
+    network = bench.moved(AUTO_PREPARE, change)
+    if metrics is not None:
+        return _in_metrics(trial, network, metrics, AUTO_PREPARE)
+    return _finished(trial, network, AUTO_PREPARE)
 
 
 def two_layers(trial: Trial, *, steps: int) -> Outcome:
@@ -224,6 +238,7 @@ VARIANTS: dict[str, Callable[[Trial], Outcome]] = {
     ),
     "last layer alone: one metric for each class": functools.partial(last_layer_alone, metrics=metric_of_each_class),
     "stage one: as it is": one_layer,
+    "stage one, then one metric for each class": functools.partial(one_layer, metrics=metric_of_each_class),
     "stage one goes for a margin of 1": functools.partial(one_layer, margin=1.0),
     "stage one goes for a margin of 3": functools.partial(one_layer, margin=3.0),
     "two steps in classifier.1 before": functools.partial(two_layers, steps=2),

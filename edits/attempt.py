@@ -83,6 +83,7 @@ def asked(task: Task) -> RepairReport:
         norm=options.norm.value,
         metric=options.metric,
         prepare=options.prepared_layer,
+        prepare_copies=options.prepare_copies,
         keep=options.keep,
         pattern=options.pattern if options.is_hidden else None,
     )
@@ -96,8 +97,8 @@ def _prepared_network(task: Task, report: RepairReport) -> Network:
     metric = bench.layer_metric(layer)
     with bench.clock.phase("prepare"):
         prepared = prepare(
-            sytorch.linearise(bench.model, layer, task.constrained.images, dtype=torch.float32),
-            task.constrained.labels,
+            sytorch.linearise(bench.model, layer, task.prepared.images, dtype=torch.float32),
+            task.prepared.labels,
             metric,
             margin=task.options.margin,
             bound=task.options.param_bound,

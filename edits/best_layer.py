@@ -98,7 +98,7 @@ def layers_to_try(options: RepairOptions) -> Iterator[RepairOptions]:
     """The last layer as asked, then every other alone: with ``l2``, which is all there is, and no keep set."""
     yield options
     for layer in HIDDEN_LAYERS:
-        yield replace(options, layer=layer, norm=NormName.L2, prepare="none", keep=0)
+        yield replace(options, layer=layer, norm=NormName.L2, prepare="none", prepare_copies="none", keep=0)
 
 
 def _best(task: Task, deadline: float, folder: Path, outcomes: list[LayerOutcome]) -> _Repaired | None:

@@ -30,6 +30,7 @@ PrepareName = Literal[
 PREPARE_NAMES: tuple[PrepareName, ...] = get_args(PrepareName)
 HIDDEN_LAYERS = PREPARE_NAMES[2:]
 PatternName = Literal["held", "relinearise"]
+PrepareCopies = Literal["none", "mirrored", "shifted"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 
 
@@ -55,6 +56,8 @@ class RepairOptions:
         pattern: for a layer other than the last: ``held``, the activation patterns behind it are constraints, and the
             result is proved; ``relinearise``, they may change, and the forward pass judges.
         region: which copies of every edit image have to be right by the margin, too.
+        prepare_copies: which other copies stage one goes for, without any promise: mirrored ones, or those shifted by
+            one of the image's 32 x 32 pixels.
     """
 
     layer: str = LAST_LAYER
@@ -71,6 +74,7 @@ class RepairOptions:
     keep: int = 0
     pattern: PatternName = "held"
     region: Region = field(default_factory=Region)
+    prepare_copies: PrepareCopies = "none"
 
     def __post_init__(self) -> None:
         """Refuse values that can never work.
@@ -92,10 +96,16 @@ class RepairOptions:
         read_metric(self.metric)
         if self.prepare not in PREPARE_NAMES:
             raise UsageError(f"--prepare is one of {', '.join(PREPARE_NAMES)}, not {self.prepare!r}.")
+        if self.prepare_copies not in get_args(PrepareCopies):
+            raise UsageError(
+                f"--prepare-copies is one of {', '.join(get_args(PrepareCopies))}, not {self.prepare_copies!r}."
+            )
         if self.pattern not in get_args(PatternName):
             raise UsageError(f"--pattern is one of {', '.join(get_args(PatternName))}, not {self.pattern!r}.")
         if self.is_hidden and self.prepare not in ("auto", "none"):
             raise UsageError(f"--prepare belongs to repairs of {LAST_LAYER}; --layer {self.layer} is repaired alone.")
+        if self.prepare_copies != "none" and self.prepared_layer is None:
+            raise UsageError("--prepare-copies says what stage one goes for, and here no hidden layer is prepared.")
 
     @property
     def is_hidden(self) -> bool:
@@ -110,6 +120,12 @@ class RepairOptions:
         if self.prepare == "auto":
             return AUTO_PREPARE if self.metric == "training" else None
         return None if self.prepare == "none" else self.prepare
+
+    @property
+    def prepare_region(self) -> Region:
+        """The copies that stage one goes for, those that have to be right among them."""
+        shifts, mirrored = int(self.prepare_copies == "shifted"), self.prepare_copies == "mirrored"
+        return Region(max(self.region.shifts, shifts), self.region.flip or mirrored)
 
 
 def norm_for(images: int) -> NormName:

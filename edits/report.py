@@ -16,10 +16,11 @@ class RepairReport:
     say which test images it holds; ``drawdown_points`` is what they lost, in percentage points. ``generalization_*`` is
     of shifted and flipped copies of the edit images. ``keep_*`` is of the ``keep`` training images that were watched,
     of which ``kept_images`` became constraints. ``min_margin`` is of the saved file, loaded again, in float32.
-    ``prepare_objective`` is the length of stage one's way in its metric; ``prepare_leads`` and
-    ``prepare_iterations`` are of each step that was computed. ``copies`` counts the copies of edit images,
-    shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were constrained besides them; ``copies_*`` is of
-    these, ``copies_min_margin`` of the saved file. ``layers`` tells what came of every layer of ``--layer auto``
+    ``prepare_copies`` are those that stage one went for without a promise; ``prepare_objective`` is the length of its
+    way in its metric; ``prepare_leads`` and ``prepare_iterations`` are of each step that was computed. ``copies``
+    counts the copies of edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were
+    constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``layers`` tells what
+    came of every layer of ``--layer auto``
     within ``layer_budget`` seconds (`edits.best_layer.LayerOutcome`). ``seconds`` is by phase.
     """
 
@@ -64,6 +65,7 @@ class RepairReport:
     generalization_after: float | None = None
     max_abs_change: float | None = None
     prepare: str | None = None
+    prepare_copies: str = "none"
     prepare_objective: float | None = None
     prepare_steps: int | None = None
     prepare_leads: list[int] = field(default_factory=list)
@@ -133,7 +135,8 @@ def _prepared(report: RepairReport) -> list[tuple[str, str]]:
     if report.prepare is None:
         return []
     right, largest = percent(report.prepare_edit_accuracy), report.prepare_max_abs_change or 0.0
-    steps = f"{report.prepare} in {report.prepare_steps} steps, no change beyond {largest:.3g}"
+    copies = "" if report.prepare_copies == "none" else f", with {report.prepare_copies} copies"
+    steps = f"{report.prepare} in {report.prepare_steps} steps{copies}, no change beyond {largest:.3g}"
     return [("prepared", f"{steps}; {right} of the edit set right after that")]
 
 

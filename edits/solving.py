@@ -59,6 +59,12 @@ class Task:
         with self.bench.clock.phase("edit set"):
             return with_copies(self.edit_set, self.options.region, self.bench.test)
 
+    @functools.cached_property
+    def prepared(self) -> EditSet:
+        """What stage one goes for: the same with the copies of `RepairOptions.prepare_region`."""
+        with self.bench.clock.phase("edit set"):
+            return with_copies(self.edit_set, self.options.prepare_region, self.bench.test)
+
 
 @dataclass(frozen=True, eq=False)
 class Repaired:

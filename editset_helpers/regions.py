@@ -105,9 +105,11 @@ def _pixels(edit_set: EditSet, test: ImageDataset) -> NDArray[np.uint8]:
     indices = edit_set.test_indices()
     if indices is None:
         raise UsageError(
-            "--shifts needs to know which test images the edit set holds, and it does not say (image_idx)."
+            "Shifted copies need to know which test images the edit set holds, and it does not say (image_idx)."
         )
     pixels = test.images[indices]
     if float((to_inputs(pixels) - edit_set.images).abs().max()) > NEAR:
-        raise UsageError("--shifts needs images of the test set, and the edit set holds others under their numbers.")
+        raise UsageError(
+            "Shifted copies need images of the test set, and the edit set holds others under their numbers."
+        )
     return pixels

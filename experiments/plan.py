@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from edits.options import KeepWeights, MetricName, PrepareName, RepairOptions
+from edits.options import KeepWeights, MetricName, PrepareCopies, PrepareName, RepairOptions
 from editset_helpers.selection import Correctness, Selection
 from helpers.cli import DatasetName
 from sytorch import NormName, SolverName
@@ -42,7 +42,7 @@ class Sweep:
     Attributes:
         sizes, types, classes, param_bounds, margins, norms, metrics, layers, seeds: the values to combine. Classes are
             positions, and combined with the types of one class only.
-        sizing, solver, time_limit, prepare, keep_weights: the same for all.
+        sizing, solver, time_limit, prepare, prepare_copies, keep_weights: the same for all.
         keep: how many training images are watched, see `edits.options.RepairOptions`; the same for all.
     """
 
@@ -59,6 +59,7 @@ class Sweep:
     solver: SolverName = SolverName.AUTO
     time_limit: float | None = None
     prepare: PrepareName = "none"
+    prepare_copies: PrepareCopies = "none"
     keep: int = 0
     keep_weights: KeepWeights = "changed-layer"
 
@@ -132,6 +133,7 @@ def plan(sweep: Sweep, ground: Ground) -> list[Experiment]:
             solver=sweep.solver,
             time_limit=sweep.time_limit,
             prepare=sweep.prepare,
+            prepare_copies=sweep.prepare_copies,
             keep=sweep.keep,
         )
         for bound, margin, norm, metric, layer in programs
@@ -144,6 +146,9 @@ def plan(sweep: Sweep, ground: Ground) -> list[Experiment]:
 
 
 def _named(unnamed: Experiment, ground: Ground) -> Experiment:
-    facts = [asdict(unnamed), ground.weights_hash, ground.images_hash]
+    asked = asdict(unnamed)
+    if unnamed.options.prepare_copies == "none":
+        del asked["options"]["prepare_copies"]  # younger than tables that are to be gone on with
+    facts = [asked, ground.weights_hash, ground.images_hash]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     return replace(unnamed, id=f"{unnamed.set_name}_{digest}")

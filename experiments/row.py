@@ -58,6 +58,7 @@ class Row:
     prepare_edit_accuracy: float | None = None
     keep: int = 0
     kept_images: int | None = None
+    prepare_copies: str = "none"
 
     def cells(self) -> list[str]:
         """What the file holds, in the order of `COLUMNS`."""
@@ -65,7 +66,11 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-LATER = {"keep": "0", "kept_images": ""}  # columns that older tables lack, and what their rows hold
+LATER = {
+    "keep": "0",
+    "kept_images": "",
+    "prepare_copies": "none",
+}  # columns that older tables lack, and what their rows hold
 
 
 def _cell(value: Any) -> str:

@@ -8,6 +8,7 @@ SETTINGS = {
     "dataset": "{}",
     "layer": "{}",
     "prepare": "prepare {}",
+    "prepare_copies": "prepare {} copies",
     "norm": "{}",
     "metric": "{} metric",
     "margin": "margin {:g}",

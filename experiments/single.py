@@ -85,6 +85,7 @@ def _asked(ground: Ground, experiment: Experiment, bench: Workbench) -> Row:
         norm=options.norm,
         metric=options.metric,
         prepare=options.prepared_layer or "none",
+        prepare_copies=options.prepare_copies,
         keep=options.keep,
         dataset=bench.test.name,
     )

@@ -431,13 +431,15 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
     assert not {experiment.id for experiment in other} & {experiment.id for experiment in experiments}
 
 
-def test_a_name_is_the_same_in_every_process_and_tells_keep_sets_apart() -> None:
+def test_a_name_is_the_same_in_every_process_and_tells_options_apart() -> None:
     ground = Ground(DatasetName.DIGITS, None, Path("w"), "a", "b", Path("f"), "c")
     sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
     [plain], [kept] = plan(sweep, ground), plan(replace(sweep, keep=100), ground)
+    [mirrored] = plan(replace(sweep, prepare="auto", prepare_copies="mirrored"), ground)
+    [prepared] = plan(replace(sweep, prepare="auto"), ground)
     assert plain.id == "misclassified_n1_s0_515d0dc9"
-    assert kept.id != plain.id
-    assert kept.options.keep == 100
+    assert len({plain.id, kept.id, mirrored.id, prepared.id}) == 4
+    assert (kept.options.keep, mirrored.options.prepare_copies) == (100, "mirrored")
 
 
 def test_a_sweep_with_a_keep_set_says_what_it_watched_and_kept(place: Path) -> None:
@@ -458,7 +460,7 @@ def test_a_table_from_before_keep_sets_is_read_and_gone_on_with(place: Path) -> 
     run_sweep(*SMALL, "--seeds", "0", "1", "--output-file", str(TABLE))
     table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
     assert list(table) == list(COLUMNS)
-    assert set(table["keep"]) == {"0"}
+    assert (set(table["keep"]), set(table["prepare_copies"])) == ({"0"}, {"none"})
     assert table[table["seed"] == "0"].reset_index(drop=True).equals(made)
 
 

@@ -18,6 +18,7 @@ import edits.options
 import edits.solving
 import run_repair
 from edits.explanation import contradicting_images, image_name
+from edits.options import RepairOptions
 from edits.repair import compute_repair
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from editset_helpers.regions import Move, Region, with_copies
@@ -99,6 +100,26 @@ def test_every_copy_has_the_margin(
     assert (report["shifts"], report["flip"]) == (shifts, flip)
     assert report["edit_accuracy_after"] == report["copies_accuracy_after"] == 1.0
     assert report["copies_accuracy_before"] < 1.0
+
+
+@pytest.mark.parametrize("copies", ["mirrored", "shifted"])
+def test_stage_one_goes_for_copies_and_the_program_does_not(digits_baseline: Path, copies: str) -> None:
+    plain = repaired(digits_baseline, "--max-samples", "2")
+    report = repaired(digits_baseline, "--max-samples", "2", "--prepare-copies", copies)
+    assert (report["prepare_copies"], report["copies"]) == (copies, 0)
+    assert report["prepare_leads"][0] > plain["prepare_leads"][0]
+    assert report["edit_accuracy_after"] == 1.0 and report["min_margin"] >= 2.0
+
+
+def test_copies_without_stage_one_are_refused(digits_baseline: Path) -> None:
+    result = run(digits_baseline, "--prepare", "none", "--prepare-copies", "shifted")
+    assert result.exit_code == 2 and "no hidden layer is prepared" in result.stderr
+
+
+def test_stage_one_goes_for_constrained_copies_among_others() -> None:
+    assert RepairOptions(region=Region(2), prepare_copies="mirrored").prepare_region == Region(2, True)
+    assert RepairOptions(region=Region(2, True), prepare_copies="shifted").prepare_region == Region(2, True)
+    assert RepairOptions().prepare_region == Region()
 
 
 def test_a_copy_has_the_margin_with_the_pattern_held(digits_baseline: Path, digits_test: ImageDataset) -> None:

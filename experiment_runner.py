@@ -49,7 +49,7 @@ def main(
     margins: Annotated[list[float] | None, typer.Option(help="Several of them, instead.")] = None,
     norms: Annotated[list[NormName] | None, typer.Option(help="What is minimised. [default: l1]")] = None,
     metrics: Annotated[
-        list[str] | None, typer.Option(help="In which metric: training, identity. [default: training]")
+        list[str] | None, typer.Option(help="In which metric: training, per-class (l2), identity. [default: training]")
     ] = None,
     layers: Annotated[list[str] | None, typer.Option(help="The layers to repair. [default: classifier.6]")] = None,
     seeds: Annotated[

@@ -99,7 +99,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         edit_set = load_edit_set(path, len(bench.test.class_names)).subset(job.max_samples, job.seed)
     warn_of_other_weights(edit_set, path, bench)
     if job.norm_by_size and not options.is_hidden:
-        options = replace(options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves))))
+        options = replace(options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves)), options.metric))
     task = Task(bench, edit_set, path, options, output, command_line())
     return repair_edit_set(task) if job.layer_budget is None else repair_best_layer(task, job.layer_budget)
 
@@ -156,11 +156,16 @@ PatternOption = Annotated[
 ]
 NormOption = Annotated[
     NormName | None,
-    typer.Option(help="What is minimised. [default: l1; l2 for more than 400 images, and for other layers]"),
+    typer.Option(
+        help="What is minimised. [default: l1; l2 for more than 400 images, for other layers, with --metric per-class]"
+    ),
 ]
 MetricOption = Annotated[
     MetricName,
-    typer.Option(help="training: least effect on ordinary images; identity: least change of the weights themselves."),
+    typer.Option(
+        help="training: least effect on ordinary images; per-class: on each class's logit by itself, for l2 (a minute "
+        "once); identity: least change of the weights themselves."
+    ),
 ]
 SolverOption = Annotated[
     SolverName, typer.Option(help="auto: Gurobi where its licence admits the program, else HiGHS.")
@@ -258,7 +263,7 @@ def read_request(
         layer=layer,
         param_bound=param_bound,
         margin=margin,
-        norm=norm or (NormName.L1 if layer == LAST_LAYER else NormName.L2),
+        norm=norm or (norm_for(1, metric) if layer == LAST_LAYER else NormName.L2),
         metric=metric,
         solver=solver,
         time_limit=time_limit,

@@ -38,7 +38,7 @@ def least_squares_change(inputs: Matrix, wanted: Matrix, metric: Metric) -> Matr
         wanted: (N, C).
         metric: where the size is taken.
     """
-    pulled = metric.solve(inputs.T)
+    pulled = metric.solved(inputs)[0].T
     kernel = inputs @ pulled
     kernel[np.diag_indices_from(kernel)] += JITTER * np.trace(kernel) / len(kernel)
     return np.asarray((pulled @ cho_solve(cho_factor(kernel, lower=True), wanted)).T)

@@ -28,7 +28,12 @@ def knows(options: Mapping[str, object]) -> bool:
 
 def _repair(options: Mapping[str, Any], case: Case) -> Attempt:
     everything = RepairOptions(
-        **{**options, "norm": NormName(options["norm"]) if "norm" in options else norm_for(len(case.edit_set))},
+        **{
+            **options,
+            "norm": NormName(options["norm"])
+            if "norm" in options
+            else norm_for(len(case.edit_set), options.get("metric", "training")),
+        },
         margin=case.margin,
         param_bound=case.bound,
         time_limit=case.time_limit,

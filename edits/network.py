@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from edits.options import RepairOptions
-from edits.training_metric import MetricSample, training_metric
+from edits.training_metric import MetricSample, per_class_metric, training_metric
 from helpers.activations import linear_logits
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet
@@ -81,13 +81,15 @@ class Network:
         if options.metric == "identity":
             return IdentityMetric()
         with self.clock.phase("metric"):
-            return self._training_metric(options.metric_images, options.ridge)
+            return self._training_metric(options.metric_images, options.ridge, options.metric == "per-class")
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  a network lives as long as its process
-    def _training_metric(self, images: int | None, ridge: float) -> Metric:
-        cache = self.cache and self.cache.with_name(f"{self.cache.name}-{images or 'all'}-{ridge:g}.npy")
+    def _training_metric(self, images: int | None, ridge: float, per_class: bool) -> Metric:
+        kind = "-per-class" * per_class
+        cache = self.cache and self.cache.with_name(f"{self.cache.name}-{images or 'all'}-{ridge:g}{kind}.npy")
         layer = self.model.get_submodule(self.last_layer)
-        return training_metric(layer, lambda: self.metric_source(images), ridge, cache)
+        compute = per_class_metric if per_class else training_metric
+        return compute(layer, lambda: self.metric_source(images), ridge, cache)
 
     def _last_layer(self, inputs: NDArray[np.float32], state: dict[str, torch.Tensor]) -> torch.Tensor:
         return linear_logits(inputs, *(state[f"{self.last_layer}.{part}"] for part in ("weight", "bias")))

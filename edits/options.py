@@ -14,7 +14,7 @@ from sytorch.program import MANY_IMAGES
 LAST_LAYER = "classifier.6"
 AUTO_LAYER = "auto"
 AUTO_PREPARE = "classifier.4"
-MetricName = Literal["training", "identity"]
+MetricName = Literal["training", "per-class", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
 PrepareName = Literal[
     "auto",
@@ -43,15 +43,16 @@ class RepairOptions:
         param_bound: the largest change of any weight or bias.
         margin: by how much an edit image's own logit has to lead every other.
         norm: what is minimised.
-        metric: ``training`` or ``identity``, the coordinates in which the norm is taken.
+        metric: ``training``, ``per-class`` or ``identity``, in which the norm is taken; ``per-class`` is for ``l2`` of
+            the last layer.
         solver: ``auto``, ``gurobi`` or ``highs``.
         time_limit: seconds for solving; None for no limit.
         whole_program: write the program out at once instead of generating rows and columns.
         metric_images: from how many training images, all right, the training metric is taken, half of them those most
             in doubt; None for all, and for 20,000 of a network that stage one moved.
         ridge: added to the metric's diagonal, relative to its mean.
-        prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE` where
-            the metric is ``training``, ``none`` where it is ``identity``.
+        prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE`, but
+            ``none`` where the metric is ``identity``.
         keep: of how many training images those that are right are to stay right, as far as the edit set leaves room.
         pattern: for a layer other than the last: ``held``, the activation patterns behind it are constraints, and the
             result is proved; ``relinearise``, they may change, and the forward pass judges.
@@ -94,6 +95,10 @@ class RepairOptions:
         if not limit > 0:
             raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
         read_metric(self.metric)
+        if self.metric == "per-class" and (self.norm is not NormName.L2 or self.whole_program or self.is_hidden):
+            raise UsageError(
+                f"--metric per-class is for --norm l2 of {LAST_LAYER}, and not for the program written out at once."
+            )
         if self.prepare not in PREPARE_NAMES:
             raise UsageError(f"--prepare is one of {', '.join(PREPARE_NAMES)}, not {self.prepare!r}.")
         if self.prepare_copies not in get_args(PrepareCopies):
@@ -118,7 +123,7 @@ class RepairOptions:
         if self.is_hidden:
             return None
         if self.prepare == "auto":
-            return AUTO_PREPARE if self.metric == "training" else None
+            return None if self.metric == "identity" else AUTO_PREPARE
         return None if self.prepare == "none" else self.prepare
 
     @property
@@ -128,9 +133,9 @@ class RepairOptions:
         return Region(max(self.region.shifts, shifts), self.region.flip or mirrored)
 
 
-def norm_for(images: int) -> NormName:
-    """What is minimised where nobody says: ``l1``, a linear program, as far as it is solved in seconds."""
-    return NormName.L1 if images <= MANY_IMAGES else NormName.L2
+def norm_for(images: int, metric: MetricName) -> NormName:
+    """What is minimised where nobody says: ``l1``, a linear program, as far as there is one and it takes seconds."""
+    return NormName.L1 if images <= MANY_IMAGES and metric != "per-class" else NormName.L2
 
 
 def read_metric(name: str) -> MetricName:

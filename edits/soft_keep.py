@@ -83,13 +83,15 @@ class _Working:
         inputs = np.concatenate(
             [margins.outputs.inputs[images] for (margins, _), images in zip(parts, used, strict=True)]
         )
-        self._solved = torch.from_numpy(np.asarray(program.metric.solve(inputs.T).T)).float()
-        kernel = torch.from_numpy(inputs).float() @ self._solved.T
+        self._solved = torch.from_numpy(program.metric.solved(inputs)).float()
+        kernels = torch.from_numpy(inputs).float() @ self._solved.transpose(1, 2)
         self._images, self._weights, self._needed = _constraints(parts, used)
         self._hard = torch.arange(len(self._needed)) < int(rows[0].sum())
-        self._gram = self._weights @ self._weights.T
-        for part, images in zip(torch.split(self._gram, 500), torch.split(self._images, 500), strict=True):
-            part.mul_(kernel[images][:, self._images])
+        self._gram = torch.zeros(len(self._needed), len(self._needed))
+        for weights, kernel in zip(self._weights.tensor_split(len(kernels), dim=1), kernels, strict=True):
+            blocks = zip(*(torch.split(every, 500) for every in (self._gram, weights, self._images)), strict=True)
+            for part, own, images in blocks:
+                part.add_(own @ weights.T * kernel[images][:, self._images])
 
     def multipliers(self, most: float) -> NDArray[np.float32]:
         caps = torch.where(self._hard, torch.inf, most)
@@ -97,9 +99,10 @@ class _Working:
         return found.numpy()
 
     def change(self, multipliers: NDArray[np.float32]) -> Matrix:
-        pulled = torch.zeros(len(self._solved), self._weights.shape[1])
+        pulled = torch.zeros(self._solved.shape[1], self._weights.shape[1])
         pulled.index_add_(0, self._images, self._weights * torch.from_numpy(multipliers)[:, None])
-        return np.asarray((pulled.T @ self._solved).double().numpy())
+        pairs = zip(pulled.tensor_split(len(self._solved), dim=1), self._solved, strict=True)
+        return np.asarray(torch.cat([part.T @ solved for part, solved in pairs]).double().numpy())
 
 
 def _constraints(

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from helpers.activations import linear_logits, read_array, write_array
 from helpers.errors import UsageError
-from sytorch import SecondMomentMetric, second_moment_metric
+from sytorch import PerClassMetric, SecondMomentMetric, second_moment_metric
 from sytorch.kronecker_metric import softmax_curvature
+
+NEGLIGIBLE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,24 +51,63 @@ def training_metric(
         ridge: relative to the mean of the diagonal.
         cache: the file that keeps the metric's factor, or None.
     """
-    factor = None if cache is None else read_array(cache)
-    if factor is not None:
-        return SecondMomentMetric(np.asarray(factor, dtype=np.float64))
-    moment, weight = np.zeros(()), 0.0
+    [factor] = _factors(layer, source, lambda logits: softmax_curvature(logits)[:, None], ridge, cache)
+    return SecondMomentMetric(factor)
+
+
+def per_class_metric(
+    layer: nn.Module,
+    source: Callable[[], Iterable[MetricSample]],
+    ridge: float,
+    cache: Path | None,
+) -> PerClassMetric:
+    """The same for each class by itself: an image counts by the softmax's curvature in that class's logit."""
+    return PerClassMetric(tuple(map(SecondMomentMetric, _factors(layer, source, _curvatures, ridge, cache))))
+
+
+def _curvatures(logits: torch.Tensor) -> torch.Tensor:
+    chances = logits.double().softmax(dim=1)
+    return chances * (1 - chances)
+
+
+def _factors(
+    layer: nn.Module,
+    source: Callable[[], Iterable[MetricSample]],
+    weigh: Callable[[torch.Tensor], torch.Tensor],
+    ridge: float,
+    cache: Path | None,
+) -> NDArray[np.float64]:
+    """The Cholesky factors of G metrics, (G, n + 1, n + 1); ``weigh`` says how images count in each, (R, G), by logits.
+
+    Weights are relative to what all metrics have in the mean, so one of a class in little doubt stays small.
+    """
+    factors = None if cache is None else read_array(cache)
+    if factors is not None:
+        return np.asarray(factors, dtype=np.float64).reshape(-1, *factors.shape[-2:])
+    moments, total = np.zeros(()), np.zeros(())
     for sample in source():
-        weights = _weights(layer, sample)
-        moment, weight = moment + weighted_products(sample.inputs, weights), weight + float(weights.sum())
-    check_some_right(weight)
-    metric = second_moment_metric(moment / weight, ridge)
+        weights = _weights(layer, sample, weigh)
+        moments = moments + np.stack([_products_of_counting(sample.inputs, part) for part in weights.T])
+        total = total + weights.sum(axis=0)
+    check_some_right(float(total.sum()))
+    found = np.stack([second_moment_metric(moment / total.mean(), ridge).factor for moment in moments])
     if cache is not None:
-        write_array(cache, metric.factor)
-    return metric
+        write_array(cache, found)
+    return found
 
 
-def _weights(layer: nn.Module, sample: MetricSample) -> NDArray[np.float64]:
+def _weights(
+    layer: nn.Module, sample: MetricSample, weigh: Callable[[torch.Tensor], torch.Tensor]
+) -> NDArray[np.float64]:
     logits = linear_logits(sample.inputs, layer.get_parameter("weight"), layer.get_parameter("bias"))
     is_right = logits.argmax(dim=1).numpy() == sample.labels
-    return np.asarray(softmax_curvature(logits).numpy() * is_right * sample.shares)
+    return np.asarray(weigh(logits).numpy() * (is_right * sample.shares)[:, None])
+
+
+def _products_of_counting(inputs: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`weighted_products` without the many images that hardly count."""
+    counting = weights > NEGLIGIBLE * weights.max(initial=0.0)
+    return weighted_products(inputs[counting], weights[counting])
 
 
 def check_some_right(weight: float) -> None:

@@ -66,11 +66,8 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-LATER = {
-    "keep": "0",
-    "kept_images": "",
-    "prepare_copies": "none",
-}  # columns that older tables lack, and what their rows hold
+# Columns that older tables lack, the youngest last, and what rows of such tables hold.
+LATER = {"keep": "0", "kept_images": "", "prepare_copies": "none"}
 
 
 def _cell(value: Any) -> str:

@@ -35,8 +35,16 @@ def _read(path: Path) -> pd.DataFrame:
         raise ToolError(f"{path} is no readable table: {error}.") from error
     if missing := NEEDED - set(table.columns):
         raise ToolError(f"{path} is no table of experiment_runner.py: it lacks {', '.join(sorted(missing)[:3])}.")
-    added = {name: pd.to_numeric(cell) for name, cell in LATER.items() if name not in table}
+    added = {name: _value(cell) for name, cell in LATER.items() if name not in table}
     return table.assign(repair_successful=table["repair_successful"].astype(bool), **added)
+
+
+def _value(cell: str) -> str | float:
+    """A cell as `pandas.read_csv` would take it."""
+    try:
+        return float(pd.to_numeric(cell))
+    except ValueError:
+        return cell
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from experiments.row import COLUMNS, LATER, Row
 from helpers.errors import ToolError
 from helpers.files import atomic_file, is_no_file
 
-OLDER = list(COLUMNS[: -len(LATER)])
+OLDEST = len(COLUMNS) - len(LATER)
 
 
 class ResultTable:
@@ -106,9 +106,10 @@ def _read(path: Path) -> tuple[list[list[str]], bool]:
     if not whole:
         return [], False
     header, *rows = csv.reader(io.StringIO(whole.decode("utf-8", errors="replace"), newline=""))
-    if header not in (list(COLUMNS), OLDER) or any(len(row) != len(header) for row in rows):
+    if len(header) < OLDEST or header != list(COLUMNS[: len(header)]) or any(len(row) != len(header) for row in rows):
         raise ToolError(f"{path} is no table of this runner: give another --output-file, or --restart to set it aside.")
-    return ([[*row, *LATER.values()] for row in rows], False) if header == OLDER else (rows, True)
+    lacking = [LATER[name] for name in COLUMNS[len(header) :]]
+    return [[*row, *lacking] for row in rows], not lacking
 
 
 def _write(path: Path, rows: list[list[str]]) -> None:

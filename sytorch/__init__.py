@@ -23,7 +23,14 @@ from sytorch.held import HeldProgram, hold
 from sytorch.kronecker_metric import KroneckerMetric, identity_metric, kronecker_metric
 from sytorch.linear_program import Solver
 from sytorch.linearise import LayerView, linearise, linearise_together
-from sytorch.metric import IdentityMetric, Metric, SecondMomentMetric, second_moment_metric
+from sytorch.metric import (
+    IdentityMetric,
+    Metric,
+    PerClassMetric,
+    SecondMomentMetric,
+    SharedMetric,
+    second_moment_metric,
+)
 from sytorch.norms import NormName, norm
 from sytorch.parts import Part, part_named, parts_named
 from sytorch.polytope import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
@@ -55,10 +62,12 @@ __all__ = [
     "NormName",
     "Objective",
     "Part",
+    "PerClassMetric",
     "Polytopes",
     "Program",
     "Relinearised",
     "SecondMomentMetric",
+    "SharedMetric",
     "Solution",
     "Solver",
     "SolverFailedError",

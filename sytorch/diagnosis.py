@@ -39,14 +39,25 @@ def contradicting_pair(margins: Margins, bound: float) -> Contradiction | None:
     return None
 
 
-def diagnose(margins: Margins, bound: float, solver: TalliedSolver) -> Contradiction:
+def diagnose(margins: Margins, bound: float, solver: TalliedSolver, known: Matrix) -> Contradiction:
     """Explain why the program has no solution.
 
     The least bound is the smallest largest entry of any change: the program with ``linf`` in the weights themselves and
     no bound. Its multipliers are Farkas' proof, which is then thinned out to few images. Without a bound, it is proved
     for changes up to `ANY_CHANGE`.
+
+    First-order methods are for programs too large for that one: there, the multipliers that they found, which refute
+    the bound already, are the proof.
+
+    Args:
+        margins, bound: the program.
+        solver: of the program that finds the least bound.
+        known: multipliers, (N, C), with which solving ended.
     """
     bound = min(bound, ANY_CHANGE)
+    if solver.is_first_order:
+        smallest = refuted_bound(margins, known)
+        return Contradiction(_thinned(margins, known, bound) if smallest > bound else (), smallest, smallest > bound)
     coordinates = IdentityMetric().coordinates(margins.outputs.inputs)
     largest = norm(NormName.LINF, coordinates.rows.shape[1] * margins.required.shape[1])
     try:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from sytorch.arrays import Matrix
+from sytorch.arrays import Matrix, Stack
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Coordinates:
         return g if self.basis is None else g @ self.basis.T
 
 
-class Metric(Protocol):
-    """An inner product ``M`` on the layer's inputs; a change has the size of ``D M^(1/2)``."""
+class SharedMetric(Protocol):
+    """An inner product ``M`` on the layer's inputs, for all classes; a change has the size of ``D M^(1/2)``."""
 
     @property
     def name(self) -> str:
@@ -41,6 +41,9 @@ class Metric(Protocol):
 
     def solve(self, columns: Matrix) -> Matrix:
         """``M^-1 @ columns`` for columns of shape (d, k)."""
+
+    def solved(self, inputs: Matrix) -> Stack:
+        """``M^-1 h`` of inputs (S, d), (1, S, d); see `PerClassMetric.solved`."""
 
     def coordinates(self, inputs: Matrix) -> Coordinates:
         """Coordinates for changes that serve the images with these inputs, (N, d)."""
@@ -55,6 +58,10 @@ class IdentityMetric:
     def solve(self, columns: Matrix) -> Matrix:
         """The columns as they are."""
         return columns
+
+    def solved(self, inputs: Matrix) -> Stack:
+        """The inputs as they are, (1, S, d)."""
+        return inputs[None]
 
     def coordinates(self, inputs: Matrix) -> Coordinates:
         """Every entry of ``D`` is a coordinate."""
@@ -76,9 +83,32 @@ class SecondMomentMetric:
         """``M^-1 @ columns`` from the Cholesky factor."""
         return np.asarray(cho_solve((self.factor, True), columns, check_finite=False))
 
+    def solved(self, inputs: Matrix) -> Stack:
+        """``M^-1 h`` of inputs (S, d), (1, S, d)."""
+        return np.ascontiguousarray(self.solve(inputs.T).T)[None]
+
     def coordinates(self, inputs: Matrix) -> Coordinates:
         """One coordinate for each image and output: see `span_coordinates`."""
         return span_coordinates(self, inputs)
+
+
+@dataclass(frozen=True)
+class PerClassMetric:
+    """A second moment for each class's logit: a change has the size ``(sum of d_c M_c d_c)^(1/2)``, of its rows.
+
+    Where training images are in doubt between other classes, a logit may move more freely. For ``l2`` only: the other
+    norms are taken in coordinates that all classes share.
+    """
+
+    classes: tuple[SecondMomentMetric, ...]
+    name: str = "per-class"
+
+    def solved(self, inputs: Matrix) -> Stack:
+        """``M_c^-1 h`` of inputs (S, d), (C, S, d)."""
+        return np.concatenate([metric.solved(inputs) for metric in self.classes])
+
+
+Metric = SharedMetric | PerClassMetric
 
 
 def second_moment_metric(moment: Matrix, ridge: float = 1e-3) -> SecondMomentMetric:
@@ -94,7 +124,7 @@ def second_moment_metric(moment: Matrix, ridge: float = 1e-3) -> SecondMomentMet
     return SecondMomentMetric(factor)
 
 
-def span_coordinates(metric: Metric, inputs: Matrix) -> Coordinates:
+def span_coordinates(metric: SharedMetric, inputs: Matrix) -> Coordinates:
     """Orthonormal coordinates of the changes that are combinations of the rows of ``H``, (N, d), in a metric.
 
     With ``K = H M^-1 H^T = B B`` and ``D = x B^-1 H M^-1`` the outputs of the images move by exactly ``B x^T``, and

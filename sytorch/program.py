@@ -13,7 +13,7 @@ from sytorch.errors import ContradictionError
 from sytorch.first_order import minimise_first_order
 from sytorch.generation import FEASIBILITY, CannotMeetError, minimise_by_generation
 from sytorch.linear_program import Solver
-from sytorch.metric import Metric
+from sytorch.metric import Metric, PerClassMetric
 from sytorch.norms import NormName, norm
 from sytorch.quadratic import minimise_quadratic
 from sytorch.solution import Solution
@@ -44,8 +44,15 @@ class Objective:
 
 
 def minimise(norm: NormName | str, metric: Metric) -> Objective:
-    """Minimise ``l1``, ``linf``, ``linf+l1`` or ``l2`` of the change in a metric."""
-    return Objective(NormName(norm), metric)
+    """Minimise ``l1``, ``linf``, ``linf+l1`` or ``l2`` of the change in a metric.
+
+    Raises:
+        ValueError: there is no such norm, or it is not taken in that metric.
+    """
+    name = NormName(norm)
+    if isinstance(metric, PerClassMetric) and name is not NormName.L2:
+        raise ValueError(f"a metric of each class is for l2, not for {name}")
+    return Objective(name, metric)
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class Program:
         Raises:
             ContradictionError: no change within the bound exists, with the proof.
             LicenceError, SolverTimeLimitError, SolverFailedError: the solver gave no answer.
+            TypeError: the whole program is asked for in a metric of each class.
         """
         chosen = solver_named(solver) if isinstance(solver, str) else solver
         tallied = TalliedSolver(self._for_many_images(chosen, whole), time_limit)
@@ -79,7 +87,7 @@ class Program:
         try:
             return self._minimise(tallied, whole)
         except CannotMeetError as error:
-            raise ContradictionError(diagnose(self.margins, self.bound, tallied)) from error
+            raise ContradictionError(diagnose(self.margins, self.bound, tallied, error.multipliers)) from error
 
     def _for_many_images(self, solver: Solver, whole: bool) -> Solver:
         """The first-order methods in place of the automatic choice, where it pays."""
@@ -94,10 +102,12 @@ class Program:
 
     def _minimise(self, solver: TalliedSolver, whole: bool) -> Solution:
         name, metric = self.objective.norm, self.objective.metric
+        if name is NormName.L2 and not whole:
+            return minimise_quadratic(metric, self.margins, self.bound, solver)
+        if isinstance(metric, PerClassMetric):
+            raise TypeError("the whole program is not written out in a metric of each class")
         if whole:
             return minimise_whole(name, metric, self.margins, self.bound, solver)
-        if name is NormName.L2:
-            return minimise_quadratic(metric, self.margins, self.bound, solver)
         coordinates = metric.coordinates(self.margins.outputs.inputs)
         if name is NormName.L1 and solver.is_first_order:
             return minimise_first_order(coordinates, self.margins, self.bound, solver)

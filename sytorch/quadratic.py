@@ -2,11 +2,13 @@
 
 A change that minimises ``||D M^(1/2)||`` is ``D = W @ X @ M^-1``: one input ``X`` for each working constraint, an edit
 image's for a margin and a unit vector for a bound on ``|D|``, with the multipliers in ``W``. Nothing is lost by that
-form (it is the stationarity condition), so unlike the other norms' coordinates it is exact over all changes.
+form (it is the stationarity condition), so unlike the other norms' coordinates it is exact over all changes. With an
+``M`` for each class, each row of ``D`` has that form by its own; below, G is 1, or C where each class has its own.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +16,7 @@ import torch
 from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
 
-from sytorch.arrays import Indices, Mask, Matrix, Vector
+from sytorch.arrays import Indices, Mask, Matrix, Stack, Vector
 from sytorch.ascent import ascend
 from sytorch.certificate import Multipliers, bound_from, refuted_bound
 from sytorch.constraints import Margins
@@ -30,6 +32,8 @@ ROUND_LIMIT = 100
 PIVOT_LIMIT = 20
 ASCENT_LIMIT = 600
 NEAR = 1e-3
+MISSED = 1e-6
+LONG_ASCENTS = (1_000, 4_000, 16_000)
 FIRST_ROWS = 3  # of each image; the others enter when violated
 
 
@@ -40,29 +44,35 @@ class WorkingConstraints:
     Attributes:
         weights: (R, C), how much each output counts.
         places: (R,), whose input.
-        solved: (S, d), ``M^-1`` of the inputs.
-        kernel: (S, S), inner products of the inputs in the inverse metric.
+        solved: (G, S, d), ``M^-1`` of the inputs.
+        kernel: (G, S, S), inner products of the inputs in the inverse metric.
         rhs: (R,).
     """
 
     weights: Matrix
     places: Indices
-    solved: Matrix
-    kernel: Matrix
+    solved: Stack
+    kernel: Stack
     rhs: Vector
 
     def gram(self) -> Matrix:
         """Inner products of the constraints' gradients in the inverse metric, (R, R)."""
-        gram = np.asarray(self.weights @ self.weights.T)
+        pairs = zip(np.array_split(self.weights, len(self.kernel), axis=1), self.kernel, strict=True)
+        return functools.reduce(lambda total, part: np.add(total, part, out=total), map(self._gram_of, pairs))
+
+    def _gram_of(self, pair: tuple[Matrix, Matrix]) -> Matrix:
+        weights, kernel = pair
+        gram = np.asarray(weights @ weights.T)
         for rows, places in zip(np.array_split(gram, 32), np.array_split(self.places, 32), strict=True):
-            np.multiply(rows, self.kernel[np.ix_(places, self.places)], out=rows)
+            np.multiply(rows, kernel[np.ix_(places, self.places)], out=rows)
         return gram
 
     def change(self, multipliers: Vector) -> Matrix:
         """The change ``D``, (C, d)."""
-        summed = np.zeros((len(self.solved), self.weights.shape[1]))
+        summed = np.zeros((self.solved.shape[1], self.weights.shape[1]))
         np.add.at(summed, self.places, self.weights * multipliers[:, None])
-        return summed.T @ self.solved
+        pairs = zip(np.array_split(summed, len(self.solved), axis=1), self.solved, strict=True)
+        return np.concatenate([part.T @ solved for part, solved in pairs])
 
 
 class _Working:
@@ -78,8 +88,8 @@ class _Working:
         self.bound_rows: Mask = np.zeros((2, margins.required.shape[1], margins.outputs.inputs.shape[1]), dtype=bool)
         inputs = margins.outputs.inputs
         self._features: list[int] = []
-        self._solved = np.asarray(metric.solve(inputs.T).T)
-        self._kernel = inputs @ self._solved.T
+        self._solved = metric.solved(inputs)
+        self._kernel = inputs @ self._solved.transpose(0, 2, 1)
 
     def constraints(self) -> WorkingConstraints:
         images, others = np.nonzero(self.margin_rows)
@@ -100,10 +110,10 @@ class _Working:
         """Extend the kernel; with a unit vector its inner products are entries of what is solved already."""
         if not features:
             return
-        solved = self.metric.solve(np.eye(self._solved.shape[1])[:, features]).T
-        across = self._solved[:, features]
-        self._kernel = np.block([[self._kernel, across], [across.T, solved[:, features]]])
-        self._solved = np.vstack([self._solved, solved])
+        solved = self.metric.solved(np.eye(self._solved.shape[2])[features])
+        across = self._solved[:, :, features]
+        self._kernel = np.block([[self._kernel, across], [across.transpose(0, 2, 1), solved[:, :, features]]])
+        self._solved = np.concatenate([self._solved, solved], axis=1)
         self._features += features
 
     def add_violated(self, change: Matrix) -> bool:
@@ -144,11 +154,15 @@ def _converge(working: _Working, cap: float, solver: TalliedSolver) -> Solution:
     multipliers = Multipliers(np.zeros(working.margin_rows.shape), np.zeros(working.bound_rows.shape[1:]))
     for _ in range(ROUND_LIMIT):
         constraints = working.constraints()
-        values, size = _optimum(constraints, working, cap, solver, working.values(multipliers))
+        values, size, met = _optimum(constraints, working, cap, solver, working.values(multipliers))
         change, multipliers = constraints.change(values), working.multipliers(values)
         if refuted_bound(working.margins, multipliers.margins) > working.bound:
             raise CannotMeetError(multipliers.margins)
-        if not working.add_violated(change) or multipliers.margins.sum() >= cap * (1 - 1e-6):
+        capped = multipliers.margins.sum() >= cap * (1 - 1e-6)
+        if not working.add_violated(change) or capped:
+            if not (capped or met):
+                multipliers = _by_long_ascent(constraints, working, solver)
+                continue
             low = bound_from(float(constraints.rhs @ values), size)
             return Solution(change, size, low, multipliers, "decomposed", solver.effort())
     raise SolverFailedError(f"The program was not solved in {ROUND_LIMIT} rounds.")
@@ -156,8 +170,11 @@ def _converge(working: _Working, cap: float, solver: TalliedSolver) -> Solution:
 
 def _optimum(
     constraints: WorkingConstraints, working: _Working, cap: float, solver: TalliedSolver, known: Vector
-) -> tuple[Vector, float]:
-    """The optimal multipliers of the working constraints, and the size of the change; ``known`` is where to start."""
+) -> tuple[Vector, float, bool]:
+    """The optimal multipliers of the working constraints, the size of the change, and whether it meets them all.
+
+    ``known`` is where first-order methods start.
+    """
     gram, rhs = constraints.gram(), constraints.rhs
     found_by_solver = None if solver.is_first_order else _by_solver(_dual_program(gram, rhs, working, cap), solver)
     if found_by_solver is not None:
@@ -171,7 +188,32 @@ def _optimum(
         solver.count(iterations, len(rhs), len(rhs))
         approximate = found.double().numpy()
     values = _polished(gram, rhs, approximate)
-    return values, max(float(values @ gram @ values), 0.0) ** 0.5
+    raised = gram @ values
+    return values, max(float(values @ raised), 0.0) ** 0.5, _meet(raised, rhs)
+
+
+def _meet(raised: Vector, rhs: Vector) -> bool:
+    return bool((rhs - raised).max(initial=0.0) <= MISSED * np.abs(rhs).max(initial=1.0))
+
+
+def _by_long_ascent(constraints: WorkingConstraints, working: _Working, solver: TalliedSolver) -> Multipliers:
+    """Multipliers that meet the constraints or refute them: where there is no solution, they grow along a proof.
+
+    Raises:
+        CannotMeetError: they refute the bound.
+        SolverFailedError: they do neither.
+    """
+    gram, rhs = constraints.gram(), constraints.rhs
+    for limit in LONG_ASCENTS:
+        found, iterations = ascend(torch.from_numpy(gram), torch.from_numpy(rhs), NEAR * MISSED, limit)
+        solver.count(iterations, len(rhs), len(rhs))
+        multipliers = working.multipliers(found.numpy())
+        if refuted_bound(working.margins, multipliers.margins) > working.bound:
+            raise CannotMeetError(multipliers.margins)
+        values = _polished(gram, rhs, found.numpy())
+        if _meet(gram @ values, rhs):
+            return working.multipliers(values)
+    raise SolverFailedError("The first-order method neither solved nor refuted the program; try --solver highs.")
 
 
 def _by_solver(program: LinearProgram, solver: TalliedSolver) -> Vector | None:

@@ -15,7 +15,7 @@ from sytorch.constraints import Margins
 from sytorch.errors import InfeasibleProgramError, SolverFailedError
 from sytorch.generation import CannotMeetError
 from sytorch.linear_program import LinearProgram, LinearSolution
-from sytorch.metric import Coordinates, Metric, span_coordinates
+from sytorch.metric import Coordinates, SharedMetric, span_coordinates
 from sytorch.norms import Norm, NormName, norm
 from sytorch.solution import Solution
 from sytorch.tally import TalliedSolver
@@ -23,7 +23,9 @@ from sytorch.tally import TalliedSolver
 ROUND_LIMIT = 100
 
 
-def minimise_whole(name: NormName, metric: Metric, margins: Margins, bound: float, solver: TalliedSolver) -> Solution:
+def minimise_whole(
+    name: NormName, metric: SharedMetric, margins: Margins, bound: float, solver: TalliedSolver
+) -> Solution:
     """Minimise any norm by the explicit program.
 
     Raises:
@@ -43,7 +45,7 @@ def minimise_whole(name: NormName, metric: Metric, margins: Margins, bound: floa
     raise SolverFailedError(f"The bound on the change did not settle in {ROUND_LIMIT} rounds.")
 
 
-def _coordinates(name: NormName, metric: Metric, inputs: Matrix, broken: Mask) -> Coordinates:
+def _coordinates(name: NormName, metric: SharedMetric, inputs: Matrix, broken: Mask) -> Coordinates:
     """For the Euclidean norm the span of images and of features at their bound holds the optimum over all changes."""
     if name is not NormName.L2:
         return metric.coordinates(inputs)

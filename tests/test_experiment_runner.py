@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -453,9 +454,10 @@ def test_a_sweep_with_a_keep_set_says_what_it_watched_and_kept(place: Path) -> N
     assert pd.read_csv("results/unbroken.csv")["kept_images"].isna().all()
 
 
-def test_a_table_from_before_keep_sets_is_read_and_gone_on_with(place: Path) -> None:
+@pytest.mark.parametrize("lacking", [LATER, ["prepare_copies"]])
+def test_a_table_from_before_some_columns_is_read_and_gone_on_with(place: Path, lacking: Iterable[str]) -> None:
     made = pd.read_csv("results/unbroken.csv", dtype=str, keep_default_na=False)
-    made.drop(columns=list(LATER)).to_csv(TABLE, index=False)
+    made.drop(columns=list(lacking)).to_csv(TABLE, index=False)
     assert summarise(read_tables([TABLE])).equals(summarise(read_tables([Path("results/unbroken.csv")])))
     run_sweep(*SMALL, "--seeds", "0", "1", "--output-file", str(TABLE))
     table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)

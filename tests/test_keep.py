@@ -119,6 +119,20 @@ def test_the_soft_change_is_that_of_a_support_vector_machine(price: float) -> No
     assert objective(change) <= objective(unpriced.change(price)) + 0.02
 
 
+def test_the_soft_change_in_metrics_of_classes() -> None:
+    """Equal metrics are one; where a row is dearer, the change is another, and smaller in that metric."""
+    edits, labels, watched = scene()
+    margins, kept = margins_of(edits, labels), watched.margins(np.arange(200) < 12)
+    scales = (1.0, 4.0, 1.0, 0.25)
+    definite = [sytorch.SecondMomentMetric(np.sqrt(scale) * np.eye(FEATURES)) for scale in scales]
+    change = SoftProgram(margins, kept, sytorch.PerClassMetric(tuple(definite))).change(0.3)
+    cost = np.repeat(scales, FEATURES)
+    alike = SoftProgram(margins, kept, sytorch.PerClassMetric((definite[0],) * CLASSES)).change(0.3)
+    np.testing.assert_allclose(alike, SoftProgram(margins, kept, METRIC).change(0.3), atol=1e-3)
+    assert margins.shortfall(edits.inputs @ change.T).max() < 0.02
+    assert float(cost @ change.ravel() ** 2) < float(cost @ alike.ravel() ** 2)
+
+
 def strongest_pull(margins: sytorch.Margins) -> float:
     """The largest multiplier of the edit images alone."""
     image, other = np.nonzero(margins.required > -np.inf)

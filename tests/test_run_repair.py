@@ -150,6 +150,8 @@ def test_one_class_and_any_file() -> None:
         (["--layer", "classifier.7"], 2, "choose from: features.0"),
         (["--norm", "l3"], 2, "l1"),
         (["--metric", "euclid"], 2, "identity"),
+        (["--metric", "per-class", "--norm", "l1"], 2, "--metric per-class is for --norm l2"),
+        (["--metric", "per-class", "--whole-program"], 2, "--metric per-class is for --norm l2"),
         (["--solver", "cplex"], 2, "gurobi"),
         (["--prepare", "features.2"], 2, "classifier.4"),
         (["--max-samples", "0"], 2, "--max-samples"),
@@ -299,6 +301,17 @@ def test_a_keep_set_is_told_in_the_report() -> None:
     assert report["edit_accuracy_after"] == 1.0
     assert (report["kept_images"] == 0) == (report["keep_price"] is None)
     assert _misclassified("--keep", "-1").exit_code == 2
+
+
+@pytest.mark.parametrize("prepare", ["auto", "none"])
+@pytest.mark.parametrize("keep", ["0", "1000"])
+def test_a_metric_of_each_class_is_for_l2_and_proved(prepare: str, keep: str) -> None:
+    report = _report("--metric", "per-class", "--prepare", prepare, "--keep", keep)
+    assert (report["metric"], report["norm"], report["status"]) == ("per-class", "l2", "repaired")
+    assert report["prepare"] == {"auto": "classifier.4", "none": None}[prepare]
+    assert report["gap"] <= 1e-6 and report["min_margin"] >= 2.0
+    other = _report("--norm", "l2", "--prepare", prepare, "--keep", keep)
+    assert report["objective"] != pytest.approx(other["objective"], rel=1e-3)
 
 
 def test_the_edit_sets_size_decides_the_norm_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ class Problem:
     labels: Indices
     moment: Matrix
 
-    def metric(self, name: str) -> sytorch.Metric:
+    def metric(self, name: str) -> sytorch.SharedMetric:
         return sytorch.IdentityMetric() if name == "identity" else sytorch.second_moment_metric(self.moment, RIDGE)
 
     def margins(self) -> sytorch.Margins:

@@ -71,14 +71,27 @@ def test_where_a_quadratic_solver_fails_the_first_order_method_takes_over(share:
         program("l1", 2, bound).solve(Failing())
 
 
-@pytest.mark.parametrize("norm", ["l1", "l2"])
-def test_a_bound_that_is_too_small_is_refuted(norm: str) -> None:
+@pytest.mark.parametrize(("norm", "bound"), [("l1", 0.01), ("l1", 0.4), ("l2", 0.01), ("l2", 0.4), ("l2", 0.47)])
+def test_a_bound_that_is_too_small_is_refuted(norm: str, bound: float) -> None:
+    """Two images contradict each other, or many do, or nearly none; the least that works comes from another way."""
+    with pytest.raises(sytorch.ContradictionError) as exact:
+        program(norm, 0, 0.4).solve("highs")
+    least = exact.value.contradiction.smallest_bound
     with pytest.raises(sytorch.ContradictionError) as caught:
-        program(norm, 0, 1e-2).solve("first-order")
+        program(norm, 0, bound).solve("first-order")
     contradiction = caught.value.contradiction
     assert contradiction.proved_for_all_changes
-    assert contradiction.smallest_bound > 1e-2
+    assert bound < contradiction.smallest_bound <= least * (1 + 1e-6)
     assert contradiction.images
+
+
+def test_a_bound_that_is_just_enough_is_kept() -> None:
+    with pytest.raises(sytorch.ContradictionError) as exact:
+        program("l2", 0, 0.4).solve("highs")
+    bound = 1.01 * exact.value.contradiction.smallest_bound
+    found = program("l2", 0, bound).solve("first-order")
+    assert found.max_abs_change <= bound * (1 + 1e-6)
+    assert found.objective == pytest.approx(program("l2", 0, bound).solve("highs").objective, rel=1e-6)
 
 
 @pytest.mark.parametrize("norm", ["linf", "linf+l1"])

@@ -51,6 +51,7 @@ TEXTS = (
     "metric",
     "solver",
     "prepare",
+    "prepare_copies",
     "dataset",
 )
 MOST_BYTES = 64 * 2**20
@@ -101,7 +102,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     table = table.reindex(columns=list(dict.fromkeys([*table.columns, *NUMERIC, *TEXTS])))
     for column in NUMERIC:
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(float)
-    table["keep"] = table["keep"].fillna(0.0)
+    table["keep"], table["prepare_copies"] = table["keep"].fillna(0.0), table["prepare_copies"].fillna("none")
     table[list(TEXTS)] = table[list(TEXTS)].fillna("").astype(str)
     table["repair_successful"] = table["repair_successful"].astype(str).str.lower().isin({"true", "1", "1.0"})
     return table.replace([float("inf"), float("-inf")], float("nan"))

@@ -84,13 +84,17 @@ def _factors(
     factors = None if cache is None else read_array(cache)
     if factors is not None:
         return np.asarray(factors, dtype=np.float64).reshape(-1, *factors.shape[-2:])
-    moments, total = np.zeros(()), np.zeros(())
+    found, total = np.zeros(()), 0.0
     for sample in source():
         weights = _weights(layer, sample, weigh)
-        moments = moments + np.stack([_products_of_counting(sample.inputs, part) for part in weights.T])
-        total = total + weights.sum(axis=0)
-    check_some_right(float(total.sum()))
-    found = np.stack([second_moment_metric(moment / total.mean(), ridge).factor for moment in moments])
+        if not total:
+            found = np.zeros((weights.shape[1], *2 * (sample.inputs.shape[1] + 1,)))
+        for place, part in enumerate(weights.T):  # in place: there may be gigabytes of them
+            found[place] += _products_of_counting(sample.inputs, part)
+        total += float(weights.sum(axis=0).mean())
+    check_some_right(total)
+    for place, moment in enumerate(found):
+        found[place] = second_moment_metric(moment / total, ridge).factor
     if cache is not None:
         write_array(cache, found)
     return found

@@ -52,6 +52,8 @@ def _ours() -> list[Method]:
         ("l1-keep", "last layer, l1, keep set", {"norm": "l1", "keep": KEEP, **last}),
         ("l2", "last layer, l2", {"norm": "l2", **last}),
         ("l2-keep", "last layer, l2, keep set", {"norm": "l2", "keep": KEEP, **last}),
+        ("per-class", "last layer, l2, a metric of each class", {"norm": "l2", "metric": "per-class", **last}),
+        ("prepared-per-class", "prepared, l2, a metric of each class", {"norm": "l2", "metric": "per-class"}),
         ("linf", "last layer, linf", {"norm": "linf", **last}),
         ("linf-l1", "last layer, linf+l1", {"norm": "linf+l1", **last}),
         ("identity-l1", "last layer, l1 of the weights", {"norm": "l1", "metric": "identity", **last}),

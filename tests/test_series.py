@@ -22,7 +22,7 @@ def rows() -> pd.DataFrame:
         columns=["repair_set_type", "norm", "margin"],
     )  # fmt: skip
     same = {"dataset": "digits", "layer": "classifier.6", "prepare": "none", "metric": "training", "param_bound": 5.0,
-            "keep": 0}  # fmt: skip
+            "keep": 0, "prepare_copies": "none"}  # fmt: skip
     measured = dict.fromkeys(
         ("repaired_accuracy_test_set", "repaired_accuracy_edit_set", "baseline_accuracy_test_set", "drawdown_points",
          "generalization_after", "repair_runtime_seconds", "min_margin", "solver_iterations"), 1.0,

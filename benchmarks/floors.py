@@ -47,10 +47,11 @@ def stage_one(run: Run) -> Floor | None:
     images, doubtful = run.edit_images, min(DOUBTFUL, run.sample_images)
     leads, iterations = ([int(word) for word in text.split()] for text in (run.leads, run.iterations))
     layer = 2 * WIDTH * INPUTS
-    each_step = (4 * images + doubtful) * layer  # outputs, the change (a solve and a product), training accuracy
-    each_step += 2 * images**2 * INPUTS
+    each_step = 3 * images * layer  # outputs, the change (a solve and a product)
+    each_step += doubtful * _moves_of_one(images) + 2 * images**2 * INPUTS
     return Floor(
-        single=(images + doubtful) * layer
+        single=images * INPUTS**2
+        + doubtful * layer
         + sum(each_step + count * WIDTH**2 + 2 * count**2 * WIDTH for count in leads),
         double=images * layer,
         streamed=sum(4 * count**2 * (done + POWER_ITERATIONS) for count, done in zip(leads, iterations, strict=True)),
@@ -63,17 +64,22 @@ def stage_one(run: Run) -> Floor | None:
 
 
 def last_layers_metric(run: Run) -> Floor | None:
-    """`edits.training_metric` after stage one: the sample through the moved layer, its second moment, the factor.
+    """`edits.training_metric` after stage one: how the sample's outputs move, their second moment, the factor.
 
     Without stage one the factor comes from the cache.
     """
     if not run.leads:
         return None
     return Floor(
-        single=2 * run.sample_images * INPUTS * (WIDTH + INPUTS),
+        single=run.sample_images * (_moves_of_one(run.edit_images) + INPUTS**2),  # the moment is symmetric
         double=INPUTS**3 / 3,
         held=2 * 8 * INPUTS**2 + 4 * run.sample_images * WIDTH,
     )
+
+
+def _moves_of_one(images: int) -> int:
+    """Operations for how an image's outputs move: by the change of the layer, or by its factors where they are thin."""
+    return 2 * min(WIDTH * INPUTS, images * (WIDTH + INPUTS))
 
 
 def last_layers_program(run: Run) -> Floor:

@@ -72,7 +72,7 @@ def main(
         network = bench.moved(AUTO_PREPARE, prepared.change)
         logits = run_modules([network.model], edit_set.images)
         repaired = 100 * is_right(logits, edit_set.labels.numpy()).mean()
-        lines.append([f"{ridge:g}", f"{repaired:.1f}", *(f"{points:.2f}" for points in lost(prepared.change))])
+        lines.append([f"{ridge:g}", f"{repaired:.1f}", *(f"{points:.2f}" for points in lost(prepared.change.whole))])
     print(as_markdown(HEADER, lines), end="")
 
 

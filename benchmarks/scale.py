@@ -18,8 +18,7 @@ from benchmarks.scale_page import page
 from benchmarks.scale_plot import draw
 from benchmarks.scale_run import Ground, Run, run_size
 from edits.options import PrepareName
-from edits.training_images import JUDGES
-from edits.workbench import open_workbench
+from edits.workbench import MOVED_METRIC_IMAGES, open_workbench
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
 from helpers.errors import UsageError
 from helpers.spaced_lists import SpacedLists
@@ -63,7 +62,7 @@ def main(
 def open_ground(dataset: DatasetName, data_root: Path | None, weights: Path) -> Ground:
     """Name the network, count the images, and measure the machine."""
     bench = open_workbench(dataset, data_root, weights)
-    sample = min(JUDGES, len(bench.training))
+    sample = min(MOVED_METRIC_IMAGES, len(bench.training))
     return Ground(dataset, data_root, weights, bench.weights_hash, sample, len(bench.test), measure())
 
 

@@ -22,13 +22,14 @@ FLOORS = """\
 
 The floor is what the phase's code has to multiply and to hold, at the machine's best rates, measured in the same run.
 N images, R missing leads, layers of m = 4,096 units (n = 4,097 inputs with the bias), S training images in the metrics'
-sample, of which at most Q = 2,500 are run to judge a step:
+sample, and Q = 2,500 at most that are run to judge a step. The change of the hidden layer is a product of rank N, so
+that the outputs of a training image are moved in `w` = `2 N (n + m)`, or `2 n m` where that is less:
 
-- prepare: once `2 n m N` in float64 (inputs in the inverse metric) and `2 n m (N + Q)` (whitened inputs, training
+- prepare: once `2 n m N` in float64 (inputs in the inverse metric), and `n^2 N + 2 n m Q` (whitened inputs, training
   images before) in float32; each step `2 R^2 m` (gram matrix of the leads), `R m^2` (their gradients, whitened),
-  `2 N^2 n` (the inputs' kernel), `2 n m (4 N + Q)` (outputs, change, training images), and `4 R^2` bytes read in each
+  `2 N^2 n` (the inputs' kernel), `6 n m N` (outputs, change), `w Q` (training images), and `4 R^2` bytes read in each
   iteration of the dual. Held: the layer three times, both factors, `4 N^2`, and `4 R^2 + 8 R m` bytes.
-- metric: after stage one `2 S n (n + m)` in float32, and `n^3 / 3` in float64.
+- metric: after stage one `(w + n^2) S` in float32, and `n^3 / 3` in float64.
 - activations: after stage one `2 T n m` in float32, for T test images.
 - solve: `2 n^2 N + 2 N^2 n` in float64; for `l2` also `N^3 / 3`, and of r rows `16 r^2` bytes, and `4 r^2` in each
   iteration. Held: `8 N^2 + 16 N n`, for `l2` also `8 r^2`, and `4 r^2` with first-order iterations.

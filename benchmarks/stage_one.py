@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.one import ALL
 from benchmarks.records import as_markdown, read_records, write_records
+from edits.layer_change import LayerChange
 from edits.network import Network
 from edits.options import AUTO_PREPARE, RepairOptions
 from edits.prepare import DAMPING, STEPS, Preparation, prepare
@@ -127,7 +128,7 @@ def run_trial(bench: Workbench, size: str, seed: int, plan: str, *, steps: int, 
     prepared = prepared_by(bench, edit_set, steps, damping)
     seconds = time.perf_counter() - started
     network = bench.moved(AUTO_PREPARE, prepared.change)
-    unmoved = torch.zeros_like(prepared.change)
+    unmoved = LayerChange(torch.zeros_like(prepared.change.whole))
     accuracy = functools.partial(bench.training_images.accuracy, AUTO_PREPARE)
     lost = accuracy(unmoved) - accuracy(prepared.change)
     right = is_right(predict_logits(network.model, edit_set.images), edit_set.labels.numpy())
@@ -142,7 +143,7 @@ def run_trial(bench: Workbench, size: str, seed: int, plan: str, *, steps: int, 
         drawdown_prepared=drawdown_of(bench, edit_set, network.test_logits),
         drawdown_repaired=drawdown_of(bench, edit_set, network.test_logits_of(repaired(bench, edit_set, network))),
         training_lost=100 * lost,
-        largest_change=float(prepared.change.abs().max()),
+        largest_change=float(prepared.change.whole.abs().max()),
         seconds=round(seconds, 2),
     )
 

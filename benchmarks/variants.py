@@ -8,43 +8,36 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
 
 from benchmarks.records import as_markdown
-from benchmarks.stage_one import OPTIONS, drawdown_of, repaired
+from benchmarks.stage_one import OPTIONS, drawdown_of
 from edits.generalization import generalization
 from edits.network import Network
-from edits.options import AUTO_PREPARE
+from edits.options import AUTO_PREPARE, MetricName
 from edits.prepare import STEPS, Preparation, prepare
+from edits.repair import apply_changes, compute_repair, rounding_allowance
 from edits.tail import added, parameters_of
-from edits.training_metric import weighted_products
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
 from editset_helpers.edit_set import EditSet
 from editset_helpers.regions import Region, with_copies
 from editset_helpers.selection import Selection
-from helpers.activations import linear_logits
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
 from helpers.evaluation import is_right, predict_logits
 from helpers.spaced_lists import SpacedLists
 from model_classes.alexnet import AlexNet, blank_alexnet
 from model_classes.training import ensure_baseline
-from sytorch import AffineOutputs, SecondMomentMetric, linearise, second_moment_metric, symbolic
-from sytorch.arrays import Vector
-from sytorch.ascent import ascend
+from sytorch import Metric, SecondMomentMetric, linearise, second_moment_metric, solver_named, symbolic
 
 SAMPLE = 20_000
-ROUNDING = 1e-3
 EARLIER = "classifier.1"
-ENOUGH, ITERATIONS = 1e-4, 20_000
 HEADER = ["edit images", "variant", "edit images right (%)", "drawdown (points)", "generalization (%)"]
-Metrics = Callable[[Network], list[SecondMomentMetric]]
 
 app = new_app(__doc__)
 
@@ -102,76 +95,56 @@ def measured(bench: Workbench, variant: str, size: int, seed: int) -> tuple[floa
     return 100 * float(right), drawdown_of(bench, edit_set, found.test_logits), 100 * copies
 
 
-# Metrics of the last layer
+# The last layer
 
 
-@functools.lru_cache(maxsize=1)
-def _sampled(network: Network) -> tuple[NDArray[np.float32], torch.Tensor, Vector]:
-    """The last layer's inputs of training images that are right, their softmax's probabilities, and their shares."""
-    [sample] = network.metric_source(SAMPLE)
-    layer = network.model.get_submodule(OPTIONS.layer)
-    logits = linear_logits(sample.inputs, layer.get_parameter("weight"), layer.get_parameter("bias"))
-    return sample.inputs, logits.softmax(dim=1), sample.shares
+def sampled(network: Network, *, metric: MetricName) -> Metric:
+    """One of the toolkit's metrics from the same sample; it is not worth keeping."""
+    return replace(network, cache=None).metric(replace(OPTIONS, metric=metric, metric_images=SAMPLE))
 
 
-def one_metric(network: Network, *, centred: bool) -> list[SecondMomentMetric]:
-    """Of all classes alike: the second moment, or the covariance."""
-    inputs, chances, shares = _sampled(network)
-    weights = (1 - chances.square().sum(dim=1)).double().numpy() * shares
-    moment = weighted_products(inputs, weights) / weights.sum()
-    if centred:
-        moment = moment - np.outer(moment[-1], moment[-1])
-    return [second_moment_metric(moment, OPTIONS.ridge)]
+def covariance(network: Network) -> SecondMomentMetric:
+    """The metric with its moment centred."""
+    metric = sampled(network, metric="training")
+    assert isinstance(metric, SecondMomentMetric)
+    return centred(metric, OPTIONS.ridge)
 
 
-def metric_of_each_class(network: Network) -> list[SecondMomentMetric]:
-    """One for each class's logit: images weigh by the softmax's curvature in that logit."""
-    inputs, chances, shares = _sampled(network)
-    curvature = (chances * (1 - chances)).double().numpy() * shares[:, None]
-    total = curvature.sum(axis=0).mean()
-    return [
-        second_moment_metric(weighted_products(inputs, of_class) / total, OPTIONS.ridge) for of_class in curvature.T
-    ]
+def centred(metric: SecondMomentMetric, ridge: float) -> SecondMomentMetric:
+    """The same of the inputs' covariance; the mean is the moment's last row, for the last input is the bias's 1.
+
+    Args:
+        metric: with its ridge.
+        ridge: relative to the mean diagonal of either moment.
+    """
+    factor = np.tril(metric.factor)
+    moment = factor @ factor.T
+    moment[np.diag_indices_from(moment)] -= ridge / (1 + ridge) * moment.diagonal().mean()
+    return second_moment_metric(moment - np.outer(moment[-1], moment[-1]), ridge)
 
 
-def last_layer_alone(trial: Trial, metrics: Metrics) -> Outcome:
-    """The least change in metrics, one for each class or one for all."""
-    return _in_metrics(trial, trial.bench.network, metrics, OPTIONS.layer)
-
-
-def _in_metrics(trial: Trial, network: Network, metrics: Metrics, first_layer: str) -> Outcome:
+def last_layer(trial: Trial, network: Network, metric: Metric, first_layer: str) -> Outcome:
+    """The repair at the last layer of a network."""
     outputs = symbolic(network.model, OPTIONS.layer)(trial.edit_set.images)
-    change = least_change(outputs, trial.edit_set.labels, metrics(network), OPTIONS.margin + ROUNDING)
-    state = dict(network.model.state_dict())
-    for name, part in parameters_of(network.model.get_submodule(OPTIONS.layer), change).items():
-        state[f"{OPTIONS.layer}.{name}"] = added(state[f"{OPTIONS.layer}.{name}"], part)
+    repair = compute_repair(
+        outputs,
+        trial.edit_set.labels,
+        OPTIONS,
+        metric,
+        solver=solver_named(OPTIONS.solver),
+        allowance=rounding_allowance(outputs),
+    )
+    state = apply_changes(network.model, repair.changes, OPTIONS.param_bound)
     return Outcome(state, network.test_logits_of(state), first_layer)
 
 
-def least_change(
-    outputs: AffineOutputs, labels: torch.Tensor, metrics: list[SecondMomentMetric], margin: float
-) -> torch.Tensor:
-    """The change, (C, n + 1), with the least sum over classes of ``d_c M_c d_c`` that gives every lead the margin.
-
-    By the dual: two leads' inner product sums over the classes that both move.
-    """
-    logits, inputs = torch.from_numpy(outputs.logits), torch.from_numpy(outputs.inputs)
-    others = torch.ones_like(logits, dtype=torch.bool).scatter_(1, labels[:, None], False)
-    images, rivals = torch.nonzero(others, as_tuple=True)
-    classes = torch.eye(logits.shape[1], dtype=logits.dtype)
-    moved = classes[labels[images]] - classes[rivals]
-    solved = [torch.from_numpy(metric.solve(outputs.inputs.T).T.copy()) for metric in metrics]
-    gram = torch.zeros(len(images), len(images), dtype=logits.dtype)
-    for number in range(logits.shape[1]):
-        kernel = inputs @ solved[number % len(solved)].T
-        gram += torch.outer(moved[:, number], moved[:, number]) * kernel[images][:, images]
-    needed = margin - (logits[images, labels[images]] - logits[images, rivals])
-    multipliers, _ = ascend(gram, needed, ENOUGH * margin, ITERATIONS)
-    weights = torch.zeros_like(logits).index_add_(0, images, multipliers[:, None] * moved)
-    return torch.stack([weights[:, number] @ solved[number % len(solved)] for number in range(logits.shape[1])])
+def last_layer_alone(trial: Trial, metric_of: Callable[[Network], Metric]) -> Outcome:
+    """Without stage one."""
+    network = trial.bench.network
+    return last_layer(trial, network, metric_of(network), OPTIONS.layer)
 
 
-# Ways of stage one; the last layer after it is the program that every repair has
+# Ways of stage one
 
 
 def prepared(
@@ -201,44 +174,37 @@ def one_layer(
     *,
     margin: float = OPTIONS.margin,
     region: Region | None = None,
-    metrics: Metrics | None = None,
+    metric: MetricName = "training",
 ) -> Outcome:
-    """The hidden layer of the default; the last layer's metrics may be others than its own."""
+    """The hidden layer of the default, and then the last."""
     bench = trial.bench
     change = prepared(trial, bench.model, AUTO_PREPARE, margin=margin, region=region).change
     network = bench.moved(AUTO_PREPARE, change)
-    if metrics is not None:
-        return _in_metrics(trial, network, metrics, AUTO_PREPARE)
-    return _finished(trial, network, AUTO_PREPARE)
+    return last_layer(trial, network, sampled(network, metric=metric), AUTO_PREPARE)
 
 
 def two_layers(trial: Trial, *, steps: int) -> Outcome:
     """Some steps in an earlier hidden layer, then those of the default."""
     bench = trial.bench
     network = bench.moved(EARLIER, prepared(trial, bench.model, EARLIER, steps=steps).change)
-    change = prepared(trial, network.model, AUTO_PREPARE).change
+    change = prepared(trial, network.model, AUTO_PREPARE).change.whole
     layer = network.model.get_submodule(AUTO_PREPARE)
     parts = parameters_of(layer, change)
     layer.load_state_dict({name: added(layer.get_parameter(name), part) for name, part in parts.items()}, assign=True)
     layer.requires_grad_(False)
-    return _finished(trial, network, EARLIER)
-
-
-def _finished(trial: Trial, network: Network, first_layer: str) -> Outcome:
-    state = repaired(trial.bench, trial.edit_set, network)
-    return Outcome(state, network.test_logits_of(state), first_layer)
+    return last_layer(trial, network, sampled(network, metric="training"), EARLIER)
 
 
 VARIANTS: dict[str, Callable[[Trial], Outcome]] = {
     "last layer alone: second moment": functools.partial(
-        last_layer_alone, metrics=functools.partial(one_metric, centred=False)
+        last_layer_alone, metric_of=functools.partial(sampled, metric="training")
     ),
-    "last layer alone: covariance": functools.partial(
-        last_layer_alone, metrics=functools.partial(one_metric, centred=True)
+    "last layer alone: covariance": functools.partial(last_layer_alone, metric_of=covariance),
+    "last layer alone: one metric for each class": functools.partial(
+        last_layer_alone, metric_of=functools.partial(sampled, metric="per-class")
     ),
-    "last layer alone: one metric for each class": functools.partial(last_layer_alone, metrics=metric_of_each_class),
     "stage one: as it is": one_layer,
-    "stage one, then one metric for each class": functools.partial(one_layer, metrics=metric_of_each_class),
+    "stage one, then one metric for each class": functools.partial(one_layer, metric="per-class"),
     "stage one goes for a margin of 1": functools.partial(one_layer, margin=1.0),
     "stage one goes for a margin of 3": functools.partial(one_layer, margin=3.0),
     "two steps in classifier.1 before": functools.partial(two_layers, steps=2),

@@ -109,7 +109,7 @@ def _prepared_network(task: Task, report: RepairReport) -> Network:
     report.prepare_objective, report.prepare_steps = prepared.length, prepared.steps
     report.prepare_leads = [effort.leads for effort in prepared.efforts]
     report.prepare_iterations = [effort.iterations for effort in prepared.efforts]
-    report.prepare_max_abs_change = float(prepared.change.abs().max())
+    report.prepare_max_abs_change = float(prepared.change.whole.abs().max())
     report.prepare_edit_accuracy = float(right.mean())
     report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
     return network

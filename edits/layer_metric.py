@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from helpers.activations import read_array, write_array
@@ -27,5 +26,5 @@ def cached_metric(compute: Callable[[], KroneckerMetric], cache: Path) -> Kronec
         for path, factor in zip(paths, (metric.inputs, outputs), strict=True):
             write_array(path, factor.float().numpy())
         found = [read_array(path) for path in paths]
-    inputs, outputs = (torch.from_numpy(np.array(array)).double() for array in found)
+    inputs, outputs = (torch.from_numpy(array).double() for array in found)
     return KroneckerMetric(inputs, outputs if len(outputs) else None)

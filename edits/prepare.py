@@ -7,13 +7,15 @@ next one starts anew. Steps go on while training images do not suffer.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
+from edits.layer_change import LayerChange
 from sytorch import KroneckerMetric, LayerView
 from sytorch.ascent import ascend
 
@@ -38,13 +40,13 @@ class Preparation:
     """What stage one did.
 
     Attributes:
-        change: of the layer's weight and bias, (outputs, n + 1) float32.
+        change: of the layer, float32.
         length: of the way there in the metric, the sum of the steps' sizes.
         steps: how many were taken.
         efforts: of the steps that were computed, the last of which may not have been taken.
     """
 
-    change: torch.Tensor
+    change: LayerChange
     length: float
     steps: int
     efforts: list[Effort]
@@ -90,6 +92,61 @@ class MissingLeads:
         return pressure.index_add_(0, self.images, self.gradients * multipliers[:, None, None])
 
 
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """How far the layer has moved: pushes that sum products with the same inputs, less what the bound cut off.
+
+    Attributes:
+        view: the layer, (m, k), before.
+        solved: (R, k), what the view's inputs are in the inverse metric.
+        bound: no entry of the change gets larger.
+        moved: (m, k), the change.
+        pushed: (m, R), what was pushed of each of ``solved``.
+        columns: (L,), those that the bound cut something from.
+        cut: (m, L), what.
+    """
+
+    view: LayerView
+    solved: torch.Tensor
+    bound: float
+    moved: torch.Tensor
+    pushed: torch.Tensor
+    columns: torch.Tensor
+    cut: torch.Tensor
+
+    @classmethod
+    def start(cls, view: LayerView, solved: torch.Tensor, bound: float) -> _Way:
+        """Nothing is moved yet."""
+        units = len(view.units)
+        moved, pushed, cut = (torch.zeros(units, width) for width in (view.inputs.shape[2], len(solved), 0))
+        return cls(view, solved, bound, moved, pushed, torch.zeros(0, dtype=torch.int64), cut)
+
+    def further(self, push: torch.Tensor) -> _Way:
+        """A push, (m, R), further."""
+        limits = self.bound * self.view.scales.float()
+        wanted = torch.addmm(self.moved, push, self.solved)
+        moved = torch.clamp(wanted, -limits, limits)
+        [columns] = torch.nonzero((moved != wanted).any(dim=0), as_tuple=True)
+        cut = moved[:, columns] - wanted[:, columns]
+        return replace(
+            self,
+            moved=moved,
+            pushed=self.pushed + push,
+            columns=torch.cat([self.columns, columns]),
+            cut=torch.cat([self.cut, cut], dim=1),
+        )
+
+    @functools.cached_property
+    def change(self) -> LayerChange:
+        """The change of all the layer's weights."""
+        whole = self.view.layer_change(self.moved).float().clamp(-self.bound, self.bound)
+        if self.view.shape != (len(self.view.units),) or self.view.part.bias_only:
+            return LayerChange(whole)
+        cut_from = nn.functional.one_hot(self.columns, self.moved.shape[1]).float()
+        right = self.view.folding.unfold(torch.cat([self.solved, cut_from])).float()
+        return LayerChange(whole, (torch.cat([self.pushed, self.cut], dim=1), right))
+
+
 def prepare(
     view: LayerView,
     labels: torch.Tensor,
@@ -97,7 +154,7 @@ def prepare(
     *,
     margin: float,
     bound: float,
-    training_accuracy: Callable[[torch.Tensor], float],
+    training_accuracy: Callable[[LayerChange], float],
     steps: int = STEPS,
     damping: float = DAMPING,
 ) -> Preparation:
@@ -115,28 +172,23 @@ def prepare(
     """
     solved = metric.solved_inputs(view.inputs.double()).float()  # A is too ill conditioned for float32
     metric = metric.to(view.inputs.dtype)
-    whitened, limits = metric.whitened_inputs(view.inputs), bound * view.scales.float()
-    change, length, now = torch.zeros(len(view.units), view.inputs.shape[2]), 0.0, view
-    efforts: list[Effort] = []
-
-    def prepared(taken: int) -> Preparation:
-        return Preparation(view.layer_change(change).clamp(-bound, bound), length, taken, efforts)
-
-    least = training_accuracy(prepared(0).change)
+    whitened = metric.whitened_inputs(view.inputs)
+    way, length, now, efforts = _Way.start(view, solved, bound), 0.0, view, list[Effort]()
+    least = training_accuracy(way.change)
     for taken in range(steps):
         leads = missing_leads(now, labels, margin)
         if not len(leads.needed):
-            return prepared(taken)
+            return Preparation(way.change, length, taken, efforts)
         gram = leads.gram(whitened, metric)
         multipliers, iterations = ascend(gram, leads.needed, ENOUGH * margin, ITERATIONS)
         efforts.append(Effort(len(leads.needed), iterations))
-        step = metric.raised_gradients(leads.pressure(multipliers, len(labels))) @ solved
-        following = torch.clamp(change + damping * step, -limits, limits)
-        if training_accuracy(view.layer_change(following)) < least - TOLERATED:
-            return prepared(taken)
+        push = metric.raised_gradients(leads.pressure(multipliers, len(labels)))
+        following = way.further(damping * push)
+        if training_accuracy(following.change) < least - TOLERATED:
+            return Preparation(way.change, length, taken, efforts)
         length += damping * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
-        change, now = following, view.after(following)
-    return prepared(steps)
+        way, now = following, view.after(following.moved)
+    return Preparation(way.change, length, steps, efforts)
 
 
 def missing_leads(view: LayerView, labels: torch.Tensor, margin: float) -> MissingLeads:

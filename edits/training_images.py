@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edits.channels import Channels
-from edits.tail import from_layer, moved_layer, run_modules
+from edits.layer_change import LayerChange
+from edits.tail import from_layer, run_modules
 from edits.training_metric import MetricSample, check_some_right
 from editset_helpers.choice import choose
 from helpers.activations import layer_activations, read_array, write_array
@@ -66,7 +67,7 @@ class TrainingImages:
         if logits is None or len(logits) != len(self.split):
             logits = self.channels.logits().numpy()
             write_array(path, logits)
-        return torch.from_numpy(np.array(logits))
+        return torch.from_numpy(logits)
 
     def sample(self, count: int) -> NDArray[np.int64]:
         """The positions of a fixed sample of up to ``count`` images."""
@@ -90,19 +91,22 @@ class TrainingImages:
             return self.channels.inputs(layer, chosen).numpy()
         return layer_activations(self.model, self.weights_hash, layer, self.split, chosen).inputs
 
-    def accuracy(self, layer: str, change: torch.Tensor) -> float:
-        """The accuracy on the sample of `JUDGES` with a change, (outputs, n + 1), of a hidden layer.
+    def accuracy(self, layer: str, change: LayerChange) -> float:
+        """The accuracy on the sample of `JUDGES` with a change of a hidden layer.
 
         Only the images nearest to another answer are run; the others keep theirs.
         """
         doubtful, sure = self._doubtful
         module, *behind = from_layer(self.model, layer)
-        logits = run_modules([moved_layer(module, change), *behind], self._doubtful_inputs(layer))
+        inputs, outputs = self._doubtful_values(layer)
+        logits = run_modules(behind, outputs + change.moves(module, inputs))
         return float(is_right(logits, self.labels(JUDGES)[doubtful]).sum() + sure) / len(self.labels(JUDGES))
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  it lives as long as its process
-    def _doubtful_inputs(self, layer: str) -> torch.Tensor:
-        return torch.from_numpy(np.array(self.seen_at(layer, self.sample(JUDGES)[self._doubtful[0]])))
+    def _doubtful_values(self, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the layer gets from the doubtful images, and what it gives."""
+        inputs = torch.from_numpy(self.seen_at(layer, self.sample(JUDGES)[self._doubtful[0]]))
+        return inputs, run_modules(from_layer(self.model, layer)[:1], inputs)
 
     @functools.cached_property
     def _doubtful(self) -> tuple[NDArray[np.int64], int]:
@@ -139,11 +143,29 @@ class TrainingImages:
             inputs = self.channels.inputs(layer, part, mirrored=mirrored).numpy()
             yield MetricSample(inputs, self.split.labels[part], np.ones(len(part)))
 
-    def some_right(self, layer: str, count: int) -> MetricSample:
-        """What a layer gets from up to ``count`` of the images that the network gets right.
+    def some_right(self, layer: str, count: int) -> Iterator[MetricSample]:
+        """What a layer gets from up to ``count`` of the images that the network gets right, `MOMENT_BATCH` at a time.
 
         Half of them are those most in doubt, which count most; the others are drawn from the rest and stand for it.
         """
+        chosen, shares = self._worth_while(count)
+        for start in range(0, len(chosen), MOMENT_BATCH):
+            part = chosen[start : start + MOMENT_BATCH]
+            yield MetricSample(self.seen_at(layer, part), self.split.labels[part], shares[start : start + MOMENT_BATCH])
+
+    def outputs_of_some_right(self, layer: str, count: int) -> NDArray[np.float32]:
+        """What that layer gives for all of these images, (R, ...); from the cache where it is there."""
+        path = CACHE / f"outputs-{self.key}-{layer}-{count}.npy"
+        outputs = read_array(path)
+        if outputs is None:
+            alone = from_layer(self.model, layer)[:1]
+            seen = (torch.from_numpy(sample.inputs) for sample in self.some_right(layer, count))
+            outputs = torch.cat([run_modules(alone, inputs) for inputs in seen]).numpy()
+            write_array(path, outputs)
+        return outputs
+
+    def _worth_while(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Positions in ascending order, (R,), and how many images each stands for, (R,); see `some_right`."""
         doubt = softmax_curvature(self.logits).numpy() * is_right(self.logits, self.split.labels)
         order = np.argsort(-doubt, kind="stable")[: np.count_nonzero(doubt)]
         check_some_right(len(order))
@@ -152,8 +174,7 @@ class TrainingImages:
         shares = np.concatenate([np.ones(len(first)), np.full(len(drawn), len(rest) / max(len(drawn), 1))])
         chosen = np.concatenate([first, drawn])
         places = np.argsort(chosen)
-        chosen = chosen[places]
-        return MetricSample(self.seen_at(layer, chosen), self.split.labels[chosen], shares[places])
+        return chosen[places], shares[places]
 
     def is_linear(self, layer: str) -> bool:
         """Whether a layer is behind the convolutions."""

@@ -89,12 +89,13 @@ def _factors(
         weights = _weights(layer, sample, weigh)
         if not total:
             found = np.zeros((weights.shape[1], *2 * (sample.inputs.shape[1] + 1,)))
-        for place, part in enumerate(weights.T):  # in place: there may be gigabytes of them
-            found[place] += _products_of_counting(sample.inputs, part)
+        for moment, part in zip(found, weights.T, strict=True):  # in place: there may be gigabytes of them
+            add_weighted_products(moment, sample.inputs, part)
         total += float(weights.sum(axis=0).mean())
     check_some_right(total)
+    found /= total
     for place, moment in enumerate(found):
-        found[place] = second_moment_metric(moment / total, ridge).factor
+        found[place] = second_moment_metric(moment, ridge).factor
     if cache is not None:
         write_array(cache, found)
     return found
@@ -108,12 +109,6 @@ def _weights(
     return np.asarray(weigh(logits).numpy() * (is_right * sample.shares)[:, None])
 
 
-def _products_of_counting(inputs: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`weighted_products` without the many images that hardly count."""
-    counting = weights > NEGLIGIBLE * weights.max(initial=0.0)
-    return weighted_products(inputs[counting], weights[counting])
-
-
 def check_some_right(weight: float) -> None:
     """Raise `UsageError` where no training image counts."""
     if not weight > 0:
@@ -122,17 +117,18 @@ def check_some_right(weight: float) -> None:
         )
 
 
-def weighted_products(
-    inputs: NDArray[np.float32], weights: NDArray[np.float64], block: int = 4000
-) -> NDArray[np.float64]:
-    """The weighted sum of ``h h^T``, (n + 1, n + 1), of the inputs (N, n) with a 1 appended.
+def add_weighted_products(
+    total: NDArray[np.float64], inputs: NDArray[np.float32], weights: NDArray[np.float64], block: int = 4000
+) -> None:
+    """Add to a matrix, (n + 1, n + 1), the weighted sum of ``h h^T`` of the inputs (N, n) with a 1 appended.
 
-    Products are of float32, sums of blocks of float64: the error is far below any ridge.
+    The many images that hardly count are left out. Products are of float32, sums of blocks of float64: the error is far
+    below any ridge.
     """
-    total = np.zeros((inputs.shape[1] + 1,) * 2)
-    roots = np.sqrt(weights).astype(np.float32)
-    for start in range(0, len(inputs), block):
-        part = np.asarray(inputs[start : start + block])
-        part = np.hstack([part, np.ones((len(part), 1), dtype=np.float32)]) * roots[start : start + block, None]
+    counting = np.flatnonzero(weights > NEGLIGIBLE * weights.max(initial=0.0))
+    roots = np.sqrt(weights).astype(np.float32)[:, None]
+    for start in range(0, len(counting), block):
+        chosen = counting[start : start + block]
+        part = np.hstack([inputs[chosen], np.ones((len(chosen), 1), dtype=np.float32)])
+        part *= roots[chosen]
         total += part.T @ part
-    return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edits.layer_change import LayerChange
 from edits.layer_metric import cached_metric
 from edits.network import Network
 from edits.options import RepairOptions
 from edits.tail import added, from_layer, parameters_of, run_modules
-from edits.training_images import TrainingImages
+from edits.training_images import MOMENT_BATCH, TrainingImages
 from edits.training_metric import MetricSample
 from helpers.activations import layer_activations
 from helpers.cli import DatasetName
@@ -71,7 +73,7 @@ class Workbench:
             self.model,
             lambda: self._test_inputs(last),
             lambda count: seen.inputs(last, count),
-            lambda count: seen.all_right(last) if count is None else [seen.some_right(last, count)],
+            lambda count: seen.all_right(last) if count is None else seen.some_right(last, count),
             self.clock,
             CACHE / f"metric-{seen.key}-{last}",
         )
@@ -99,13 +101,13 @@ class Workbench:
         with self.clock.phase("metric"):
             return self._layer_metric(layer, count)
 
-    def moved(self, layer: str, change: torch.Tensor) -> Network:
-        """The network with a change, (outputs, n + 1), added to the weight and bias of a hidden layer.
+    def moved(self, layer: str, change: LayerChange) -> Network:
+        """The network with a change added to the weight and bias of a hidden layer.
 
         What comes before the layer is as it was, so its cached inputs serve the new network.
         """
         state = dict(self.model.state_dict())
-        for name, part in parameters_of(self.model.get_submodule(layer), change).items():
+        for name, part in parameters_of(self.model.get_submodule(layer), change.whole).items():
             state[f"{layer}.{name}"] = added(state[f"{layer}.{name}"], part)
         model = blank_alexnet(len(self.test.class_names))
         model.load_state_dict(state, assign=True)
@@ -113,11 +115,17 @@ class Workbench:
         modules = from_layer(model, layer)[:-1]
 
         def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-            return run_modules(modules, torch.from_numpy(np.array(inputs))).numpy()
+            return run_modules(modules, torch.from_numpy(inputs)).numpy()
 
-        def metric_source(count: int | None) -> list[MetricSample]:
-            sample = self.training_images.some_right(layer, MOVED_METRIC_IMAGES if count is None else count)
-            return [replace(sample, inputs=run(sample.inputs))]
+        def metric_source(count: int | None) -> Iterator[MetricSample]:
+            seen, count = self.training_images, MOVED_METRIC_IMAGES if count is None else count
+            if not change.is_thin:
+                yield from (replace(sample, inputs=run(sample.inputs)) for sample in seen.some_right(layer, count))
+                return
+            unmoved = torch.split(torch.from_numpy(seen.outputs_of_some_right(layer, count)), MOMENT_BATCH)
+            for sample, before in zip(seen.some_right(layer, count), unmoved, strict=True):
+                moves = change.moves(self.model.get_submodule(layer), torch.from_numpy(sample.inputs))
+                yield replace(sample, inputs=run_modules(modules[1:], before + moves).numpy())
 
         return Network(
             model,

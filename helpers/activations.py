@@ -25,7 +25,7 @@ class Activations:
     """One layer's view of N images.
 
     Attributes:
-        inputs: float32, (N, ...), what the layer gets; perhaps a read-only memory map.
+        inputs: float32, (N, ...), what the layer gets; perhaps a memory map.
         labels: int64, (N,).
     """
 
@@ -60,9 +60,9 @@ def layer_activations(
 
 
 def read_array(path: Path) -> NDArray[np.float32] | None:
-    """A cached array as a read-only memory map; None where there is none, or it is damaged."""
+    """A cached array; what is written to it does not reach the file. None where there is none, or it is damaged."""
     try:
-        array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[np.float32] = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
     return array
@@ -78,7 +78,7 @@ def linear_logits(inputs: NDArray[np.float32], weight: torch.Tensor, bias: torch
     """What a last layer makes of its inputs, (N, n) -> (N, C), in the batches in which the whole network runs."""
     with torch.inference_mode():
         parts = [
-            nn.functional.linear(torch.from_numpy(np.array(inputs[start : start + BATCH_SIZE])), weight, bias)
+            nn.functional.linear(torch.from_numpy(inputs[start : start + BATCH_SIZE]), weight, bias)
             for start in range(0, len(inputs), BATCH_SIZE)
         ]
     return torch.cat(parts).clone()

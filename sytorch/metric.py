@@ -119,7 +119,8 @@ def second_moment_metric(moment: Matrix, ridge: float = 1e-3) -> SecondMomentMet
     """
     if not ridge > 0:
         raise ValueError("the ridge must be positive")
-    definite = moment + ridge * np.trace(moment) / len(moment) * np.eye(len(moment))
+    definite = np.array(moment, dtype=np.float64).T  # symmetric, and in the order that LAPACK takes
+    definite[np.diag_indices_from(definite)] += ridge * np.trace(moment) / len(moment)
     factor, _ = cho_factor(definite, lower=True, overwrite_a=True)
     return SecondMomentMetric(factor)
 

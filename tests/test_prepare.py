@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint, minimize
 from torch import nn
 
+from edits.layer_change import LayerChange
 from edits.prepare import DAMPING, STEPS, MissingLeads, missing_leads, prepare
 from edits.tail import moved_layer
-from edits.training_metric import MetricSample, per_class_metric, weighted_products
+from edits.training_metric import MetricSample, add_weighted_products, per_class_metric
 from sytorch import KroneckerMetric, LayerView, identity_metric, linearise
 from sytorch.ascent import ascend
 from sytorch.kronecker_metric import softmax_curvature
@@ -39,7 +40,7 @@ def view(network: nn.Module) -> LayerView:
 LABELS = torch.arange(IMAGES) % CLASSES
 
 
-def unharmed(_: torch.Tensor) -> float:
+def unharmed(_: LayerChange) -> float:
     return 1.0
 
 
@@ -109,7 +110,7 @@ def test_missing_leads_are_those_of_finite_differences(network: nn.Module, view:
 def test_preparing_raises_the_margins_and_leaves_the_layer_alone(network: nn.Module, view: LayerView) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     asked = partial(prepare, view, LABELS, _some_metric(), margin=1.0, bound=100.0, training_accuracy=unharmed)
-    change = asked().change
+    change = asked().change.whole
 
     def leads(logits: torch.Tensor) -> float:
         own = logits.gather(1, LABELS[:, None])
@@ -122,7 +123,46 @@ def test_preparing_raises_the_margins_and_leaves_the_layer_alone(network: nn.Mod
 def test_no_entry_exceeds_the_bound(view: LayerView) -> None:
     metric = _metric(np.eye(INPUTS + 1), np.eye(HIDDEN))
     prepared = prepare(view, LABELS, metric, margin=50.0, bound=0.25, training_accuracy=unharmed)
-    assert float(prepared.change.abs().max()) == 0.25
+    assert float(prepared.change.whole.abs().max()) == 0.25
+
+
+@pytest.mark.parametrize("bound", [0.05, 0.25, 100.0])
+def test_the_factors_of_the_change_are_its_product_also_where_the_bound_cut(view: LayerView, bound: float) -> None:
+    change = prepare(view, LABELS, _some_metric(), margin=5.0, bound=bound, training_accuracy=unharmed).change
+    assert (float(change.whole.abs().max()) == pytest.approx(bound)) == (bound < 1)
+    assert change.factors is not None
+    left, right = change.factors
+    torch.testing.assert_close(left @ right, change.whole, rtol=1e-4, atol=1e-4 * float(left.abs().max()))
+
+
+def test_the_change_of_copied_inputs_has_factors_too() -> None:
+    model, layer, images = a_network("repeated")
+    view = linearise(model, layer, images, dtype=torch.float32)
+    labels = torch.arange(len(images)) % view.logits.shape[1]
+    metric = identity_metric(view)
+    change = prepare(view, labels, metric, margin=0.5, bound=1e3, training_accuracy=unharmed).change
+    assert change.factors is not None
+    left, right = change.factors
+    torch.testing.assert_close(left @ right, change.whole, rtol=1e-4, atol=1e-6)
+
+
+def test_thin_factors_move_a_layer_as_the_whole_change_does() -> None:
+    rng = torch.Generator().manual_seed(2)
+    left, right, inputs = (torch.randn(*shape, generator=rng) for shape in ((20, 2), (2, 31), (7, 30)))
+    layer = nn.Linear(30, 20)
+    thin, whole = LayerChange(left @ right, (left, right)), LayerChange(left @ right)
+    assert thin.is_thin
+    assert not whole.is_thin
+    torch.testing.assert_close(thin.moves(layer, inputs), whole.moves(layer, inputs))
+    wide = LayerChange(left @ right, (torch.eye(20), left @ right))
+    assert not wide.is_thin
+
+
+def test_a_convolution_moves_by_its_change() -> None:
+    layer, rng = nn.Conv2d(3, 4, 3, padding=1, stride=2), torch.Generator().manual_seed(2)
+    inputs, change = torch.randn(5, 3, 8, 8, generator=rng), torch.randn(4, 28, generator=rng)
+    expected = moved_layer(layer, change)(inputs) - layer(inputs)
+    torch.testing.assert_close(LayerChange(change).moves(layer, inputs), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_where_no_lead_is_missing_no_step_is_taken(view: LayerView) -> None:
@@ -130,30 +170,30 @@ def test_where_no_lead_is_missing_no_step_is_taken(view: LayerView) -> None:
     right = view.logits.argmax(dim=1)
     prepared = prepare(view, right, metric, margin=1e-9, bound=1.0, training_accuracy=unharmed)
     assert (prepared.steps, prepared.length) == (0, 0.0)
-    assert not prepared.change.any()
+    assert not prepared.change.whole.any()
 
 
 def test_steps_end_before_training_images_suffer(view: LayerView) -> None:
     tried: list[torch.Tensor] = []
 
-    def accuracy(change: torch.Tensor) -> float:
-        tried.append(change)
+    def accuracy(change: LayerChange) -> float:
+        tried.append(change.whole)
         return 0.7 if len(tried) > 3 else 0.8
 
     prepared = prepare(view, LABELS, _some_metric(), margin=5.0, bound=100.0, training_accuracy=accuracy)
     assert prepared.steps == 2
-    assert torch.equal(prepared.change, tried[2])
+    assert torch.equal(prepared.change.whole, tried[2])
     assert not tried[0].any()
 
 
 def test_steps_and_damping_are_arguments(view: LayerView) -> None:
     asked = partial(prepare, view, LABELS, _some_metric(), margin=5.0, bound=1e3, training_accuracy=unharmed)
     whole, half = asked(steps=1, damping=1.0), asked(steps=1, damping=0.5)
-    torch.testing.assert_close(half.change, whole.change / 2)
+    torch.testing.assert_close(half.change.whole, whole.change.whole / 2)
     assert half.length == pytest.approx(whole.length / 2)
     assert whole.efforts == half.efforts
     assert [effort.leads for effort in half.efforts] == [len(missing_leads(view, LABELS, 5.0).needed)]
-    assert torch.equal(asked().change, asked(steps=STEPS, damping=DAMPING).change)
+    assert torch.equal(asked().change.whole, asked(steps=STEPS, damping=DAMPING).change.whole)
 
 
 @pytest.mark.parametrize("name", ["convolution", "before the copies", "repeated"])
@@ -171,7 +211,7 @@ def test_layers_of_pixels_and_of_copies_are_moved_too(name: str) -> None:
 
     moved = copy.deepcopy(model).float().requires_grad_(False)
     before = missing(moved)
-    moved.set_submodule(layer, moved_layer(moved.get_submodule(layer), prepared.change))
+    moved.set_submodule(layer, moved_layer(moved.get_submodule(layer), prepared.change.whole))
     least = 0.5 * len(labels)  # the own class always counts
     assert missing(moved) - least < 0.5 * (before - least)
 
@@ -180,7 +220,9 @@ def test_the_weighted_products_are_those_of_the_inputs_with_a_one() -> None:
     rng = np.random.default_rng(8)
     inputs, weights = rng.normal(size=(2500, 3)).astype(np.float32), rng.uniform(size=2500)
     rows = np.hstack([inputs, np.ones((2500, 1))])
-    np.testing.assert_allclose(weighted_products(inputs, weights, 1000), (rows.T * weights) @ rows, rtol=1e-5)
+    total = np.ones((4, 4))
+    add_weighted_products(total, inputs, weights, 1000)
+    np.testing.assert_allclose(total - 1, (rows.T * weights) @ rows, rtol=1e-5)
 
 
 def test_the_metric_of_each_class_weighs_images_by_the_softmaxs_curvature_in_its_logit() -> None:

@@ -50,12 +50,20 @@ RUN = Run(
 def test_the_floor_of_stage_one_is_the_sum_of_its_products() -> None:
     floor = floor_of(RUN, "prepare")
     assert floor is not None
-    once = 2 * N * M * (2 + 100)  # the edit images; the sample's doubtful images, which are all of them
-    steps = sum(2 * r * r * M + r * M * M + 2 * 2 * 2 * N + 2 * N * M * (4 * 2 + 100) for r in (5, 3))
+    once = N * N * 2 + 2 * N * M * 100  # the edit images; the sample's doubtful images, which are all of them
+    steps = sum(2 * r * r * M + r * M * M + 2 * 2 * 2 * N + 6 * N * M * 2 + 100 * 2 * 2 * (N + M) for r in (5, 3))
     assert floor.single == once + steps
     assert floor.double == 2 * N * M * 2
     assert floor.streamed == 4 * 25 * 22 + 4 * 9 * 32
     assert floor.held == 8 * N * N + 4 * M * M + 12 * M * N + 4 * 4 + 4 * 25 + 8 * 5 * M
+
+
+def test_the_floor_of_the_metric_takes_what_is_less() -> None:
+    """Two images move the sample by thin factors, ten thousand by the whole change."""
+    few, many = floor_of(RUN, "metric"), floor_of(replace(RUN, edit_images=10_000), "metric")
+    assert few is not None and many is not None
+    assert few.single == 100 * (2 * 2 * (N + M) + N * N)
+    assert many.single == 100 * (2 * N * M + N * N)
 
 
 def test_the_floor_of_the_program_depends_on_its_norm() -> None:

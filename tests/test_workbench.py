@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from edits.layer_change import LayerChange
 from edits.tail import layer_inputs
 from edits.training_images import JUDGES
 from edits.workbench import open_workbench
@@ -32,7 +33,7 @@ def test_a_moved_network_is_the_network_with_that_change(digits_baseline: Path) 
     bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
     before = {name: value.clone() for name, value in bench.model.state_dict().items()}
     change = 0.01 * torch.randn(4096, 4097, generator=torch.Generator().manual_seed(0))
-    moved = bench.moved("classifier.4", change)
+    moved = bench.moved("classifier.4", LayerChange(change))
     torch.testing.assert_close(
         moved.model.state_dict()["classifier.4.weight"], before["classifier.4.weight"] + change[:, :-1]
     )
@@ -44,15 +45,32 @@ def test_a_moved_network_is_the_network_with_that_change(digits_baseline: Path) 
 
 
 @pytest.mark.usefixtures("warm_workplace")
+def test_training_images_see_a_thin_change_as_they_see_the_whole(digits_baseline: Path) -> None:
+    """What is kept of the layer's outputs, plus what the factors move them by, against the moved layer itself."""
+    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+    rng = torch.Generator().manual_seed(0)
+    left, right = 0.1 * torch.randn(4096, 3, generator=rng), 0.1 * torch.randn(3, 4097, generator=rng)
+    whole, thin = LayerChange(left @ right), LayerChange(left @ right, (left, right))
+    assert thin.is_thin
+    for _ in ("computed", "cached"):
+        expected = list(bench.moved("classifier.4", whole).metric_source(300))
+        found = list(bench.moved("classifier.4", thin).metric_source(300))
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one.inputs, other.inputs, rtol=1e-3, atol=1e-3)
+            np.testing.assert_array_equal(one.labels, other.labels)
+    assert bench.training_images.accuracy("classifier.4", thin) == bench.training_images.accuracy("classifier.4", whole)
+
+
+@pytest.mark.usefixtures("warm_workplace")
 def test_a_moved_convolution_is_the_network_with_that_change(digits_baseline: Path) -> None:
     bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
     change = 0.01 * torch.randn(256, 256 * 9 + 1, generator=torch.Generator().manual_seed(0))
-    moved = bench.moved("features.10", change)
+    moved = bench.moved("features.10", LayerChange(change))
     torch.testing.assert_close(moved.test_logits, predict_logits(moved.model, bench.test.images), rtol=1e-4, atol=1e-3)
     seen = bench.training_images
     for model, scale in ((bench.model, 0.0), (moved.model, 1.0)):
         full = is_right(predict_logits(model, seen.judge_images()), seen.labels(JUDGES))
-        assert seen.accuracy("features.10", scale * change) == pytest.approx(full.mean(), abs=1e-3)
+        assert seen.accuracy("features.10", LayerChange(scale * change)) == pytest.approx(full.mean(), abs=1e-3)
 
 
 @pytest.mark.usefixtures("warm_workplace")

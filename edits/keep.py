@@ -17,6 +17,7 @@ import sytorch
 from edits.repair import Repair
 from edits.soft_keep import SoftProgram
 from sytorch.arrays import Matrix, Vector
+from sytorch.deadline import Deadline
 
 PRICES = (0.01, 0.03, 0.1, 0.3)
 NEAR = 0.05  # a lead
@@ -72,7 +73,9 @@ class Kept:
     accuracy_after: float
 
 
-def keep_right(edits: sytorch.Margins, watched: Watched, metric: sytorch.Metric, solve: Solve) -> Kept:
+def keep_right(
+    edits: sytorch.Margins, watched: Watched, metric: sytorch.Metric, solve: Solve, deadline: Deadline
+) -> Kept:
     """Repair; find the price of a broken image that breaks fewest of those held aside; repair with what that keeps.
 
     The edit set comes first: where it leaves the images to keep no room, or nothing is gained on those held aside, the
@@ -83,19 +86,21 @@ def keep_right(edits: sytorch.Margins, watched: Watched, metric: sytorch.Metric,
         watched: the images to keep.
         metric: where the change is small.
         solve: repairs images.
+        deadline: for everything.
 
     Raises:
         ContradictionError, SolverTimeLimitError, ...: as the repair without images to keep does.
     """
     alone = solve(edits.outputs, torch.from_numpy(edits.labels))
     aside = np.arange(len(watched.labels)) % ASIDE == 0
-    price = best_price(edits, watched, metric, aside=aside, broken=_broken(watched, alone.solution.change, aside))
+    broken = _broken(watched, alone.solution.change, aside)
+    price = best_price(edits, watched, metric, aside=aside, broken=broken, deadline=deadline)
     if price is None:
         return _judged(alone, watched, 0, None)
-    soft = SoftProgram(edits, watched.margins(watched.right), metric)
+    soft = SoftProgram(edits, watched.margins(watched.right), metric, deadline)
     change = soft.change(price)
     kept = watched.right & _is_near(watched, change, alone.solution.change)
-    repair = _exact(edits, SoftProgram(edits, watched.margins(kept), metric), change, solve)
+    repair = _exact(edits, SoftProgram(edits, watched.margins(kept), metric, deadline), change, solve)
     return _judged(alone, watched, 0, None) if repair is None else _judged(repair, watched, int(kept.sum()), price)
 
 
@@ -106,13 +111,14 @@ def best_price(
     *,
     aside: NDArray[np.bool_],
     broken: int,
+    deadline: Deadline,
     prices: Iterable[float] = PRICES,
 ) -> float | None:
     """The price that breaks fewest images held aside; None where each breaks at least ``broken``."""
     best: float | None = None
     if not broken:
         return best
-    soft = SoftProgram(edits, watched.margins(watched.right & ~aside), metric)
+    soft = SoftProgram(edits, watched.margins(watched.right & ~aside), metric, deadline)
     for price in prices:
         found = _broken(watched, soft.change(price), aside)
         if found < broken:

@@ -39,6 +39,7 @@ def compute_repair(
     solver: sytorch.Solver,
     allowance: float,
     floors: Vector | None = None,
+    time_limit: float | None = None,
 ) -> Repair:
     """Find the smallest change of the layer; nothing is changed.
 
@@ -50,6 +51,7 @@ def compute_repair(
         solver: who solves.
         allowance: how much larger a margin the program asks for, so that rounding to float32 does not lose it.
         floors: (K,), the leads, at most zero, that are asked of the last K images instead of the margin.
+        time_limit: seconds, or None.
 
     Raises:
         ContradictionError, SolverTimeLimitError, LicenceError, SolverFailedError: see `sytorch.Program.solve`.
@@ -59,7 +61,7 @@ def compute_repair(
         sizes[len(labels) - len(floors) :] = floors + allowance * (floors == 0)
     margins = sytorch.margin(outputs, labels.numpy(), sizes)
     program = sytorch.minimise(options.norm, metric).subject_to(margins, options.param_bound)
-    solution = program.solve(solver, options.time_limit, options.whole_program)
+    solution = program.solve(solver, time_limit, options.whole_program)
     change = torch.from_numpy(solution.change)
     parts = {f"{options.layer}.weight": change[:, :-1], f"{options.layer}.bias": change[:, -1]}
     return Repair(options.layer, {name: part.float() for name, part in parts.items()}, solution)

@@ -10,7 +10,7 @@ is proved.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sytorch import Margins, Metric
 from sytorch.arrays import Matrix, Vector
 from sytorch.ascent import ascend
+from sytorch.deadline import Deadline
 
 ROUNDS = 5
 ITERATIONS = 300
@@ -34,11 +35,13 @@ class SoftProgram:
         edits: what has to hold.
         kept: the leads, of K images, that are to be above zero.
         metric: where the change is small.
+        deadline: of the search; `SolverTimeLimitError` is raised when it is over.
     """
 
     edits: Margins
     kept: Margins
     metric: Metric
+    deadline: Deadline = field(default_factory=Deadline)
 
     def change(self, price: float) -> Matrix:
         """The change ``D``, (C, d), float32: kept leads pull by no more than ``price`` of the strongest margin's pull.
@@ -91,6 +94,7 @@ class _Working:
         for weights, kernel in zip(self._weights.tensor_split(len(kernels), dim=1), kernels, strict=True):
             blocks = zip(*(torch.split(every, 500) for every in (self._gram, weights, self._images)), strict=True)
             for part, own, images in blocks:
+                program.deadline.check()
                 part.add_(own @ weights.T * kernel[images][:, self._images])
 
     def multipliers(self, most: float) -> NDArray[np.float32]:

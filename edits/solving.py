@@ -27,6 +27,7 @@ from helpers.evaluation import is_right
 from model_classes.alexnet import AlexNet
 from model_classes.changes import changes_content
 from sytorch.arrays import Vector
+from sytorch.deadline import Deadline
 
 ATTEMPTS = 3
 
@@ -83,16 +84,16 @@ def repair_and_save(task: Task, network: Network) -> Repaired:
     with bench.clock.phase("program"):
         outputs = sytorch.symbolic(network.model, options.layer)(task.constrained.images)
     allowance = rounding_allowance(outputs)
-    watched = _watched(task, network)
+    watched, deadline = _watched(task, network), Deadline(options.time_limit)
+    solve = functools.partial(_solve, options=options, metric=metric, solver=solver, deadline=deadline)
     for attempt in range(ATTEMPTS):
         with bench.clock.phase("solve"):
-            solve = functools.partial(_solve, options=options, metric=metric, solver=solver, allowance=allowance)
+            labels, allowing = task.constrained.labels, functools.partial(solve, allowance=allowance)
             if watched is None:
-                repair, kept = solve(outputs, task.constrained.labels), None
+                repair, kept = allowing(outputs, labels), None
             else:
-                labels = task.constrained.labels
                 margins = sytorch.margin(outputs, labels.numpy(), options.margin + allowance)
-                kept = keep_right(margins, watched, metric, solve)
+                kept = keep_right(margins, watched, metric, allowing, deadline)
                 repair = kept.repair
         state = apply_changes(network.model, repair.changes, options.param_bound)
         try:
@@ -113,9 +114,19 @@ def _solve(
     options: RepairOptions,
     metric: sytorch.Metric,
     solver: sytorch.Solver,
+    deadline: Deadline,
     allowance: float,
 ) -> Repair:
-    return compute_repair(outputs, labels, options, metric, solver=solver, allowance=allowance, floors=floors)
+    return compute_repair(
+        outputs,
+        labels,
+        options,
+        metric,
+        solver=solver,
+        allowance=allowance,
+        floors=floors,
+        time_limit=deadline.left,
+    )
 
 
 def _watched(task: Task, network: Network) -> Watched | None:

@@ -18,6 +18,7 @@ from helpers.errors import UsageError
 from sytorch import AffineOutputs, IdentityMetric, SolverName
 from sytorch.arrays import Vector
 from sytorch.ascent import ascend
+from sytorch.deadline import Deadline
 from sytorch.solvers import HighsSolver
 
 CLASSES, FEATURES = 4, 30
@@ -60,7 +61,7 @@ def test_fewer_break_and_the_edits_keep_their_margin(norm: str) -> None:
     edits, labels, watched = scene()
     solve = solving(5.0, norm)
     alone = watched.right_after(solve(edits, labels).solution.change).mean()
-    kept = keep_right(margins_of(edits, labels), watched, METRIC, solve)
+    kept = keep_right(margins_of(edits, labels), watched, METRIC, solve, Deadline())
     change = kept.repair.solution.change
     after = watched.outputs.at(change)
     assert kept.images > 0
@@ -72,10 +73,16 @@ def test_fewer_break_and_the_edits_keep_their_margin(norm: str) -> None:
     assert leads.shortfall(edits.inputs @ change.T).max() <= 1e-7
 
 
+def test_the_search_for_a_price_keeps_the_time_limit() -> None:
+    edits, labels, watched = scene()
+    with pytest.raises(sytorch.SolverTimeLimitError):
+        keep_right(margins_of(edits, labels), watched, METRIC, solving(5.0), Deadline(1e-9))
+
+
 def test_without_a_broken_image_there_is_nothing_to_keep() -> None:
     edits, labels, watched = scene()
     none = Watched(watched.outputs, watched.labels, np.zeros(200, dtype=bool))
-    kept = keep_right(margins_of(edits, labels), none, METRIC, solving(5.0))
+    kept = keep_right(margins_of(edits, labels), none, METRIC, solving(5.0), Deadline())
     np.testing.assert_array_equal(kept.repair.solution.change, solving(5.0)(edits, labels).solution.change)
     assert (kept.images, kept.price) == (0, None)
 
@@ -85,7 +92,7 @@ def test_an_edit_set_that_is_right_already_breaks_nothing() -> None:
     own = watched.outputs.logits[:3].argmax(axis=1)
     scale = 10.0  # so that every lead is far above the margin
     edits = AffineOutputs(scale * watched.outputs.logits[:3], watched.outputs.inputs[:3])
-    kept = keep_right(margins_of(edits, torch.from_numpy(own)), watched, METRIC, solving(5.0))
+    kept = keep_right(margins_of(edits, torch.from_numpy(own)), watched, METRIC, solving(5.0), Deadline())
     assert (kept.images, kept.price, kept.accuracy_after) == (0, None, 1.0)
     assert not kept.repair.solution.change.any()
 
@@ -94,7 +101,7 @@ def test_where_the_edit_set_leaves_no_room_its_own_repair_is_the_answer() -> Non
     """The watched images are the edit images themselves, right as they were: both cannot be."""
     edits, labels, _ = scene()
     watched = Watched(edits, edits.logits.argmax(axis=1), np.ones(len(labels), dtype=bool))
-    kept = keep_right(margins_of(edits, labels), watched, METRIC, solving(5.0))
+    kept = keep_right(margins_of(edits, labels), watched, METRIC, solving(5.0), Deadline())
     assert (kept.images, kept.accuracy_after) == (0, 0.0)
 
 

@@ -20,6 +20,7 @@ from sytorch import Margins, Metric
 from sytorch.arrays import Matrix, Vector
 from sytorch.ascent import ascend
 from sytorch.deadline import Deadline
+from sytorch.gram import gram_of
 
 ROUNDS = 5
 ITERATIONS = 300
@@ -90,12 +91,7 @@ class _Working:
         kernels = torch.from_numpy(inputs).float() @ self._solved.transpose(1, 2)
         self._images, self._weights, self._needed = _constraints(parts, used)
         self._hard = torch.arange(len(self._needed)) < int(rows[0].sum())
-        self._gram = torch.zeros(len(self._needed), len(self._needed))
-        for weights, kernel in zip(self._weights.tensor_split(len(kernels), dim=1), kernels, strict=True):
-            blocks = zip(*(torch.split(every, 500) for every in (self._gram, weights, self._images)), strict=True)
-            for part, own, images in blocks:
-                program.deadline.check()
-                part.add_(own @ weights.T * kernel[images][:, self._images])
+        self._gram = gram_of(self._weights, self._images, kernels, program.deadline.check)
 
     def multipliers(self, most: float) -> NDArray[np.float32]:
         caps = torch.where(self._hard, torch.inf, most)

@@ -8,7 +8,6 @@ form (it is the stationarity condition), so unlike the other norms' coordinates 
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,7 @@ from sytorch.certificate import Multipliers, bound_from, refuted_bound
 from sytorch.constraints import Margins
 from sytorch.errors import SolverFailedError
 from sytorch.generation import FEASIBILITY, CannotMeetError
+from sytorch.gram import gram_of
 from sytorch.linear_program import LinearProgram, unbounded
 from sytorch.metric import Metric
 from sytorch.solution import Solution
@@ -57,15 +57,8 @@ class WorkingConstraints:
 
     def gram(self) -> Matrix:
         """Inner products of the constraints' gradients in the inverse metric, (R, R)."""
-        pairs = zip(np.array_split(self.weights, len(self.kernel), axis=1), self.kernel, strict=True)
-        return functools.reduce(lambda total, part: np.add(total, part, out=total), map(self._gram_of, pairs))
-
-    def _gram_of(self, pair: tuple[Matrix, Matrix]) -> Matrix:
-        weights, kernel = pair
-        gram = np.asarray(weights @ weights.T)
-        for rows, places in zip(np.array_split(gram, 32), np.array_split(self.places, 32), strict=True):
-            np.multiply(rows, kernel[np.ix_(places, self.places)], out=rows)
-        return gram
+        weights, places, kernel = map(torch.from_numpy, (self.weights, self.places, self.kernel))
+        return np.asarray(gram_of(weights, places, kernel).numpy())
 
     def change(self, multipliers: Vector) -> Matrix:
         """The change ``D``, (C, d)."""

@@ -18,6 +18,7 @@ import typer
 from benchmarks.records import as_markdown
 from benchmarks.stage_one import OPTIONS, drawdown_of
 from edits.generalization import generalization
+from edits.layer_change import LayerChange
 from edits.network import Network
 from edits.options import AUTO_PREPARE, MetricName
 from edits.prepare import STEPS, Preparation, prepare
@@ -183,6 +184,16 @@ def one_layer(
     return last_layer(trial, network, sampled(network, metric=metric), AUTO_PREPARE)
 
 
+def growing_margin(trial: Trial, *, first: float) -> Outcome:
+    """Each step goes for a larger margin than the one before, the last for the whole."""
+    bench = trial.bench
+    network, total = bench.network, torch.zeros(())
+    for margin in np.linspace(first, OPTIONS.margin, STEPS):
+        total = total + prepared(trial, network.model, AUTO_PREPARE, steps=1, margin=float(margin)).change.whole
+        network = bench.moved(AUTO_PREPARE, LayerChange(total))
+    return last_layer(trial, network, sampled(network, metric="training"), AUTO_PREPARE)
+
+
 def two_layers(trial: Trial, *, steps: int) -> Outcome:
     """Some steps in an earlier hidden layer, then those of the default."""
     bench = trial.bench
@@ -207,6 +218,7 @@ VARIANTS: dict[str, Callable[[Trial], Outcome]] = {
     "stage one, then one metric for each class": functools.partial(one_layer, metric="per-class"),
     "stage one goes for a margin of 1": functools.partial(one_layer, margin=1.0),
     "stage one goes for a margin of 3": functools.partial(one_layer, margin=3.0),
+    "stage one goes for margins from 0.5 to 2": functools.partial(growing_margin, first=0.5),
     "two steps in classifier.1 before": functools.partial(two_layers, steps=2),
     "six steps in classifier.1 before": functools.partial(two_layers, steps=6),
     "stage one with mirrored copies": functools.partial(one_layer, region=Region(flip=True)),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from tqdm import tqdm
 
 from edits.tail import run_modules
@@ -60,14 +61,17 @@ class Channels:
 
     def inputs(self, layer: str, chosen: NDArray[np.int64], *, mirrored: bool = False) -> torch.Tensor:
         """What a linear layer gets from these images, (N, n)."""
-        return self._run(self.chain.split(layer)[0], self.of(chosen, mirrored=mirrored))
+        return run_modules(self._up_to(layer), self.of(chosen, mirrored=mirrored))
 
     def logits(self) -> torch.Tensor:
         """What the network says of all images, float32 (R, C)."""
-        return self._run(self.chain, self.of(np.arange(len(self.split))))
+        return run_modules(self._up_to(None), self.of(np.arange(len(self.split))))
 
-    def _run(self, chain: Chain, channels: torch.Tensor) -> torch.Tensor:
-        return run_modules(without_repeats(chain, channels).layers, channels)
+    @functools.lru_cache(maxsize=2)  # noqa: B019  it lives as long as its process
+    def _up_to(self, layer: str | None) -> tuple[nn.Module, ...]:
+        """The layers between the channels and a layer, or all of them, folded."""
+        chain = self.chain if layer is None else self.chain.split(layer)[0]
+        return without_repeats(chain, self.of(np.arange(1))).layers
 
     def _convolved(self, mirrored: bool) -> NDArray[np.float32]:
         parts, images = [], self.split.images

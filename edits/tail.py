@@ -27,8 +27,13 @@ def moved_layer(module: nn.Module, change: torch.Tensor) -> nn.Module:
     return moved
 
 
-def added(weights: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+def added(weights: torch.Tensor, change: torch.Tensor, block: int = 64) -> torch.Tensor:
     """Weights, float32, with a change added, none of which rounding makes larger: a bound on it stays kept."""
+    parts = zip(torch.split(weights, block), torch.split(change, block), strict=True)  # which stay in the CPU's cache
+    return torch.cat([_added(*part) for part in parts])
+
+
+def _added(weights: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
     after = (weights.double() + change.double()).float()
     beyond = (after.double() - weights.double()).abs() > change.double().abs()
     return torch.where(beyond, torch.nextafter(after, weights), after)
@@ -43,7 +48,7 @@ def run_modules(modules: Sequence[nn.Module], values: torch.Tensor, batch_size: 
     """Run modules one after the other on values, (N, ...)."""
     with torch.inference_mode():
         parts = [nn.Sequential(*modules)(part) for part in torch.split(values, batch_size)]
-    return torch.cat(parts).clone()
+    return torch.cat(parts)
 
 
 def layer_inputs(model: AlexNet, layer: str, images: torch.Tensor) -> torch.Tensor:
@@ -54,4 +59,4 @@ def layer_inputs(model: AlexNet, layer: str, images: torch.Tensor) -> torch.Tens
         predict_logits(model, images)
     finally:
         handle.remove()
-    return torch.cat(seen).clone()
+    return torch.cat(seen)

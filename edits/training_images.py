@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,8 +105,8 @@ class TrainingImages:
     @functools.lru_cache(maxsize=1)  # noqa: B019  it lives as long as its process
     def _doubtful_values(self, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
         """What the layer gets from the doubtful images, and what it gives."""
-        inputs = torch.from_numpy(self.seen_at(layer, self.sample(JUDGES)[self._doubtful[0]]))
-        return inputs, run_modules(from_layer(self.model, layer)[:1], inputs)
+        inputs = self.seen_at(layer, self.sample(JUDGES)[self._doubtful[0]])
+        return torch.from_numpy(inputs), torch.from_numpy(self._outputs(layer, "doubtful", lambda: [inputs]))
 
     @functools.cached_property
     def _doubtful(self) -> tuple[NDArray[np.int64], int]:
@@ -155,12 +155,15 @@ class TrainingImages:
 
     def outputs_of_some_right(self, layer: str, count: int) -> NDArray[np.float32]:
         """What that layer gives for all of these images, (R, ...); from the cache where it is there."""
-        path = CACHE / f"outputs-{self.key}-{layer}-{count}.npy"
+        return self._outputs(layer, f"{count}", lambda: (sample.inputs for sample in self.some_right(layer, count)))
+
+    def _outputs(self, layer: str, name: str, seen: Callable[[], Iterable[NDArray[np.float32]]]) -> NDArray[np.float32]:
+        """What a layer gives for what it gets from some images, which ``name`` tells from others."""
+        path = CACHE / f"outputs-{self.key}-{layer}-{name}.npy"
         outputs = read_array(path)
         if outputs is None:
             alone = from_layer(self.model, layer)[:1]
-            seen = (torch.from_numpy(sample.inputs) for sample in self.some_right(layer, count))
-            outputs = torch.cat([run_modules(alone, inputs) for inputs in seen]).numpy()
+            outputs = torch.cat([run_modules(alone, torch.from_numpy(inputs)) for inputs in seen()]).numpy()
             write_array(path, outputs)
         return outputs
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg.blas import ssyrk
 from torch import nn
 
 from helpers.activations import linear_logits, read_array, write_array
 from helpers.errors import UsageError
 from sytorch import PerClassMetric, SecondMomentMetric, second_moment_metric
+from sytorch.arrays import Matrix
 from sytorch.kronecker_metric import softmax_curvature
 
 NEGLIGIBLE = 1e-5
@@ -76,29 +78,29 @@ def _factors(
     weigh: Callable[[torch.Tensor], torch.Tensor],
     ridge: float,
     cache: Path | None,
-) -> NDArray[np.float64]:
-    """The Cholesky factors of G metrics, (G, n + 1, n + 1); ``weigh`` says how images count in each, (R, G), by logits.
+) -> list[Matrix]:
+    """The Cholesky factors of G metrics, (n + 1, n + 1); ``weigh`` says how images count in each, (R, G), by logits.
 
     Weights are relative to what all metrics have in the mean, so one of a class in little doubt stays small.
     """
-    factors = None if cache is None else read_array(cache)
-    if factors is not None:
-        return np.asarray(factors, dtype=np.float64).reshape(-1, *factors.shape[-2:])
-    found, total = np.zeros(()), 0.0
+    stored = None if cache is None else read_array(cache)
+    if stored is not None:
+        return [np.asarray(upper, dtype=np.float64).T for upper in stored]
+    moments, total = list[NDArray[np.float32]](), 0.0
     for sample in source():
         weights = _weights(layer, sample, weigh)
-        if not total:
-            found = np.zeros((weights.shape[1], *2 * (sample.inputs.shape[1] + 1,)))
-        for moment, part in zip(found, weights.T, strict=True):  # in place: there may be gigabytes of them
-            add_weighted_products(moment, sample.inputs, part)
+        moments = moments or [no_products(sample.inputs.shape[1]) for _ in weights.T]
+        moments = [
+            with_weighted_products(moment, sample.inputs, part) for moment, part in zip(moments, weights.T, strict=True)
+        ]
         total += float(weights.sum(axis=0).mean())
     check_some_right(total)
-    found /= total
-    for place, moment in enumerate(found):
-        found[place] = second_moment_metric(moment, ridge).factor
+    factors = []
+    while moments:  # there may be gigabytes of them
+        factors.append(second_moment_metric(moments.pop(0) / total, ridge).factor)
     if cache is not None:
-        write_array(cache, found)
-    return found
+        write_array(cache, np.stack([lower.T for lower in factors]))  # so that columns stay in one piece, for LAPACK
+    return factors
 
 
 def _weights(
@@ -117,18 +119,30 @@ def check_some_right(weight: float) -> None:
         )
 
 
-def add_weighted_products(
-    total: NDArray[np.float64], inputs: NDArray[np.float32], weights: NDArray[np.float64], block: int = 4000
-) -> None:
-    """Add to a matrix, (n + 1, n + 1), the weighted sum of ``h h^T`` of the inputs (N, n) with a 1 appended.
+def no_products(inputs: int) -> NDArray[np.float32]:
+    """What `with_weighted_products` begins with."""
+    return np.zeros((inputs + 1, inputs + 1), dtype=np.float32, order="F")
 
-    The many images that hardly count are left out. Products are of float32, sums of blocks of float64: the error is far
-    below any ridge.
+
+def with_weighted_products(
+    total: NDArray[np.float32], inputs: NDArray[np.float32], weights: NDArray[np.float64], block: int = 4000
+) -> NDArray[np.float32]:
+    """A total with the weighted sum of ``h h^T`` of the inputs (N, n), a 1 appended, added to its lower triangle.
+
+    The many images that hardly count are left out. float32 is enough: the error is far below any ridge.
+
+    Args:
+        total: (n + 1, n + 1), columns in one piece; its memory is the result's.
+        inputs: (N, n).
+        weights: (N,).
+        block: so many images at a time.
     """
     counting = np.flatnonzero(weights > NEGLIGIBLE * weights.max(initial=0.0))
     roots = np.sqrt(weights).astype(np.float32)[:, None]
     for start in range(0, len(counting), block):
         chosen = counting[start : start + block]
-        part = np.hstack([inputs[chosen], np.ones((len(chosen), 1), dtype=np.float32)])
-        part *= roots[chosen]
-        total += part.T @ part
+        part = np.empty((len(chosen), inputs.shape[1] + 1), dtype=np.float32)
+        np.multiply(inputs[chosen], roots[chosen], out=part[:, :-1])
+        part[:, -1:] = roots[chosen]
+        total = ssyrk(1.0, part.T, beta=1.0, c=total, lower=True, overwrite_c=True)
+    return total

@@ -75,7 +75,7 @@ class Workbench:
             lambda count: seen.inputs(last, count),
             lambda count: seen.all_right(last) if count is None else seen.some_right(last, count),
             self.clock,
-            CACHE / f"metric-{seen.key}-{last}",
+            CACHE / f"factors-{seen.key}-{last}",
         )
 
     @property

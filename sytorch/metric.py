@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from sytorch.arrays import Matrix, Stack
@@ -111,15 +112,17 @@ class PerClassMetric:
 Metric = SharedMetric | PerClassMetric
 
 
-def second_moment_metric(moment: Matrix, ridge: float = 1e-3) -> SecondMomentMetric:
+def second_moment_metric(moment: Matrix | NDArray[np.float32], ridge: float = 1e-3) -> SecondMomentMetric:
     """The metric of a second moment ``E[h h^T]``, (d, d), made definite by a ridge relative to its mean diagonal.
+
+    Only the lower triangle of the moment is read.
 
     Raises:
         ValueError: the ridge is not positive, or the moment holds NaN or infinity.
     """
     if not ridge > 0:
         raise ValueError("the ridge must be positive")
-    definite = np.array(moment, dtype=np.float64).T  # symmetric, and in the order that LAPACK takes
+    definite = np.array(moment, dtype=np.float64, order="F")
     definite[np.diag_indices_from(definite)] += ridge * np.trace(moment) / len(moment)
     factor, _ = cho_factor(definite, lower=True, overwrite_a=True)
     return SecondMomentMetric(factor)

@@ -15,7 +15,7 @@ from torch import nn
 from edits.layer_change import LayerChange
 from edits.prepare import DAMPING, STEPS, MissingLeads, missing_leads, prepare
 from edits.tail import moved_layer
-from edits.training_metric import MetricSample, add_weighted_products, per_class_metric
+from edits.training_metric import MetricSample, no_products, per_class_metric, with_weighted_products
 from sytorch import KroneckerMetric, LayerView, identity_metric, linearise
 from sytorch.ascent import ascend
 from sytorch.kronecker_metric import softmax_curvature
@@ -220,9 +220,11 @@ def test_the_weighted_products_are_those_of_the_inputs_with_a_one() -> None:
     rng = np.random.default_rng(8)
     inputs, weights = rng.normal(size=(2500, 3)).astype(np.float32), rng.uniform(size=2500)
     rows = np.hstack([inputs, np.ones((2500, 1))])
-    total = np.ones((4, 4))
-    add_weighted_products(total, inputs, weights, 1000)
-    np.testing.assert_allclose(total - 1, (rows.T * weights) @ rows, rtol=1e-5)
+    total = with_weighted_products(no_products(3), inputs, weights, 1000)
+    twice = with_weighted_products(total.copy(order="F"), inputs, weights, 1000)
+    expected = np.tril((rows.T * weights) @ rows)
+    np.testing.assert_allclose(total, expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(twice, 2 * expected, rtol=1e-5, atol=1e-4)
 
 
 def test_the_metric_of_each_class_weighs_images_by_the_softmaxs_curvature_in_its_logit() -> None:

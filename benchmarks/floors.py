@@ -50,9 +50,7 @@ def stage_one(run: Run) -> Floor | None:
     each_step = 3 * images * layer  # outputs, the change (a solve and a product)
     each_step += doubtful * _moves_of_one(images) + 2 * images**2 * INPUTS
     return Floor(
-        single=images * INPUTS**2
-        + doubtful * layer
-        + sum(each_step + count * WIDTH**2 + 2 * count**2 * WIDTH for count in leads),
+        single=images * INPUTS**2 + sum(each_step + count * WIDTH**2 + 2 * count**2 * WIDTH for count in leads),
         double=images * layer,
         streamed=sum(4 * count**2 * (done + POWER_ITERATIONS) for count, done in zip(leads, iterations, strict=True)),
         held=8 * INPUTS**2
@@ -73,7 +71,7 @@ def last_layers_metric(run: Run) -> Floor | None:
     return Floor(
         single=run.sample_images * (_moves_of_one(run.edit_images) + INPUTS**2),  # the moment is symmetric
         double=INPUTS**3 / 3,
-        held=2 * 8 * INPUTS**2 + 4 * run.sample_images * WIDTH,
+        held=(4 + 8) * INPUTS**2 + 4 * run.sample_images * WIDTH,
     )
 
 

@@ -25,10 +25,10 @@ N images, R missing leads, layers of m = 4,096 units (n = 4,097 inputs with the 
 sample, and Q = 2,500 at most that are run to judge a step. The change of the hidden layer is a product of rank N, so
 that the outputs of a training image are moved in `w` = `2 N (n + m)`, or `2 n m` where that is less:
 
-- prepare: once `2 n m N` in float64 (inputs in the inverse metric), and `n^2 N + 2 n m Q` (whitened inputs, training
-  images before) in float32; each step `2 R^2 m` (gram matrix of the leads), `R m^2` (their gradients, whitened),
-  `2 N^2 n` (the inputs' kernel), `6 n m N` (outputs, change), `w Q` (training images), and `4 R^2` bytes read in each
-  iteration of the dual. Held: the layer three times, both factors, `4 N^2`, and `4 R^2 + 8 R m` bytes.
+- prepare: once `2 n m N` in float64 (inputs in the inverse metric), and `n^2 N` (whitened inputs) in float32; each
+  step `2 R^2 m` (gram matrix of the leads), `R m^2` (their gradients, whitened), `2 N^2 n` (the inputs' kernel),
+  `6 n m N` (outputs, change), `w Q` (training images), and `4 R^2` bytes read in each iteration of the dual. Held:
+  the layer three times, both factors, `4 N^2`, and `4 R^2 + 8 R m` bytes.
 - metric: after stage one `(w + n^2) S` in float32, and `n^3 / 3` in float64.
 - activations: after stage one `2 T n m` in float32, for T test images.
 - solve: `2 n^2 N + 2 N^2 n` in float64; for `l2` also `N^3 / 3`, and of r rows `16 r^2` bytes, and `4 r^2` in each

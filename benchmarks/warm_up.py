@@ -31,7 +31,7 @@ def warm_up(dataset: DatasetName, data_root: Path | None, weights: Path) -> str:
 def _fill_cache(dataset: DatasetName, data_root: Path | None, weights: Path) -> str:
     bench = open_workbench(dataset, data_root, weights)
     bench.metric(RepairOptions())
-    bench.layer_metric(AUTO_PREPARE)
+    bench.fill_cache(AUTO_PREPARE)
     training_sample(bench)
     bench.training_images.channels.all(mirrored=False)
     _ = bench.test_logits

@@ -157,6 +157,12 @@ class TrainingImages:
         """What that layer gives for all of these images, (R, ...); from the cache where it is there."""
         return self._outputs(layer, f"{count}", lambda: (sample.inputs for sample in self.some_right(layer, count)))
 
+    def fill_cache(self, layer: str, count: int) -> None:
+        """Compute what the layer gives for the images that judge a step, and for up to ``count`` of a metric."""
+        self._doubtful_values(layer)
+        if self.is_linear(layer):
+            self.outputs_of_some_right(layer, count)
+
     def _outputs(self, layer: str, name: str, seen: Callable[[], Iterable[NDArray[np.float32]]]) -> NDArray[np.float32]:
         """What a layer gives for what it gets from some images, which ``name`` tells from others."""
         path = CACHE / f"outputs-{self.key}-{layer}-{name}.npy"

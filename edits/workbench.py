@@ -101,6 +101,11 @@ class Workbench:
         with self.clock.phase("metric"):
             return self._layer_metric(layer, count)
 
+    def fill_cache(self, layer: str) -> None:
+        """Compute what every stage one in a hidden layer looks up in the cache."""
+        self.layer_metric(layer)
+        self.training_images.fill_cache(layer, MOVED_METRIC_IMAGES)
+
     def moved(self, layer: str, change: LayerChange) -> Network:
         """The network with a change added to the weight and bias of a hidden layer.
 

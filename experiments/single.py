@@ -37,7 +37,7 @@ def warm_up(ground: Ground, options: RepairOptions) -> None:
     bench.check_layer(options.layer)
     bench.metric(options)
     if options.prepared_layer is not None:
-        bench.layer_metric(options.prepared_layer)
+        bench.fill_cache(options.prepared_layer)
     if options.keep:
         bench.network.training_inputs(options.keep)
     _ = bench.test_logits

@@ -48,9 +48,11 @@ was not at hand to copy from.
 def write_page(rows: Sequence[Row], folder: Path) -> Path:
     """Write ``side_by_side.md``; returns its path."""
     path = folder / "side_by_side.md"
-    sections = [_section(size, list(group)) for size, group in itertools.groupby(rows, key=lambda row: row.size)]
+    last = max((row.measured for row in rows), default="")
+    sections = [_section(size, list(group), last) for size, group in itertools.groupby(rows, key=lambda row: row.size)]
+    parts = [INTRODUCTION, _standing(rows), _days(rows), *sections, _published()]
     with atomic_file(path) as temporary:
-        temporary.write_text("\n".join([INTRODUCTION, _standing(rows), *sections, _published()]), encoding="utf-8")
+        temporary.write_text("\n".join(parts), encoding="utf-8")
     return path
 
 
@@ -66,13 +68,26 @@ def _standing(rows: Sequence[Row]) -> str:
     return "Where the default is not ahead:\n\n" + "".join(f"- {sentence}\n" for sentence in sentences)
 
 
-def _section(size: str, rows: Sequence[Row]) -> str:
+def _days(rows: Sequence[Row]) -> str:
+    *earlier, last = sorted({row.measured for row in rows if row.measured}) or [""]
+    if not last:
+        return ""
+    others = f", but for the rows that name {' or '.join(earlier)} below their table" if earlier else ""
+    return f"Measured on {last}{others}.\n"
+
+
+def _section(size: str, rows: Sequence[Row], last: str) -> str:
     several = len({row.seed for row in rows}) > 1
     found = next((row.edit_images for row in rows if row.edit_images is not None), None)
     title = f"## {size} edit images" if size.isdecimal() else f"## All misclassified images ({found or 'none'})"
     table = [HEADER, ["---", *["---:"] * 7, "---", "---"], *(_line(row, several) for row in rows)]
-    notes = [f"- {_name(row, several)}: {row.message}" for row in rows if row.message]
+    notes = [f"- {_name(row, several)}: {note}" for row in rows if (note := _note(row, last))]
     return "\n".join([title, "", *map(_joined, table), "", *notes, ""])
+
+
+def _note(row: Row, last: str) -> str:
+    day = f"measured on {row.measured}" if row.measured and row.measured != last else ""
+    return "; ".join(filter(None, [row.message, day]))
 
 
 def _published() -> str:

@@ -13,7 +13,7 @@ class Row:
 
     Accuracies are in per cent, ``drawdown`` in percentage points; both are the judge's. ``size`` is what was asked for,
     a number or ``all``. ``status`` is ``repaired`` where every edit image has the margin, ``margin missed`` where the
-    judge found otherwise, else the reason why there was nothing to judge.
+    judge found otherwise, else the reason why there was nothing to judge. ``measured`` is the day, as in 2026-11-26.
     """
 
     method: str
@@ -37,6 +37,7 @@ class Row:
     param_bound: float
     time_limit: float
     weights_hash: str
+    measured: str = ""
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -56,7 +57,7 @@ class Row:
 
 COLUMNS = tuple(field.name for field in fields(Row))
 _WHOLE = {"seed", "edit_images"}
-_TEXT = {"method", "size", "family", "label", "licence", "status", "message", "weights_hash"}
+_TEXT = {"method", "size", "family", "label", "licence", "status", "message", "weights_hash", "measured"}
 
 
 def read_row(cells: Mapping[str, str]) -> Row:

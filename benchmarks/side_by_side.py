@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -98,9 +100,14 @@ def _run_all(missing: list[Key], ground: Ground, table: Path) -> None:
     for number, (method, size, seed) in enumerate(missing, start=1):
         say(f"[{number}/{len(missing)}] {METHODS[method].label}, {size} images, seed {seed}")
         smaller = hopeless(read_rows(table), method, size)
-        row = not_tried(ground, method, size, seed, smaller) if smaller else run_apart(ground, method, size, seed)
+        row = not_tried(ground, method, size, seed, smaller) if smaller else _run(ground, method, size, seed)
         append_row(table, row)
         say(f"    {row.status}; {_figures(row)}{row.message}")
+
+
+def _run(ground: Ground, method: str, size: str, seed: int) -> Row:
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return replace(run_apart(ground, method, size, seed), measured=today)
 
 
 def _figures(row: Row) -> str:

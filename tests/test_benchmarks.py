@@ -281,6 +281,7 @@ def test_a_finished_row_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         compare()
     assert len(read_rows(tmp_path / "side_by_side.csv")) == 3
+    assert all(re.fullmatch(r"20\d\d-\d\d-\d\d", row.measured) for row in read_rows(tmp_path / "side_by_side.csv"))
     first = made.copy()
     made.clear()
     compare()
@@ -343,6 +344,14 @@ def test_published_figures_stand_apart_and_name_their_source(tmp_path: Path) -> 
     for item, line in zip(PUBLISHED, lines, strict=True):
         assert re.search(r"arXiv:\d{4}\.\d{5}|doi:10\.", item.source)
         assert line.count(" | ") == 5 and line.endswith(f"| {item.source} |")
+
+
+def test_the_page_says_when_rows_were_measured(tmp_path: Path) -> None:
+    rows = [replace(ROW, measured=day, method=day) for day in ("2026-11-25", "2026-11-26")]
+    assert "\nMeasured on 2026-11-26.\n" in write_page(rows[1:], tmp_path).read_text()
+    page = write_page([*rows, replace(ROW, status="not tried")], tmp_path).read_text()
+    assert "\nMeasured on 2026-11-26, but for the rows that name 2026-11-25 below their table.\n" in page
+    assert page.count("measured on") == 1 and "a comma; measured on 2026-11-25\n" in page
 
 
 def test_the_page_claims_nothing_of_a_default_that_is_not_there(tmp_path: Path) -> None:

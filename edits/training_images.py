@@ -106,7 +106,9 @@ class TrainingImages:
     def _doubtful_values(self, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
         """What the layer gets from the doubtful images, and what it gives."""
         inputs = self.seen_at(layer, self.sample(JUDGES)[self._doubtful[0]])
-        return torch.from_numpy(inputs), torch.from_numpy(self._outputs(layer, "doubtful", lambda: [inputs]))
+        return torch.from_numpy(inputs), torch.from_numpy(
+            self._outputs(layer, f"doubtful-{len(inputs)}", lambda: [inputs])
+        )
 
     @functools.cached_property
     def _doubtful(self) -> tuple[NDArray[np.int64], int]:

@@ -223,8 +223,8 @@ def test_the_weighted_products_are_those_of_the_inputs_with_a_one() -> None:
     total = with_weighted_products(no_products(3), inputs, weights, 1000)
     twice = with_weighted_products(total.copy(order="F"), inputs, weights, 1000)
     expected = np.tril((rows.T * weights) @ rows)
-    np.testing.assert_allclose(total, expected, rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(twice, 2 * expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(total, expected, rtol=1e-5)
+    np.testing.assert_allclose(twice, 2 * expected, rtol=1e-5)
 
 
 def test_the_metric_of_each_class_weighs_images_by_the_softmaxs_curvature_in_its_logit() -> None:

@@ -20,7 +20,6 @@ from edits.options import (
     RepairOptions,
     norm_for,
 )
-from edits.outcomes import outcomes_path
 from edits.pipeline import check_layer, repair_edit_set
 from edits.report import RepairReport, report_table
 from edits.solving import Task
@@ -43,7 +42,7 @@ from helpers.cli import (
     tells_failures,
 )
 from helpers.errors import InfeasibleError, NoLayerError, NotVerifiedError, TimeLimitError, UsageError
-from helpers.files import check_writable
+from helpers.outputs import result_paths, writable_output
 from helpers.paths import repaired_weights
 from model_classes.training import ensure_baseline
 from sytorch import NormName, SolverName
@@ -88,8 +87,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     Raises:
         ToolError: files or images are missing or damaged, options do not fit, or the solver fails.
     """
-    output = job.output or repaired_weights(job.dataset)
-    check_writable(output)
+    output = writable_output(job.output or repaired_weights(job.dataset))
     weights = ensure_baseline(job.dataset, job.data_root, job.weights)
     bench = open_workbench(job.dataset, job.data_root, weights)
     check_layer(bench, options)
@@ -116,7 +114,7 @@ def find_edit_set(selection: Selection, job: Job, weights: Path) -> Path:
 
 def refuse_overwriting(output: Path, weights: Path, edit_set: Path) -> None:
     """Raise `UsageError` where the repair, its report or its outcomes would take the place of what it is made from."""
-    made = {path.resolve() for path in (output, output.with_suffix(".json"), outcomes_path(output))}
+    made = {path.resolve() for path in result_paths(output)}
     for source in (weights, edit_set, metadata_path(edit_set)):
         if source.resolve() in made:
             raise UsageError(

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from experiments.row import COLUMNS, LATER, Row
 from helpers.errors import ToolError
-from helpers.files import atomic_file, is_no_file
+from helpers.files import atomic_file
+from helpers.places import is_no_file
 
 OLDEST = len(COLUMNS) - len(LATER)
 

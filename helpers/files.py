@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import pickle
+import stat
 import tempfile
 import warnings
 import zipfile
@@ -16,49 +18,45 @@ from typing import Any
 
 import torch
 
-from helpers.errors import ToolError, UsageError
+from helpers.errors import ToolError
+from helpers.places import explained_os_errors, hidden_name, is_no_file, link_target, refuse_unwritable
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on a clean exit it replaces ``path``, else it is removed.
 
+    A symbolic link stays, and its target is replaced. The permissions of a file that is replaced stay, too.
+
     Raises:
-        ToolError: the folder cannot be written, the disk is full, or ``path`` is a folder or a device, which a rename
-            would destroy. ``path`` is then as it was.
+        ToolError: the folder cannot be written, the disk is full, or ``path`` is a folder, a device or read-only, which
+            a rename would destroy. ``path`` is then as it was.
     """
-    if is_no_file(path):
-        raise ToolError(f"Cannot write {path}: it is there, and is not a file.")
-    with _explain_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with explained_os_errors(path):
+        target = link_target(path)
+        mode = _mode_to_keep(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=hidden_name(target, "."))
         os.close(handle)
     temporary = Path(name)
     try:
-        with _explain_os_errors(path):
+        with explained_os_errors(path):
             yield temporary
             _flush_to_disk(temporary)
-            _adopt_usual_permissions(temporary)
-            temporary.replace(path)
+            temporary.chmod(mode)
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def is_no_file(path: Path) -> bool:
-    """Whether something other than a regular file has that name: a folder, a device, a pipe."""
-    return path.exists() and not path.is_file()
-
-
-@contextlib.contextmanager
-def _explain_os_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ToolError(f"Cannot write {path}: {error.strerror or error}.") from error
-    except RuntimeError as error:  # torch.save reports a full disk as a bare RuntimeError
-        if not any(mark in str(error) for mark in ("PytorchStreamWriter", "inline_container", "iostream", "write")):
-            raise
-        raise ToolError(f"Cannot write {path}: the disk is full or went away.") from error
+def _mode_to_keep(path: Path) -> int:
+    """The permissions of a file that is there; else the usual ones: ``mkstemp``'s files are their owner's alone."""
+    refuse_unwritable(path)
+    if path.exists():
+        return stat.S_IMODE(path.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -66,11 +64,55 @@ def _flush_to_disk(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _adopt_usual_permissions(path: Path) -> None:
-    """``mkstemp`` makes files only their owner can read; results are to be shared like any other file."""
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a result for this process: another that asks for it meanwhile is refused at once.
+
+    The lock is the kernel's (``flock``), on a hidden file beside ``path``, and ends with the process, however that
+    ends; a hidden file that a killed process leaves holds nothing. It is not for nesting: a process that holds ``path``
+    is refused, too. Where the file system has no locks, nothing is held.
+
+    Raises:
+        ToolError: another run holds ``path``, or its folder cannot be written.
+    """
+    with explained_os_errors(path):
+        target = link_target(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = target.with_name(hidden_name(target, f".{_short_hash(target.name)}.lock"))
+        handle = _locked(lock)
+    if handle is None:
+        raise ToolError(f"Another run is writing {path}: wait until it ends, or name another output.")
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _locked(lock: Path) -> int | None:
+    """An open handle that holds the file ``lock``; None where another does."""
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except OSError:  # no locks here: better unlocked than refused
+            return handle
+        if _is_still(handle, lock):
+            return handle
+        os.close(handle)  # whoever held it has removed it meanwhile
+
+
+def _is_still(handle: int, lock: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), lock.stat())
+    return False
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -119,23 +161,6 @@ def load_tensors(path: Path, what: str) -> Any:
         raise ToolError(f"The {what} file {path} is not a plain tensor file, so it was not loaded.") from error
     except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
         raise ToolError(f"The {what} file {path} is damaged or truncated; make or copy it again.") from error
-
-
-def check_writable(weights: Path) -> None:
-    """Fail now rather than after minutes of work.
-
-    Raises:
-        UsageError: ``weights`` is a folder or a device, or has the name of the JSON file beside it.
-        ToolError: its folder cannot be written.
-    """
-    if is_no_file(weights) or weights.suffix == ".json":
-        raise UsageError(f"{weights} cannot be the weights file: name a file like artifacts/alexnet.pth.")
-    try:
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=weights.parent):
-            pass
-    except OSError as error:
-        raise ToolError(f"Cannot write {weights}: {error.strerror or error}.") from error
 
 
 def sha256_of_file(path: Path) -> str:

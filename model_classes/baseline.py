@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from helpers.errors import ToolError
 from helpers.files import read_json, save_tensors, write_json
+from helpers.outputs import report_path
 from model_classes.epochs import Epoch
 from model_classes.weights import read_weights, weights_hash
 
@@ -73,7 +74,7 @@ def save_baseline(epoch: Epoch, run: TrainingRun, output: Path) -> Baseline:
         seconds=round(epoch.seconds, 2),
     )
     save_tensors(output, epoch.weights)
-    write_json(output.with_suffix(".json"), asdict(baseline))
+    write_json(report_path(output), asdict(baseline))
     _tell(baseline)
     return baseline
 
@@ -81,7 +82,7 @@ def save_baseline(epoch: Epoch, run: TrainingRun, output: Path) -> Baseline:
 def was_interrupted(weights: Path) -> bool:
     """Whether the record beside these very weights says that epochs are missing; without a record, no."""
     try:
-        record = read_json(weights.with_suffix(".json"))
+        record = read_json(report_path(weights))
         if record["epochs"] >= record["planned_epochs"]:
             return False
         return bool(weights_hash(read_weights(weights)) == record["weights_hash"])

@@ -13,7 +13,7 @@ import torch
 from helpers.cli import DatasetName, say
 from helpers.datasets import load_dataset
 from helpers.errors import ToolError
-from helpers.files import check_writable
+from helpers.outputs import writable_output
 from helpers.paths import baseline_weights
 from model_classes.augmentation import Augmentation
 from model_classes.baseline import Baseline, TrainingRun, save_baseline, was_interrupted
@@ -69,7 +69,7 @@ def train_alexnet(
     Raises:
         ToolError: ``output`` cannot be written, or there are no images.
     """
-    check_writable(output)
+    output = writable_output(output)
     plan = PLANS[dataset] if epochs is None else dataclasses.replace(PLANS[dataset], epochs=epochs)
     device = device or usual_device()
     train, test = load_dataset(dataset, "train", data_root), load_dataset(dataset, "test", data_root)

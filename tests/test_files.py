@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from helpers.errors import ToolError, UsageError
-from helpers.files import atomic_file, check_writable, load_tensors, save_tensors
+from helpers.files import atomic_file, load_tensors, save_tensors
+from helpers.outputs import writable_output
 
 
 @pytest.fixture(params=[os.mkfifo, os.mkdir])
@@ -31,7 +32,7 @@ def test_a_device_is_never_replaced_by_a_file(no_file: Path) -> None:
 
 def test_a_device_is_refused_before_the_work(no_file: Path) -> None:
     with pytest.raises(UsageError, match="cannot be the weights file"):
-        check_writable(no_file)
+        writable_output(no_file)
 
 
 def test_a_device_or_folder_is_not_read(no_file: Path) -> None:

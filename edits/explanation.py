@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from edits.options import LAST_LAYER, RepairOptions
 from editset_helpers.edit_set import EditSet
@@ -28,13 +29,21 @@ def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOpti
         )
     names = [image_name(image, edit_set, class_names, options.region) for image in contradiction.images]
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-    if math.isinf(contradiction.smallest_bound):
+    if math.isinf(contradiction.refuted_bound):
         return f"these images look alike to the layer{stage} but have different labels; no change can help: {listed}."
     what = "this image cannot have its margin" if len(names) == 1 else "these images contradict each other"
+    enough = contradiction.sufficient_bound
+    found = "" if enough is None else f" and {_digits(enough, math.ceil)} is enough"
     return (
-        f"{what} within the bound {options.param_bound:g}{stage}: {listed}. "
-        f"No --param-bound below {contradiction.smallest_bound:.4g} can work; raise it, or lower --margin."
+        f"{what} within the bound {options.param_bound:g}{stage}: {listed}. No --param-bound below "
+        f"{_digits(contradiction.refuted_bound, math.floor)} can work{found}; raise it, or lower --margin."
     )
+
+
+def _digits(value: float, towards: Callable[[float], int]) -> str:
+    """Four digits, rounded to the side on which the sentence stays true."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 3)
+    return f"{towards(value / unit) * unit:.4g}"
 
 
 def contradicting_images(contradiction: Contradiction, edit_set: EditSet) -> tuple[list[int], float | None]:
@@ -45,7 +54,7 @@ def contradicting_images(contradiction: Contradiction, edit_set: EditSet) -> tup
     indices = edit_set.test_indices()
     images = dict.fromkeys(position % len(edit_set) for position in contradiction.images)
     named = [int(image if indices is None else indices[image]) for image in images]
-    return named, contradiction.smallest_bound if math.isfinite(contradiction.smallest_bound) else None
+    return named, contradiction.refuted_bound if math.isfinite(contradiction.refuted_bound) else None
 
 
 def image_name(position: int, edit_set: EditSet, class_names: tuple[str, ...], region: Region) -> str:

@@ -39,7 +39,7 @@ def compute_repair(
     solver: sytorch.Solver,
     allowance: float,
     floors: Vector | None = None,
-    time_limit: float | None = None,
+    time_limit: float | sytorch.Deadline | None = None,
 ) -> Repair:
     """Find the smallest change of the layer; nothing is changed.
 
@@ -51,7 +51,7 @@ def compute_repair(
         solver: who solves.
         allowance: how much larger a margin the program asks for, so that rounding to float32 does not lose it.
         floors: (K,), the leads, at most zero, that are asked of the last K images instead of the margin.
-        time_limit: seconds, or None.
+        time_limit: seconds, or a deadline that others share, or None.
 
     Raises:
         ContradictionError, SolverTimeLimitError, LicenceError, SolverFailedError: see `sytorch.Program.solve`.

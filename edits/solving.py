@@ -125,7 +125,7 @@ def _solve(
         solver=solver,
         allowance=allowance,
         floors=floors,
-        time_limit=deadline.left,
+        time_limit=deadline,
     )
 
 

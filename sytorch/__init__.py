@@ -8,6 +8,7 @@
 from sytorch.certificate import Multipliers, lower_bound, refuted_bound
 from sytorch.chain import Chain, chain_of
 from sytorch.constraints import Margins, margin
+from sytorch.deadline import Deadline, as_deadline
 from sytorch.errors import (
     Contradiction,
     ContradictionError,
@@ -46,6 +47,7 @@ __all__ = [
     "Chain",
     "Contradiction",
     "ContradictionError",
+    "Deadline",
     "Effort",
     "FirstOrderSolver",
     "GurobiSolver",
@@ -78,6 +80,7 @@ __all__ = [
     "UnsupportedLayerError",
     "Verdict",
     "append_one",
+    "as_deadline",
     "chain_of",
     "check_polytopes",
     "hold",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sytorch.arrays import Matrix, Vector
-from sytorch.certificate import bound_from, pressure, refuted_bound
+from sytorch.certificate import Multipliers, bound_from, pressure, refuted_bound
 from sytorch.constraints import Margins
 from sytorch.errors import Contradiction
 from sytorch.generation import CannotMeetError, minimise_by_generation
@@ -35,8 +35,21 @@ def contradicting_pair(margins: Margins, bound: float) -> Contradiction | None:
     for first, second in zip(*np.nonzero(close), strict=True):
         smallest = bound_from(float(needed[first, second]), 2 * float(np.abs(inputs[first] - inputs[second]).sum()))
         if smallest > bound:
-            return Contradiction((int(first), int(second)), smallest, True)
+            return _pair(margins, int(first), int(second), smallest)
     return None
+
+
+def _pair(margins: Margins, first: int, second: int, refuted: float) -> Contradiction:
+    multipliers = np.zeros(margins.required.shape)
+    multipliers[first, margins.labels[second]] = multipliers[second, margins.labels[first]] = 1.0
+    return _contradiction(margins, (first, second), refuted, None, multipliers, every=True)
+
+
+def _contradiction(
+    margins: Margins, images: tuple[int, ...], refuted: float, sufficient: float | None, weights: Matrix, *, every: bool
+) -> Contradiction:
+    proof = Multipliers(weights, pressure(margins, weights))
+    return Contradiction(images, refuted, sufficient, multipliers=proof, proved_for_all_changes=every)
 
 
 def diagnose(margins: Margins, bound: float, solver: TalliedSolver, known: Matrix) -> Contradiction:
@@ -57,7 +70,8 @@ def diagnose(margins: Margins, bound: float, solver: TalliedSolver, known: Matri
     bound = min(bound, ANY_CHANGE)
     if solver.is_first_order:
         smallest = refuted_bound(margins, known)
-        return Contradiction(_thinned(margins, known, bound) if smallest > bound else (), smallest, smallest > bound)
+        images = _thinned(margins, known, bound) if smallest > bound else ()
+        return _contradiction(margins, images, smallest, None, known, every=smallest > bound)
     coordinates = IdentityMetric().coordinates(margins.outputs.inputs)
     largest = norm(NormName.LINF, coordinates.rows.shape[1] * margins.required.shape[1])
     try:
@@ -67,9 +81,13 @@ def diagnose(margins: Margins, bound: float, solver: TalliedSolver, known: Matri
         multipliers, smallest = solution.multipliers.margins, solution.objective
     except CannotMeetError as error:
         multipliers, smallest = error.multipliers, np.inf
-    if refuted_bound(margins, multipliers) <= bound:
-        return Contradiction((), smallest, False)
-    return Contradiction(_thinned(margins, multipliers, bound), smallest, True)
+    refuted = refuted_bound(margins, multipliers)
+    if refuted <= bound:
+        return _contradiction(margins, (), refuted, smallest, multipliers, every=False)
+    images = _thinned(margins, multipliers, bound)
+    if np.isinf(smallest):
+        return _contradiction(margins, images, smallest, None, multipliers, every=True)
+    return _contradiction(margins, images, refuted, smallest, multipliers, every=True)
 
 
 def _thinned(margins: Margins, multipliers: Matrix, bound: float) -> tuple[int, ...]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sytorch.arrays import Matrix
+    from sytorch.certificate import Multipliers
 
 
 class SytorchError(Exception):
@@ -46,20 +52,25 @@ class InfeasibleProgramError(SytorchError):
     """No change satisfies the constraints."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contradiction:
     """A proof that no change within the bound exists, or that none has the form the program asks for.
 
     Attributes:
         images: positions of the images that contradict each other, ascending.
-        smallest_bound: no smaller ``param_bound`` can work, up to 0.1 %; infinite where no bound helps. Where only the
-            metric's form is ruled out: a bound within which some other change exists.
+        refuted_bound: the multipliers refute every bound below it; infinite where no bound helps.
+        sufficient_bound: a bound within which a change was found; None where none is known.
+        multipliers: Farkas' proof, see `sytorch.Program.refutes` for what they satisfy.
+        pattern: by module name, the multipliers of a fixed activation pattern; empty for the last layer.
         proved_for_all_changes: False where only changes of the metric's own form are ruled out.
     """
 
     images: tuple[int, ...]
-    smallest_bound: float
-    proved_for_all_changes: bool
+    refuted_bound: float
+    sufficient_bound: float | None = None
+    multipliers: Multipliers = field(kw_only=True, repr=False)
+    pattern: Mapping[str, Matrix] = field(default_factory=dict, kw_only=True, repr=False)
+    proved_for_all_changes: bool = field(kw_only=True)
 
 
 class ContradictionError(InfeasibleProgramError):

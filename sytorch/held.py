@@ -18,7 +18,7 @@ import torch
 
 from sytorch.certificate import Multipliers, bound_from
 from sytorch.constraints import Margins, margin
-from sytorch.deadline import Deadline
+from sytorch.deadline import Deadline, as_deadline
 from sytorch.dual_operator import DualOperator
 from sytorch.errors import ContradictionError, SolverFailedError
 from sytorch.held_bounds import bound_multipliers, broken_bounds, no_bounds
@@ -60,11 +60,11 @@ class HeldProgram:
     hold: bool = True
     allowance: float = ALLOWANCE
 
-    def solve(self, time_limit: float | None = None, tick: Callable[[], object] = lambda: None) -> Solution:
+    def solve(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] = lambda: None) -> Solution:
         """Find the smallest change.
 
         Args:
-            time_limit: seconds, or None.
+            time_limit: seconds, or a deadline that others share, or None.
             tick: called at every step, for those who wait.
 
         Raises:
@@ -72,7 +72,7 @@ class HeldProgram:
             SolverTimeLimitError: neither is proved in time.
             SolverFailedError: the iterations do not end.
         """
-        deadline = Deadline(time_limit, tick)
+        deadline = as_deadline(time_limit).ticking(tick)
         self._ask_few(deadline)
         constraints = self._constraints()
         rows = self._rows(constraints, deadline)
@@ -128,7 +128,7 @@ class HeldProgram:
         (block,), (single,) = constraints.blocks, operator.operators
         if block.count <= DENSE:
             with contextlib.suppress(SolverFailedError):  # that proves nothing of all images
-                self.solve(deadline.left)
+                self.solve(deadline)
             return
         moves = HeldMoves(block, single.metric, typical_lengths(operator, deadline))
         if fits(moves):

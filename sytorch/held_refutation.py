@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sytorch.certificate import bound_from
+from sytorch.certificate import Multipliers, bound_from
 from sytorch.errors import Contradiction, ContradictionError
 from sytorch.joint import JointOperator
 
@@ -30,4 +30,7 @@ def refute(operator: JointOperator, bound: float, multipliers: torch.Tensor) -> 
     limits = sum(float((gradient.abs() * block.view.scales).sum()) for gradient, block in pairs)
     if bound_from(total, limits) > bound * (1 + 1e-6):
         images = constraints.blocks[0].in_want(constraints.split(free)[0])
-        raise ContradictionError(Contradiction(images, bound_from(total, limits), True))
+        margins, *_ = constraints.blocks[0].parts(constraints.split(free)[0])
+        proof = Multipliers(margins.numpy(), np.zeros((0, 0)))
+        refuted = bound_from(total, limits)
+        raise ContradictionError(Contradiction(images, refuted, multipliers=proof, proved_for_all_changes=True))

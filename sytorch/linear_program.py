@@ -59,7 +59,7 @@ class Solver(Protocol):
 
         Args:
             program: what to solve.
-            time_limit: seconds, or None.
+            time_limit: seconds, or None; where none is left, the limit was reached.
 
         Raises:
             LicenceError: no licence admits the program.

@@ -8,6 +8,7 @@ import numpy as np
 
 from sytorch.certificate import Multipliers
 from sytorch.constraints import Margins
+from sytorch.deadline import Deadline, as_deadline
 from sytorch.diagnosis import contradicting_pair, diagnose
 from sytorch.errors import ContradictionError
 from sytorch.first_order import minimise_first_order
@@ -64,13 +65,13 @@ class Program:
     bound: float
 
     def solve(
-        self, solver: Solver | SolverName | str, time_limit: float | None = None, whole: bool = False
+        self, solver: Solver | SolverName | str, time_limit: float | Deadline | None = None, whole: bool = False
     ) -> Solution:
         """Find the smallest change.
 
         Args:
             solver: one of ``auto``, ``gurobi``, ``highs``, ``first-order``, or a solver.
-            time_limit: seconds for everything, or None.
+            time_limit: seconds for everything, or a deadline that others share, or None.
             whole: write the program out at once instead of generating its rows and columns.
 
         Raises:
@@ -79,7 +80,7 @@ class Program:
             TypeError: the whole program is asked for in a metric of each class.
         """
         chosen = solver_named(solver) if isinstance(solver, str) else solver
-        tallied = TalliedSolver(self._for_many_images(chosen, whole), time_limit)
+        tallied = TalliedSolver(self._for_many_images(chosen, whole), as_deadline(time_limit))
         if (self.margins.required <= FEASIBILITY).all():
             return self._nothing_to_do(whole)
         if pair := contradicting_pair(self.margins, self.bound):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from sytorch.deadline import Deadline
+from sytorch.deadline import Deadline, as_deadline
 from sytorch.errors import SolverFailedError
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linearise import LayerView
@@ -72,7 +72,7 @@ def relinearise(
     *,
     metric: KroneckerMetric,
     bound: float,
-    time_limit: float | None = None,
+    time_limit: float | Deadline | None = None,
 ) -> Relinearised:
     """Move the layer of a view until every image has the margin ``size``.
 
@@ -82,13 +82,13 @@ def relinearise(
         size: of the margins.
         metric: of the layer.
         bound: on every entry of the change.
-        time_limit: seconds, or None.
+        time_limit: seconds, or a deadline that others share, or None.
 
     Raises:
         SolverFailedError: the steps stop making progress before that.
         SolverTimeLimitError: the time is up.
     """
-    job = _Job(view, labels, size, metric.restricted(view), Deadline(time_limit))
+    job = _Job(view, labels, size, metric.restricted(view), as_deadline(time_limit))
     change = torch.zeros(len(view.units), view.inputs.shape[2], dtype=torch.float64)
     for steps in range(STEP_LIMIT):
         if job.missing(view) == 0.0:

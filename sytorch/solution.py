@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +43,8 @@ class Solution:
         path: ``decomposed`` or ``whole``.
         effort: counters.
         further: where several parts change, the changes of the others, each like ``change``.
+        coordinates: (C, m), the ``x`` whose norm is the objective; None where the change itself is measured.
+        pattern: by module name, the multipliers of a fixed activation pattern; empty for the last layer.
     """
 
     change: Matrix = field(repr=False)
@@ -51,6 +54,8 @@ class Solution:
     path: str
     effort: Effort = Effort()
     further: tuple[Matrix, ...] = field(default=(), repr=False)
+    coordinates: Matrix | None = field(default=None, repr=False)
+    pattern: Mapping[str, Matrix] = field(default_factory=dict, repr=False)
 
     @property
     def gap(self) -> float:

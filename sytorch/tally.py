@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from sytorch.errors import SolverTimeLimitError
+from sytorch.deadline import Deadline
 from sytorch.linear_program import LinearProgram, LinearSolution, Solver
 from sytorch.solution import Effort
 from sytorch.solvers.first_order import FirstOrderSolver
@@ -13,9 +11,8 @@ from sytorch.solvers.first_order import FirstOrderSolver
 class TalliedSolver:
     """Passes programs on to a solver within one time limit for all of them, and adds up the effort."""
 
-    def __init__(self, solver: Solver, time_limit: float | None):
-        self._solver = solver
-        self._deadline = None if time_limit is None else time.monotonic() + time_limit
+    def __init__(self, solver: Solver, deadline: Deadline):
+        self._solver, self._deadline = solver, deadline
         self._names: list[str] = []
         self._counts = {"rows": 0, "columns": 0, "rounds": 0, "iterations": 0, "barrier_iterations": 0}
 
@@ -25,7 +22,8 @@ class TalliedSolver:
         Raises:
             SolverTimeLimitError: none is left.
         """
-        solution = self._solver.solve(program, self._time_left())
+        self._deadline.check()
+        solution = self._solver.solve(program, self._deadline.left)
         self._counts["rows"], self._counts["columns"] = program.matrix.shape
         self._counts["rounds"] += 1
         self._counts["iterations"] += solution.iterations
@@ -49,16 +47,8 @@ class TalliedSolver:
         self._counts["iterations"] += iterations
         if FirstOrderSolver.name not in self._names:
             self._names.append(FirstOrderSolver.name)
-        self._time_left()
+        self._deadline.check()
 
     def effort(self) -> Effort:
         """The effort so far."""
         return Effort(**self._counts, solver=", then ".join(self._names))
-
-    def _time_left(self) -> float | None:
-        if self._deadline is None:
-            return None
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise SolverTimeLimitError("The time limit was reached.")
-        return left

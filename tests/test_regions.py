@@ -25,7 +25,7 @@ from editset_helpers.regions import Move, Region, with_copies
 from helpers.datasets import ImageDataset
 from helpers.errors import UsageError
 from helpers.preprocessing import to_inputs
-from sytorch import Contradiction
+from sytorch import Contradiction, Multipliers
 
 EDIT_SET = Path("data/edit_sets/digits/misclassified_edit_dataset.pt")
 
@@ -221,7 +221,10 @@ def test_names_of_copies() -> None:
         "a mirrored copy (1 down and 1 right) of image 1 (dog)",
     ]
     assert str(Move(mirrored=True)) == "a mirrored copy"
-    found, _ = contradicting_images(Contradiction((1, 3, 0), 1.0, True), edit_set)
+    none = Multipliers(np.zeros((6, 2)), np.zeros((2, 1)))
+    found, _ = contradicting_images(
+        Contradiction((1, 3, 0), 1.0, multipliers=none, proved_for_all_changes=True), edit_set
+    )
     assert found == [1, 0]
 
 

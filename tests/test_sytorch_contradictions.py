@@ -53,7 +53,7 @@ def test_two_images_that_look_alike_and_have_different_labels_are_named(norm: st
         sytorch.minimise(norm, sytorch.IdentityMetric()).subject_to(margins, 100.0).solve(solver, whole=whole)
     contradiction = caught.value.contradiction
     assert contradiction.images == (1, 3)
-    assert contradiction.smallest_bound == np.inf
+    assert contradiction.refuted_bound == np.inf
     assert contradiction.proved_for_all_changes
 
 
@@ -66,7 +66,7 @@ def test_three_images_on_a_line_cannot_be_told_apart_and_are_named(solver: str, 
     with pytest.raises(sytorch.ContradictionError) as caught:
         sytorch.minimise("l1", sytorch.IdentityMetric()).subject_to(margins, bound).solve(solver)
     contradiction = caught.value.contradiction
-    assert contradiction.smallest_bound == np.inf == least_bound(margins, contradiction.images)
+    assert contradiction.refuted_bound == np.inf == least_bound(margins, contradiction.images)
     assert contradiction.images == (0, 1, 2)
     assert contradiction.proved_for_all_changes
 
@@ -85,7 +85,7 @@ def test_a_bound_is_refused_just_below_the_least_that_scipy_finds_and_accepted_a
     contradiction = caught.value.contradiction
     assert contradiction.proved_for_all_changes
     assert contradiction.images
-    assert 0.98 * least < contradiction.smallest_bound <= least * (1 + 2e-3)
+    assert 0.98 * least < contradiction.refuted_bound <= least * (1 + 2e-3)
     assert least_bound(margins, contradiction.images) > 0.98 * least  # the images named are a proof by themselves
 
 
@@ -104,7 +104,7 @@ def test_a_form_that_the_bound_rules_out_is_told_from_a_contradiction() -> None:
     contradiction = caught.value.contradiction
     assert not contradiction.proved_for_all_changes
     assert contradiction.images == ()
-    assert contradiction.smallest_bound == pytest.approx(smallest, rel=2e-3) or contradiction.smallest_bound <= bound
+    assert contradiction.refuted_bound == pytest.approx(smallest, rel=2e-3) or contradiction.refuted_bound <= bound
     l2 = sytorch.minimise("l2", metric).subject_to(margins, bound).solve("gurobi")  # searches all changes
     assert l2.max_abs_change <= bound * (1 + 1e-9)
 

@@ -76,19 +76,19 @@ def test_a_bound_that_is_too_small_is_refuted(norm: str, bound: float) -> None:
     """Two images contradict each other, or many do, or nearly none; the least that works comes from another way."""
     with pytest.raises(sytorch.ContradictionError) as exact:
         program(norm, 0, 0.4).solve("highs")
-    least = exact.value.contradiction.smallest_bound
+    least = exact.value.contradiction.refuted_bound
     with pytest.raises(sytorch.ContradictionError) as caught:
         program(norm, 0, bound).solve("first-order")
     contradiction = caught.value.contradiction
     assert contradiction.proved_for_all_changes
-    assert bound < contradiction.smallest_bound <= least * (1 + 1e-6)
+    assert bound < contradiction.refuted_bound <= least * (1 + 1e-6)
     assert contradiction.images
 
 
 def test_a_bound_that_is_just_enough_is_kept() -> None:
     with pytest.raises(sytorch.ContradictionError) as exact:
         program("l2", 0, 0.4).solve("highs")
-    bound = 1.01 * exact.value.contradiction.smallest_bound
+    bound = 1.01 * exact.value.contradiction.refuted_bound
     found = program("l2", 0, bound).solve("first-order")
     assert found.max_abs_change <= bound * (1 + 1e-6)
     assert found.objective == pytest.approx(program("l2", 0, bound).solve("highs").objective, rel=1e-6)

@@ -116,7 +116,7 @@ def test_the_optimum_is_that_of_the_whole_program(name: str, seed: int) -> None:
     try:
         solution = program(name, seed).solve()
     except sytorch.ContradictionError as error:
-        assert expected is None and error.contradiction.smallest_bound > BOUND
+        assert expected is None and error.contradiction.refuted_bound > BOUND
         return
     assert expected is not None
     assert solution.objective == pytest.approx(expected, rel=1e-6, abs=1e-8)

@@ -104,7 +104,7 @@ def solved(model: nn.Sequential, images: torch.Tensor, held: HeldProgram) -> syt
     try:
         solution = held.solve()
     except sytorch.ContradictionError as error:
-        assert expected is None and error.contradiction.smallest_bound > held.bound
+        assert expected is None and error.contradiction.refuted_bound > held.bound
         return None
     assert expected is not None
     assert solution.objective == pytest.approx(expected, rel=1e-5, abs=1e-7)

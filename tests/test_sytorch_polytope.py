@@ -116,7 +116,7 @@ def test_the_optimum_is_that_of_the_whole_program(name: str, seed: int) -> None:
     try:
         solution = held.solve()
     except sytorch.ContradictionError as error:
-        assert expected is None and error.contradiction.smallest_bound > BOUND
+        assert expected is None and error.contradiction.refuted_bound > BOUND
         return
     assert expected is not None
     assert solution.objective == pytest.approx(expected, rel=1e-6, abs=1e-8)
@@ -184,7 +184,7 @@ def test_negative_slack_is_a_constraint(size: float, needed: float) -> None:
 def test_a_pattern_out_of_reach_is_a_contradiction(size: float, bound: float, smallest: float) -> None:
     with pytest.raises(sytorch.ContradictionError) as caught:
         ramp_program(size, bound).solve()
-    assert bound < caught.value.contradiction.smallest_bound <= smallest * (1 + 1e-9)
+    assert bound < caught.value.contradiction.refuted_bound <= smallest * (1 + 1e-9)
     assert caught.value.contradiction.images == (0,)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
+from sytorch.deadline import Deadline
 from sytorch.errors import LicenceError
 from sytorch.linear_program import LinearProgram, LinearSolution, Solver
 from sytorch.solvers.first_order import FirstOrderSolver
@@ -38,12 +39,13 @@ class AutoSolver:
 
     def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
         """See `sytorch.linear_program.Solver.solve`."""
+        deadline = Deadline(time_limit)
         try:
             return self._current.solve(program, time_limit)
         except LicenceError as error:
             self.tell(f"{error} HiGHS solves it instead.")
             self._current = HighsSolver()
-            return self._current.solve(program, time_limit)
+            return self._current.solve(program, deadline.left)
 
     def tell(self, sentence: str) -> None:
         """Say who solves instead."""

@@ -6,6 +6,7 @@ import gurobipy as gp
 import numpy as np
 from gurobipy import GRB
 
+from sytorch.deadline import Deadline
 from sytorch.errors import (
     InfeasibleProgramError,
     LicenceError,
@@ -24,9 +25,11 @@ class GurobiSolver:
 
     def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
         """See `sytorch.linear_program.Solver.solve`."""
+        deadline = Deadline(time_limit)
+        deadline.check()
         try:
             with gp.Env(params={"OutputFlag": 0}) as environment, gp.Model(env=environment) as model:
-                return _solve(model, program, time_limit)
+                return _solve(model, program, deadline)
         except gp.GurobiError as error:
             if error.errno in _LICENCE_CODES:
                 raise LicenceError(f"Gurobi's licence does not admit this program: {_sentence(error)}") from error
@@ -38,18 +41,18 @@ def version() -> str:
     return ".".join(str(part) for part in gp.gurobi.version())
 
 
-def _solve(model: gp.Model, program: LinearProgram, time_limit: float | None) -> LinearSolution:
+def _solve(model: gp.Model, program: LinearProgram, deadline: Deadline) -> LinearSolution:
     model.Params.FeasibilityTol = 1e-9
     model.Params.OptimalityTol = 1e-9
     model.Params.BarConvTol = 1e-12
     model.Params.BarQCPConvTol = 1e-12
     model.Params.Method = 1 if program.quadratic is None else 2
-    if time_limit is not None:
-        model.Params.TimeLimit = max(time_limit, 0.0)
     x = model.addMVar(len(program.cost), lb=program.lower, ub=program.upper, obj=program.cost)
     rows = model.addMConstr(program.matrix, x, ">", program.rhs)
     if program.quadratic is not None:
         model.setObjective(program.cost @ x + 0.5 * (x @ program.quadratic @ x))
+    if deadline.left is not None:
+        model.Params.TimeLimit = deadline.left
     model.optimize()
     _check(model.Status)
     return LinearSolution(

@@ -6,6 +6,7 @@ import highspy
 import numpy as np
 from scipy import sparse
 
+from sytorch.deadline import Deadline
 from sytorch.errors import InfeasibleProgramError, SolverFailedError, SolverTimeLimitError
 from sytorch.linear_program import LinearProgram, LinearSolution
 
@@ -23,11 +24,13 @@ class HighsSolver:
 
     def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
         """See `sytorch.linear_program.Solver.solve`."""
+        deadline = Deadline(time_limit)
+        deadline.check()
         highs = highspy.Highs()
         highs.silent()
         highs.HandleKeyboardInterrupt = True
-        _set_options(highs, self.method, time_limit)
         highs.passModel(_model(program))
+        _set_options(highs, self.method, deadline.left)
         highs.solve()
         _check(highs)
         return _solution(highs)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
 
-from sytorch.arrays import Indices, Matrix, Vector
+from sytorch.arrays import Indices, Matrix
+from sytorch.checks import check_outputs, checked_labels, checked_sizes
 from sytorch.symbolic import AffineOutputs
 
 
@@ -17,7 +20,8 @@ class Margins:
     Attributes:
         outputs: the images' affine outputs.
         labels: (N,) the class y of each image.
-        required: (N, C), by how much ``D h`` has to raise ``[y] - [j]``; minus infinity at ``j = y``.
+        required: (N, C), by how much ``D h`` has to raise ``[y] - [j]``; minus infinity where nothing is required, as
+            at ``j = y``.
     """
 
     outputs: AffineOutputs
@@ -35,8 +39,9 @@ class Margins:
 
     def combine(self, multipliers: Matrix) -> Matrix:
         """The weight that each logit has in a sum of constraints with these multipliers, both (N, C)."""
-        weights = -multipliers
-        weights[np.arange(len(weights)), self.labels] += multipliers.sum(axis=1)
+        counted = np.where(np.isfinite(self.required), multipliers, 0.0)
+        weights = -counted
+        weights[np.arange(len(weights)), self.labels] += counted.sum(axis=1)
         return weights
 
     def total(self, multipliers: Matrix) -> float:
@@ -44,18 +49,21 @@ class Margins:
         return float((multipliers * np.where(np.isfinite(self.required), self.required, 0.0)).sum())
 
 
-def margin(outputs: AffineOutputs, labels: Indices, size: float | Vector) -> Margins:
-    """Constrain every output's own logit to lead all others by ``size``, one for all or one for each image, (N,).
+def margin(outputs: AffineOutputs, labels: ArrayLike | torch.Tensor, size: ArrayLike) -> Margins:
+    """Constrain every output's own logit to lead all others.
+
+    Args:
+        outputs: of N images.
+        labels: whole numbers, (N,), each the index of an output.
+        size: by how much, one for all or one for each image, (N,); minus infinity requires nothing.
 
     Raises:
-        ValueError: the labels do not fit the outputs, or ``size`` is not finite.
+        InvalidInputError: the outputs are not finite, or labels or sizes do not fit them.
     """
+    check_outputs(outputs)
     count, classes = outputs.logits.shape
-    if labels.shape != (count,) or labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
-        raise ValueError("one label for each image is needed, each the index of an output")
-    if not np.isfinite(size).all():
-        raise ValueError("the margin must be finite")
-    own = outputs.logits[np.arange(count), labels]
-    required = np.reshape(size, (-1, 1)) - (own[:, None] - outputs.logits)
-    required[np.arange(count), labels] = -np.inf
-    return Margins(outputs, labels, required)
+    own_class = checked_labels(labels, count, classes)
+    own = outputs.logits[np.arange(count), own_class]
+    required = checked_sizes(size, count)[:, None] - (own[:, None] - outputs.logits)
+    required[np.arange(count), own_class] = -np.inf
+    return Margins(outputs, own_class, required)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from sytorch.errors import SolverTimeLimitError
+from sytorch.errors import InvalidInputError, SolverTimeLimitError
 
 
 class Deadline:
@@ -17,12 +17,12 @@ class Deadline:
         tick: called whenever the time is looked at, so that somebody who waits can be shown that work goes on.
 
     Raises:
-        ValueError: the limit is NaN.
+        InvalidInputError: the limit is NaN.
     """
 
     def __init__(self, seconds: float | None = None, tick: Callable[[], object] = lambda: None):
         if seconds is not None and math.isnan(seconds):
-            raise ValueError("the time limit must be a number of seconds")
+            raise InvalidInputError("The time limit must be a number of seconds.")
         self._tick = tick
         self._end = math.inf if seconds is None else time.monotonic() + seconds
 

@@ -15,6 +15,10 @@ class SytorchError(Exception):
     """Base of every failure of this package."""
 
 
+class InvalidInputError(SytorchError, ValueError):
+    """An image, a label, a margin, a bound or a metric is not what it has to be; the message says which and how."""
+
+
 class UnsupportedLayerError(SytorchError):
     """The named layer cannot be made symbolic; the message lists those that can."""
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from sytorch.arrays import Matrix, Stack
+from sytorch.checks import checked_moment
+from sytorch.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class SharedMetric(Protocol):
     def solve(self, columns: Matrix) -> Matrix:
         """``M^-1 @ columns`` for columns of shape (d, k)."""
 
+    def check(self, classes: int, width: int) -> None:
+        """Raise `InvalidInputError` unless it is of layers with so many outputs and inputs."""
+
     def solved(self, inputs: Matrix) -> Stack:
         """``M^-1 h`` of inputs (S, d), (1, S, d); see `PerClassMetric.solved`."""
 
@@ -59,6 +64,9 @@ class IdentityMetric:
     def solve(self, columns: Matrix) -> Matrix:
         """The columns as they are."""
         return columns
+
+    def check(self, classes: int, width: int) -> None:
+        """It fits every layer."""
 
     def solved(self, inputs: Matrix) -> Stack:
         """The inputs as they are, (1, S, d)."""
@@ -84,6 +92,12 @@ class SecondMomentMetric:
         """``M^-1 @ columns`` from the Cholesky factor."""
         return np.asarray(cho_solve((self.factor, True), columns, check_finite=False))
 
+    def check(self, classes: int, width: int) -> None:
+        """Raise `InvalidInputError` unless the layer has so many inputs, the bias's one counted."""
+        del classes
+        if len(self.factor) != width:
+            raise InvalidInputError(f"The metric is of {len(self.factor)} inputs, the layer has {width}.")
+
     def solved(self, inputs: Matrix) -> Stack:
         """``M^-1 h`` of inputs (S, d), (1, S, d)."""
         return np.ascontiguousarray(self.solve(inputs.T).T)[None]
@@ -104,6 +118,13 @@ class PerClassMetric:
     classes: tuple[SecondMomentMetric, ...]
     name: str = "per-class"
 
+    def check(self, classes: int, width: int) -> None:
+        """Raise `InvalidInputError` unless there is a metric for each output, of so many inputs."""
+        if len(self.classes) != classes:
+            raise InvalidInputError(f"There are metrics of {len(self.classes)} classes, and {classes} outputs.")
+        for metric in self.classes:
+            metric.check(classes, width)
+
     def solved(self, inputs: Matrix) -> Stack:
         """``M_c^-1 h`` of inputs (S, d), (C, S, d)."""
         return np.concatenate([metric.solved(inputs) for metric in self.classes])
@@ -118,13 +139,18 @@ def second_moment_metric(moment: Matrix | NDArray[np.float32], ridge: float = 1e
     Only the lower triangle of the moment is read.
 
     Raises:
-        ValueError: the ridge is not positive, or the moment holds NaN or infinity.
+        InvalidInputError: the ridge is not positive, or the moment is no finite second moment.
     """
-    if not ridge > 0:
-        raise ValueError("the ridge must be positive")
-    definite = np.array(moment, dtype=np.float64, order="F")
-    definite[np.diag_indices_from(definite)] += ridge * np.trace(moment) / len(moment)
-    factor, _ = cho_factor(definite, lower=True, overwrite_a=True)
+    if not 0 < ridge < np.inf:
+        raise InvalidInputError(f"The ridge must be positive, not {ridge}.")
+    definite = checked_moment(moment)
+    definite[np.diag_indices_from(definite)] += ridge * np.trace(definite) / len(definite)
+    try:
+        factor, _ = cho_factor(definite, lower=True, overwrite_a=True)
+    except np.linalg.LinAlgError as error:
+        raise InvalidInputError(
+            "The matrix is no second moment: with its ridge it is not positive definite."
+        ) from error
     return SecondMomentMetric(factor)
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from sytorch.arrays import Matrix, Vector
+from sytorch.errors import InvalidInputError
 
 
 class NormName(StrEnum):
@@ -52,9 +53,20 @@ class Norm:
         return _dual_of_mixture(np.sort(magnitudes)[::-1], self.largest, self.each)
 
 
+def norm_name(name: NormName | str) -> NormName:
+    """The norm of that name.
+
+    Raises:
+        InvalidInputError: there is none.
+    """
+    if name not in list(NormName):
+        raise InvalidInputError(f"There is no norm {name!r}; choose from: {', '.join(NormName)}.")
+    return NormName(name)
+
+
 def norm(name: NormName | str, size: int) -> Norm:
     """The norm of that name for matrices with ``size`` entries."""
-    name = NormName(name)
+    name = norm_name(name)
     largest = {NormName.LINF: 1.0, NormName.LINF_L1: 1.0}.get(name, 0.0)
     each = {NormName.L1: 1.0, NormName.LINF_L1: 1.0 / size}.get(name, 0.0)
     return Norm(name, largest, each)

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from sytorch.certificate import Multipliers
+from sytorch.checks import check_required, checked_bound
 from sytorch.constraints import Margins
 from sytorch.deadline import Deadline, as_deadline
 from sytorch.diagnosis import contradicting_pair, diagnose
-from sytorch.errors import ContradictionError
+from sytorch.errors import ContradictionError, InvalidInputError
 from sytorch.first_order import minimise_first_order
 from sytorch.generation import FEASIBILITY, CannotMeetError, minimise_by_generation
 from sytorch.linear_program import Solver
 from sytorch.metric import Metric, PerClassMetric
-from sytorch.norms import NormName, norm
+from sytorch.norms import NormName, norm, norm_name
 from sytorch.quadratic import minimise_quadratic
 from sytorch.solution import Solution
 from sytorch.solvers import AutoSolver, FirstOrderSolver, SolverName, solver_named
@@ -37,22 +38,20 @@ class Objective:
         """Add the constraints: the margins, and ``|D| <= bound`` entry by entry.
 
         Raises:
-            ValueError: the bound is not a positive number.
+            InvalidInputError: the bound is not positive, the margins are NaN or infinite, or of another layer's metric.
         """
-        if not bound > 0:
-            raise ValueError("the bound must be positive")
-        return Program(self, margins, float(bound))
+        return Program(self, margins, checked_bound(bound))
 
 
 def minimise(norm: NormName | str, metric: Metric) -> Objective:
     """Minimise ``l1``, ``linf``, ``linf+l1`` or ``l2`` of the change in a metric.
 
     Raises:
-        ValueError: there is no such norm, or it is not taken in that metric.
+        InvalidInputError: there is no such norm, or it is not taken in that metric.
     """
-    name = NormName(norm)
+    name = norm_name(norm)
     if isinstance(metric, PerClassMetric) and name is not NormName.L2:
-        raise ValueError(f"a metric of each class is for l2, not for {name}")
+        raise InvalidInputError(f"A metric of each class is for l2, not for {name}.")
     return Objective(name, metric)
 
 
@@ -63,6 +62,10 @@ class Program:
     objective: Objective
     margins: Margins
     bound: float
+
+    def __post_init__(self) -> None:
+        check_required(self.margins.required)
+        self.objective.metric.check(self.margins.required.shape[1], self.margins.outputs.inputs.shape[1])
 
     def solve(
         self, solver: Solver | SolverName | str, time_limit: float | Deadline | None = None, whole: bool = False

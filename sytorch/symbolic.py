@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sytorch.arrays import Matrix
+from sytorch.checks import check_images, check_model
 from sytorch.errors import UnsupportedLayerError
 
 
@@ -41,7 +42,13 @@ class SymbolicLayer:
     layer: str
 
     def __call__(self, images: torch.Tensor, batch_size: int = 500) -> AffineOutputs:
-        """Run float32 images, (N, ...), through the model, which is left as it was."""
+        """Run images, (N, ...), of the model's floating-point type through the model, which is left as it was.
+
+        Raises:
+            InvalidInputError: they are no finite images, or the model is in training mode.
+        """
+        check_images(images)
+        check_model(self.model)
         parts = [_run(self.model, self.layer, batch) for batch in torch.split(images, batch_size)]
         inputs = np.concatenate([seen for seen, _ in parts])
         return AffineOutputs(logits=np.concatenate([out for _, out in parts]), inputs=append_one(inputs))
@@ -55,13 +62,18 @@ def symbolic(model: nn.Module, layer: str) -> SymbolicLayer:
         layer: the name of the module's last layer, a `torch.nn.Linear`.
 
     Raises:
-        UnsupportedLayerError: ``layer`` is another one; the message names the one that can be used.
+        InvalidInputError: the model is in training mode.
+        UnsupportedLayerError: ``layer`` is another one, the message names the one that can be used; or it has no bias,
+            and a change has one.
     """
     possible = symbolic_layers(model)
     if layer not in possible:
         raise UnsupportedLayerError(
             f"Layer {layer!r} cannot be repaired; choose from: {', '.join(possible) or 'none'}."
         )
+    if model.get_submodule(layer).bias is None:
+        raise UnsupportedLayerError(f"Layer {layer!r} has no bias; give it one of zeros, for a change has one.")
+    check_model(model)
     return SymbolicLayer(model, layer)
 
 

@@ -58,17 +58,3 @@ def test_an_output_that_is_not_the_last_layers_is_refused_when_it_is_run() -> No
 
     with pytest.raises(sytorch.UnsupportedLayerError, match="directly"):
         sytorch.symbolic(Doubled().eval(), "last")(torch.zeros(1, 2))
-
-
-def test_labels_and_margins_that_fit_nothing_are_refused() -> None:
-    outputs = sytorch.AffineOutputs(np.zeros((2, 3)), np.ones((2, 4)))
-    for labels in ([0], [0, 3], [-1, 0]):
-        with pytest.raises(ValueError, match="one label for each image"):
-            sytorch.margin(outputs, np.array(labels), 1.0)
-    with pytest.raises(ValueError, match="finite"):
-        sytorch.margin(outputs, np.array([0, 1]), float("nan"))
-
-
-def test_a_metric_needs_a_positive_ridge() -> None:
-    with pytest.raises(ValueError, match="ridge"):
-        sytorch.second_moment_metric(np.eye(3), 0.0)

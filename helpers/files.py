@@ -11,7 +11,6 @@ import pickle
 import stat
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from typing import Any
 import torch
 
 from helpers.errors import ToolError
-from helpers.places import explained_os_errors, hidden_name, is_no_file, link_target, refuse_unwritable
+from helpers.places import explained_os_errors, hidden_name, link_target, refuse_unwritable
+from helpers.tensors import HARMLESS, check_readable, check_sums, damaged, not_plain
 
 
 @contextlib.contextmanager
@@ -137,30 +137,30 @@ def save_tensors(path: Path, content: Any) -> None:
         torch.save(content, temporary)
 
 
-def load_tensors(path: Path, what: str) -> Any:
-    """``torch.load`` on the CPU without running code from the file.
+def load_tensors(path: Path, what: str, how_to_save: str = "") -> Any:
+    """``torch.load`` on the CPU without running code from the file. The checksums of a zip archive are checked.
 
     Args:
         path: the file.
         what: what it should be, for the messages ("weights", "edit set").
+        how_to_save: a sentence for files that hold other objects than tensors.
 
     Raises:
-        ToolError: the file is missing, empty, truncated, or holds something other than tensors.
+        ToolError: the file is missing, empty, damaged, or holds something other than tensors.
     """
-    if is_no_file(path):
-        raise ToolError(f"{path} is not a file, so no {what} can be read from it.")
-    if not path.exists():
-        raise ToolError(f"The {what} file {path} does not exist.")
+    check_readable(path, what)
+    torch.serialization.add_safe_globals(HARMLESS)
     try:
-        if path.stat().st_size == 0:
-            raise ToolError(f"The {what} file {path} is empty; make it again.")
+        check_sums(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a pickle's protocol is not the user's concern
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ToolError(f"The {what} file {path} is not a plain tensor file, so it was not loaded.") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
-        raise ToolError(f"The {what} file {path} is damaged or truncated; make or copy it again.") from error
+        raise not_plain(path, what, error, how_to_save) from error
+    except MemoryError as error:
+        raise ToolError(f"The {what} file {path} is damaged, or larger than the memory here.") from error
+    except Exception as error:  # a damaged pickle may raise anything
+        raise damaged(path, what) from error
 
 
 def sha256_of_file(path: Path) -> str:

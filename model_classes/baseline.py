@@ -9,9 +9,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from helpers.errors import ToolError
-from helpers.files import read_json, save_tensors, write_json
+from helpers.files import read_json, write_json
 from helpers.outputs import report_path
 from model_classes.epochs import Epoch
+from model_classes.weight_files import save_weights
 from model_classes.weights import read_weights, weights_hash
 
 
@@ -73,7 +74,7 @@ def save_baseline(epoch: Epoch, run: TrainingRun, output: Path) -> Baseline:
         test_accuracies=epoch.test_accuracies,
         seconds=round(epoch.seconds, 2),
     )
-    save_tensors(output, epoch.weights)
+    save_weights(epoch.weights, output)
     write_json(report_path(output), asdict(baseline))
     _tell(baseline)
     return baseline

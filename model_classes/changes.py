@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from helpers.errors import ToolError
+from helpers.tensors import is_plain
 
 FORMAT = "alexnet-repair changes 1"
 
@@ -32,13 +33,21 @@ def is_changes(content: Any) -> bool:
     return isinstance(content, Mapping) and content.get("format") == FORMAT
 
 
+def check_changes(content: Mapping[str, Any], path: Path) -> None:
+    """Raise `ToolError` unless all that `changes_content` writes is there."""
+    changes = content.get("changes")
+    texts = all(isinstance(content.get(key), str) for key in ("base", "base_hash"))
+    if not (texts and isinstance(changes, Mapping) and all(is_plain(value) for value in changes.values())):
+        raise ToolError(f"{path} says that it holds changes of weights, but lacks some of them; make it again.")
+
+
 def base_of(content: Mapping[str, Any], path: Path) -> Path:
     """The base's file.
 
     Raises:
         ToolError: it is not where the changes say.
     """
-    base = path.parent / str(content["base"])
+    base: Path = path.parent / content["base"]
     if not base.is_file():
         raise ToolError(f"{path} holds changes of {base}, which does not exist; put those weights there.")
     return base

@@ -1,13 +1,8 @@
-"""State dicts: read from files of several shapes, checked, named by a hash.
-
-Older repaired files were written from ``Sequential(features, avgpool, flatten, classifier)``: there ``0.3.weight`` is
-``features.3.weight`` and ``3.6.weight`` is ``classifier.6.weight``.
-"""
+"""State dicts: read from files of several shapes, checked, named by a hash."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from helpers.errors import ToolError
-from helpers.files import load_tensors
-from model_classes.changes import apply_to, base_of, is_changes
+from helpers.tensors import is_plain
+from model_classes.changes import apply_to, base_of, check_changes, is_changes
+from model_classes.checkpoints import find_state_dict, standard_names
+from model_classes.weight_files import read_content
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")
 OUTPUT_WEIGHT = "classifier.6.weight"
 
 
@@ -30,25 +26,39 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         ToolError: the file cannot be read, or holds something other than named floating-point tensors.
     """
-    content = _unwrapped(load_tensors(path, "weights"))
+    content = read_content(path)
     if is_changes(content):
-        base = read_weights(base_of(content, path))
-        if weights_hash(base) != content["base_hash"]:
-            raise ToolError(f"{path} holds changes of other weights than {base_of(content, path)} has now.")
-        return apply_to(base, content, path)
+        return _changed(content, path)
+    content = find_state_dict(content, path)
     if not isinstance(content, Mapping) or not content:
         raise ToolError(f"The weights file {path} holds no state dict (names and tensors).")
     for name, value in content.items():
-        if not (isinstance(name, str) and _is_plain_float(value)):
+        if not (isinstance(name, str) and is_plain(value) and value.is_floating_point()):
             raise ToolError(f"The weights file {path} is no state dict: {name!r} is not a floating-point tensor.")
-    return _standard_names({name: value.detach().float().contiguous() for name, value in content.items()})
+    return standard_names({name: value.detach().float().contiguous() for name, value in content.items()}, path)
+
+
+def _changed(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """What a file of changes makes of its base, which is a whole state dict."""
+    check_changes(content, path)
+    base = base_of(content, path)
+    if is_changes(read_content(base)):
+        raise ToolError(
+            f"{path} holds changes of {base}, which holds changes itself; make it again from whole weights."
+        )
+    weights = read_weights(base)
+    if weights_hash(weights) != content["base_hash"]:
+        raise ToolError(f"{path} holds changes of other weights than {base} has now.")
+    return apply_to(weights, content, path)
 
 
 def check_weights(weights: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], path: Path) -> None:
     """Raise `ToolError` unless ``weights`` has exactly the names and ``shapes`` expected, and finite values."""
+    unexpected = [name for name in weights if name not in shapes]
     if missing := [name for name in shapes if name not in weights]:
-        raise ToolError(f"The weights file {path} is not an AlexNet's: it lacks {_first(missing)}.")
-    if unexpected := [name for name in weights if name not in shapes]:
+        found = f" and has {_first(unexpected)}" if unexpected else ""
+        raise ToolError(f"The weights file {path} is not an AlexNet's: it lacks {_first(missing)}{found}.")
+    if unexpected:
         raise ToolError(f"The weights file {path} is not a plain AlexNet's: it also has {_first(unexpected)}.")
     for name, shape in shapes.items():
         if weights[name].shape != shape:
@@ -67,37 +77,9 @@ def weights_hash(source: nn.Module | Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
         values = state[name].detach().to("cpu", torch.float32).contiguous().numpy()
-        digest.update(f"{name} {list(values.shape)}\n".encode())
+        digest.update(f"{name} {list(values.shape)}\n".encode(errors="surrogatepass"))
         digest.update(np.ascontiguousarray(values, dtype="<f4").data)
     return digest.hexdigest()
-
-
-def _unwrapped(content: Any) -> Any:
-    """What a checkpoint's usual outer dict holds, or ``content`` itself."""
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            return content[key]
-    return content
-
-
-def _is_plain_float(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.layout is torch.strided
-
-
-def _standard_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the prefix of `DataParallel`; give the groups of a `Sequential` their names, first and last."""
-    if all(name.startswith("module.") for name in weights):
-        weights = {name.removeprefix("module."): value for name, value in weights.items()}
-    numbered = [re.fullmatch(r"(\d+)(\.\d+\.\w+)", name) for name in weights]
-    groups = {int(match[1]) for match in numbered if match}
-    if len(groups) < 2 or not all(numbered):
-        return weights
-    names = {min(groups): "features", max(groups): "classifier"}
-    return {
-        names.get(int(match[1]), match[1]) + match[2]: value
-        for match, value in zip(numbered, weights.values(), strict=True)
-        if match
-    }
 
 
 def _first(names: list[str]) -> str:

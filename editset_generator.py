@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import helpers.start  # noqa: F401 - before the slow imports
+
+# isort: split
 import re
 import sys
 from dataclasses import asdict

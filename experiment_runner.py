@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import helpers.start  # noqa: F401 - before the slow imports
+
+# isort: split
 from pathlib import Path
 from typing import Annotated, TypeVar
 

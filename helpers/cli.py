@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
@@ -15,9 +16,13 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from helpers.errors import ToolError
+from helpers.start import CLOSED, INTERRUPTED, STDERR, STDOUT, interruptible, silence
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+BROKEN_PIPE = 141
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 
 class DatasetName(StrEnum):
@@ -40,9 +45,23 @@ WeightsOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
-def new_app(help_text: str) -> typer.Typer:
+class App(typer.Typer):
+    """A typer application that also tells when what it prints by itself, as with ``--help``, cannot be written."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line."""
+        try:
+            try:
+                return super().__call__(*args, **kwargs)
+            finally:
+                sys.stdout.flush()
+        except OSError as error:
+            sys.exit(tell_os_error(error))
+
+
+def new_app(help_text: str) -> App:
     """A typer application whose errors are plain sentences, in a pipe as on a terminal."""
-    return typer.Typer(
+    return App(
         help=help_text,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -52,23 +71,49 @@ def new_app(help_text: str) -> typer.Typer:
 
 
 def tells_failures(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn a `ToolError` into one sentence on standard error and its exit code, Ctrl-C into 130."""
+    """Turn a `ToolError` into one sentence on standard error and its exit code, Ctrl-C into 130.
+
+    So is what the system says: a disk that is full, a result that cannot be printed. Bugs keep their tracebacks.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with interruptible():
+                result = command(*args, **kwargs)
+                sys.stdout.flush()
+            return result
         except ToolError as error:
             say(f"error: {error}")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
             say("interrupted: nothing was half written")
-            raise typer.Exit(130) from None
-        except BrokenPipeError:
-            sys.stderr.close()
-            raise typer.Exit(141) from None
+            raise typer.Exit(INTERRUPTED) from None
+        except OSError as error:
+            raise typer.Exit(tell_os_error(error)) from error
 
     return wrapped
+
+
+def tell_os_error(error: OSError) -> int:
+    """Say what the system refused, and return the exit code.
+
+    Raises:
+        OSError: ``error``, where it may well be a bug.
+    """
+    if isinstance(error, BrokenPipeError):
+        silence(STDOUT)
+        return BROKEN_PIPE
+    is_closed = error.errno == errno.EBADF and STDOUT in CLOSED
+    if not is_closed and error.errno not in REFUSALS:
+        raise error
+    reason = "standard output is closed" if is_closed else error.strerror
+    if error.filename is None:  # files that are written have names
+        silence(STDOUT)
+        say(f"error: Cannot print the result: {reason}. Files that were written are whole.")
+    else:
+        say(f"error: Cannot use {error.filename}: {reason}.")
+    return ToolError.exit_code
 
 
 def shared_options(reader: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -96,8 +141,12 @@ def shared_options(reader: Callable[..., Any]) -> Callable[[Callable[..., None]]
 
 
 def say(line: str) -> None:
-    """One line for people, on standard error, so that standard output stays a result."""
-    print(line, file=sys.stderr, flush=True)
+    """One line for people, on standard error, so that standard output stays a result; lost where that is closed."""
+    if sys.stderr is not None:  # else `print` would take standard output
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except OSError:
+            silence(STDERR)
 
 
 def command_line() -> str:

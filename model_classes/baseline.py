@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from helpers.cli import say
 from helpers.errors import ToolError
 from helpers.files import read_json, write_json
 from helpers.outputs import report_path
@@ -95,4 +96,5 @@ def _tell(saved: Baseline) -> None:
     """A line that does not tear the progress bar."""
     progress = f"epoch {saved.epochs} of {saved.planned_epochs}, {saved.seconds:.0f} s"
     accuracy = f"{saved.test_accuracy:.1%} of the test images right"
-    tqdm.write(f"{progress}: {accuracy}; saved in {saved.weights}", file=sys.stderr)
+    with tqdm.external_write_mode(file=sys.stderr):
+        say(f"{progress}: {accuracy}; saved in {saved.weights}")

@@ -1,0 +1,87 @@
+"""The first import of every script: what Ctrl-C does while the others are imported, and streams that can be written to.
+
+Only the standard library is imported here. In a process that is none of this project's scripts nothing happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib is not loaded yet
+FOLDERS = ("", "benchmarks", "tools")
+STDOUT, STDERR = 1, 2
+INTERRUPTED = 130
+CLOSED: set[int] = set()  # the streams that were closed when the script began
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise `KeyboardInterrupt` within, where there may be something to tidy up."""
+    if signal.getsignal(signal.SIGINT) is not _end:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, _end)
+
+
+def silence(descriptor: int) -> None:
+    """Let what a stream still holds go nowhere, so that its end is no second failure."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
+def _end(*_: object) -> None:
+    """Ctrl-C where nothing is open: not by an exception, which some imports would swallow or make another of."""
+    with contextlib.suppress(OSError):
+        os.write(STDERR, b"interrupted: nothing was half written\n")
+    os._exit(INTERRUPTED)
+
+
+def _open_streams() -> None:
+    """Take the places of closed streams, which the next files would get; what is printed there still fails.
+
+    Signs that an encoding lacks are written as escapes.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            CLOSED.add(descriptor)
+            place = os.open(os.devnull, os.O_WRONLY if descriptor == STDERR else os.O_RDONLY)
+            if place != descriptor:
+                os.dup2(place, descriptor)
+                os.close(place)
+    sys.stdout = sys.stdout or open(STDOUT, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(STDERR, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _is_script() -> bool:
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return file is not None and os.path.dirname(os.path.realpath(file)) in {  # noqa: PTH120
+        os.path.realpath(os.path.join(ROOT, folder))  # noqa: PTH118
+        for folder in FOLDERS
+    }
+
+
+def begin() -> None:
+    """Open closed streams, and let Ctrl-C end the process without a traceback until `interruptible`."""
+    _open_streams()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
+        signal.signal(signal.SIGINT, _end)
+
+
+if _is_script():
+    begin()

@@ -11,11 +11,13 @@ from typing import Annotated, TypeVar
 import typer
 
 from edits.options import LAST_LAYER, KeepWeights, PrepareCopies, PrepareName, read_metric
-from edits.workbench import open_workbench
 from editset_helpers.selection import resolve_class
-from experiments.plan import Ground, SetType, Sizing, Sweep
+from experiments.experiment import Ground, SetType, Sizing
+from experiments.plan import Sweep, results_folder
+from experiments.single import bench_at
 from experiments.summary import as_text, read_tables, summarise
 from experiments.sweep import Crew, run_sweep
+from experiments.table import check_output
 from helpers.cli import (
     DataRootOption,
     DatasetName,
@@ -27,6 +29,7 @@ from helpers.cli import (
     tells_failures,
 )
 from helpers.errors import ExperimentsFailedError, UsageError
+from helpers.paths import edit_sets
 from helpers.spaced_lists import SpacedLists
 from helpers.tables import aligned
 from model_classes.training import ensure_baseline
@@ -90,8 +93,9 @@ def main(
     """Run every combination of the lists, which are given with spaces; a killed sweep goes on where it stopped."""
     if workers > 1 and ray is not None:
         raise UsageError("--workers are processes of this machine, --ray is a cluster: give one of them.")
+    check_output(output_file, restart)
     baseline = ensure_baseline(dataset, data_root, weights)
-    bench = open_workbench(dataset, data_root, baseline)
+    bench = bench_at(dataset, data_root, baseline)
     names = bench.test.class_names
     sweep = Sweep(
         sizes=_once(repair_set_sizes),
@@ -117,7 +121,9 @@ def main(
         weights=baseline,
         weights_hash=bench.weights_hash,
         images_hash=bench.test.content_hash,
-        folder=Path("artifacts/experiments") / output_file.stem,
+        training_hash=bench.training.content_hash if sweep.needs_training_images else None,
+        folder=results_folder(output_file),
+        edit_sets=edit_sets(dataset) / "experiments",
         command=command_line(),
     )
     failed = run_sweep(sweep, ground, output_file, Crew(workers, ray), restart)

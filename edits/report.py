@@ -91,6 +91,7 @@ class RepairReport:
     smallest_bound: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: float = 0.0
+    certificate_path: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON writes it."""

@@ -30,6 +30,7 @@ def draw_figures(rows: pd.DataFrame, folder: Path) -> list[Path]:
         ToolError: the folder cannot be written.
     """
     rows = rows.assign(series=series_of(rows))
+    rows = rows.dropna(subset=["requested_repair_set_size"])
     good = rows[rows["repair_successful"]]
     plots: list[tuple[str, Draw, pd.DataFrame]] = [
         ("accuracy", _accuracy, good),
@@ -37,7 +38,7 @@ def draw_figures(rows: pd.DataFrame, folder: Path) -> list[Path]:
         ("runtime", _runtime, good),
         ("iterations", _iterations, good.dropna(subset=["solver_iterations"])),
         ("success", _success, rows),
-        ("classes", _classes, good.dropna(subset=["target_class", "drawdown_points"])),
+        ("classes", _classes, good[good["target_class"] != ""].dropna(subset=["drawdown_points"])),
     ]
     return [path for name, draw, part in plots if len(part) for path in _save(name, draw, part, folder)]
 
@@ -129,7 +130,7 @@ def _classes(axes: Axes, rows: pd.DataFrame) -> None:
     image = axes.imshow(values, cmap="cividis", aspect="auto")
     axes.set_xticks(range(len(table.columns)), [str(size) for size in table.columns])
     several = rows["series"].nunique() > 1
-    axes.set_yticks(range(len(table)), [f"{kind}: {name:g}" if several else f"{name:g}" for kind, name in table.index])
+    axes.set_yticks(range(len(table)), [f"{kind}: {name}" if several else name for kind, name in table.index])
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):

@@ -6,33 +6,19 @@ import hashlib
 import itertools
 import json
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 
 from edits.options import KeepWeights, MetricName, PrepareCopies, PrepareName, RepairOptions
-from editset_helpers.selection import Correctness, Selection
-from helpers.cli import DatasetName
+from experiments.experiment import Experiment, Ground, SetType, Sizing
+from helpers.places import link_target
 from sytorch import NormName, SolverName
 
-
-class SetType(StrEnum):
-    """Which images an experiment repairs."""
-
-    MISCLASSIFIED = "misclassified"
-    CLASS_CORRECT = "class_homogeneous_correct"
-    CLASS_INCORRECT = "class_homogeneous_incorrect"
-
-    @property
-    def focus(self) -> Correctness:
-        """Whether the network was right about the images."""
-        return "correct" if self is SetType.CLASS_CORRECT else "incorrect"
-
-
-class Sizing(StrEnum):
-    """What happens where fewer images qualify than were asked for."""
-
-    FLEXIBLE = "flexible"
-    STRICT = "strict"
+# Of what a name says; a change of what the same words compute makes it another.
+FORMAT = 2
+FORMER_OPTIONS = {
+    *("layer", "param_bound", "margin", "norm", "metric", "solver", "time_limit", "whole_program", "metric_images"),
+    *("ridge", "prepare", "keep", "pattern", "region", "prepare_copies"),
+}
 
 
 @dataclass(frozen=True)
@@ -63,52 +49,30 @@ class Sweep:
     keep: int = 0
     keep_weights: KeepWeights = "changed-layer"
 
-
-@dataclass(frozen=True)
-class Ground:
-    """What all experiments of a sweep stand on: the network, its images, and where files go. It travels to workers.
-
-    Attributes:
-        dataset, data_root, weights: the network and its images.
-        weights_hash, images_hash: of their contents, so that a name means one thing for ever.
-        folder: for weights and reports.
-        command: what was typed.
-    """
-
-    dataset: DatasetName
-    data_root: Path | None
-    weights: Path
-    weights_hash: str
-    images_hash: str
-    folder: Path
-    command: str
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One combination."""
-
-    id: str
-    set_type: SetType
-    target_class: int | None
-    size: int
-    seed: int
-    sizing: Sizing
-    keep: KeepWeights
-    options: RepairOptions
+    @property
+    def programs(self) -> list[RepairOptions]:
+        """Every combination of options; raises `UsageError` for a value that can never work."""
+        listed = itertools.product(self.param_bounds, self.margins, self.norms, self.metrics, self.layers)
+        return [
+            RepairOptions(
+                layer=layer,
+                param_bound=bound,
+                margin=margin,
+                norm=norm,
+                metric=metric,
+                solver=self.solver,
+                time_limit=self.time_limit,
+                prepare=self.prepare,
+                prepare_copies=self.prepare_copies,
+                keep=self.keep,
+            )
+            for bound, margin, norm, metric, layer in listed
+        ]
 
     @property
-    def selection(self) -> Selection:
-        """Which images."""
-        if self.target_class is None:
-            return Selection("misclassified", max_samples=self.size, seed=self.seed)
-        return Selection("by-class", str(self.target_class), self.set_type.focus, self.size, self.seed)
-
-    @property
-    def set_name(self) -> str:
-        """``misclassified_n100_s0``, ``class3_incorrect_n25_s1``: the images, whatever is done with them."""
-        kind = "misclassified" if self.target_class is None else f"class{self.target_class}_{self.set_type.focus}"
-        return f"{kind}_n{self.size}_s{self.seed}"
+    def needs_training_images(self) -> bool:
+        """Whether they decide any result."""
+        return any(needs_training_images(options) for options in self.programs)
 
 
 def plan(sweep: Sweep, ground: Ground) -> list[Experiment]:
@@ -122,33 +86,59 @@ def plan(sweep: Sweep, ground: Ground) -> list[Experiment]:
         for kind in sweep.types
         for target in ((None,) if kind is SetType.MISCLASSIFIED else sweep.classes)
     ]
-    programs = itertools.product(sweep.param_bounds, sweep.margins, sweep.norms, sweep.metrics, sweep.layers)
-    asked = [
-        RepairOptions(
-            layer=layer,
-            param_bound=bound,
-            margin=margin,
-            norm=norm,
-            metric=metric,
-            solver=sweep.solver,
-            time_limit=sweep.time_limit,
-            prepare=sweep.prepare,
-            prepare_copies=sweep.prepare_copies,
-            keep=sweep.keep,
-        )
-        for bound, margin, norm, metric, layer in programs
-    ]
-    combined = itertools.product(images, sweep.sizes, asked, sweep.seeds)
+    combined = itertools.product(images, sweep.sizes, sweep.programs, sweep.seeds)
     return [
-        _named(Experiment("", kind, target, size, seed, sweep.sizing, sweep.keep_weights, options), ground)
+        _named(Experiment("", None, kind, target, size, seed, sweep.sizing, sweep.keep_weights, options), ground)
         for (kind, target), size, options, seed in combined
     ]
 
 
+def results_folder(table: Path) -> Path:
+    """Where the weights and reports of a table go: a folder of its own, also among tables of one name.
+
+    ``results/sweep.csv`` -> ``artifacts/experiments/sweep``; for a table that lies elsewhere the folder's name has
+    eight digits of the place.
+    """
+    table = link_target(table).absolute()
+    place = table.parent.resolve()
+    here = Path.cwd().resolve()
+    told = place.relative_to(here) if place.is_relative_to(here) else place
+    name = table.stem if told == Path("results") else f"{table.stem}-{_digest(str(told))[:8]}"
+    return Path("artifacts/experiments") / name
+
+
+def needs_training_images(options: RepairOptions) -> bool:
+    """Whether training images decide the result: by the metric, by what is moved first, or by what is kept right."""
+    return options.metric != "identity" or options.is_hidden or options.prepared_layer is not None or options.keep > 0
+
+
 def _named(unnamed: Experiment, ground: Ground) -> Experiment:
     asked = asdict(unnamed)
+    del asked["id"], asked["former_id"]
+    facts = {
+        "format": FORMAT,
+        "weights": ground.weights_hash,
+        "test images": ground.images_hash,
+        "training images": ground.training_hash if needs_training_images(unnamed.options) else None,
+        "asked": asked,
+    }
+    name = f"{unnamed.set_name}_{_digest(facts)[:12]}"
+    return replace(unnamed, id=name, former_id=_former_id(unnamed, ground))
+
+
+def _former_id(unnamed: Experiment, ground: Ground) -> str | None:
+    """The name in format 1, which says nothing of training images: it holds where a data set has but one such split."""
+    if ground.data_root is not None and needs_training_images(unnamed.options):
+        return None
+    asked, usual = asdict(unnamed), asdict(RepairOptions())
+    del asked["former_id"]
+    for name in asked["options"].keys() - FORMER_OPTIONS:
+        if asked["options"].pop(name) != usual[name]:
+            return None
     if unnamed.options.prepare_copies == "none":
-        del asked["options"]["prepare_copies"]  # younger than tables that are to be gone on with
-    facts = [asked, ground.weights_hash, ground.images_hash]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
-    return replace(unnamed, id=f"{unnamed.set_name}_{digest}")
+        del asked["options"]["prepare_copies"]
+    return f"{unnamed.set_name}_{_digest([asked, ground.weights_hash, ground.images_hash])[:8]}"
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields
+
+REPAIRED = "repaired"
+FAILED = "error"
+# Failures that the same experiment would end in again.
+SETTLED = ("infeasible", "time_limit", "not_verified", "not_proved", "not_solved", "too_few_images")
+STATUSES = (REPAIRED, *SETTLED, FAILED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +64,34 @@ class Row:
     keep: int = 0
     kept_images: int | None = None
     prepare_copies: str = "none"
-
-    def cells(self) -> list[str]:
-        """What the file holds, in the order of `COLUMNS`."""
-        return [_cell(value) for value in asdict(self).values()]
+    certificate_path: str | None = None
+    status: str = FAILED
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-# Columns that older tables lack, the youngest last, and what rows of such tables hold.
-LATER = {"keep": "0", "kept_images": "", "prepare_copies": "none"}
+# Columns that older tables lack, the youngest last, and what rows of such tables hold; `former_status` has the last.
+LATER = {"keep": "0", "kept_images": "", "prepare_copies": "none", "certificate_path": "", "status": ""}
+NEEDED = frozenset(COLUMNS) - frozenset(LATER)
+FLAG = "repair_successful"
+# What the annotations say; a class is a name, and here the name is a number.
+WHOLE = tuple(field.name for field in fields(Row) if "int" in str(field.type) and field.name != "target_class")
+NUMBERS = (*WHOLE, *(field.name for field in fields(Row) if "float" in str(field.type)))
+TEXTS = tuple(name for name in COLUMNS if name not in NUMBERS and name != FLAG)
+# Columns whose words are known, none of which begins another: such a cell is seen to be whole.
+CLOSED = {
+    "status": STATUSES,
+    "prepare_copies": ("none", "mirrored", "shifted"),
+    "edit_set_sizing_strategy": ("flexible", "strict"),
+    "repair_set_focus": ("incorrect_only", "correct_only"),
+}
 
 
-def _cell(value: Any) -> str:
-    """Empty for None; text on one line, so that a line is a row."""
-    return "" if value is None else " ".join(str(value).split())
+def former_status(repaired: bool, message: str) -> str:
+    """The status of a row from before there was such a column."""
+    if repaired:
+        return REPAIRED
+    told = message.partition(":")[0].strip()
+    if told in SETTLED:
+        return told
+    is_small = message.startswith("There is nothing to select") or message.endswith("and sizing is strict.")
+    return "too_few_images" if is_small else FAILED

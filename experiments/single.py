@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import datetime
 import functools
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+import sytorch
 from edits.options import RepairOptions
 from edits.pipeline import repair_edit_set
 from edits.report import RepairReport
 from edits.solving import Task
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
-from editset_helpers.edit_set import EditSet, save_edit_set
-from experiments.plan import Experiment, Ground, Sizing
-from experiments.row import Row
+from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
+from experiments.experiment import Experiment, Ground, Sizing
+from experiments.row import FAILED, Row
+from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from helpers.evaluation import is_right
-from helpers.paths import edit_sets
 
 REPAIRING = ("program", "metric", "prepare", "keep set", "solve", "write and verify")
 
 
+class TooFewImagesError(ToolError):
+    """No image qualifies, or fewer than a strict experiment asks for."""
+
+
 @functools.lru_cache(maxsize=1)
+def bench_at(dataset: DatasetName, data_root: Path | None, weights: Path) -> Workbench:
+    """A network and its images, loaded once in each process."""
+    return open_workbench(dataset, data_root, weights)
+
+
 def bench_of(ground: Ground) -> Workbench:
-    """The network and its images, loaded once in each process."""
-    return open_workbench(ground.dataset, ground.data_root, ground.weights)
+    """Those of a sweep."""
+    return bench_at(ground.dataset, ground.data_root, ground.weights)
 
 
 def warm_up(ground: Ground, options: RepairOptions) -> None:
@@ -56,13 +67,22 @@ def run_experiment(ground: Ground, experiment: Experiment) -> Row:
         edit_set = _choose(ground, experiment, bench)
         row = _with_edit_set(row, experiment, edit_set, ground, bench)
         if len(edit_set) < experiment.size and experiment.sizing is Sizing.STRICT:
-            raise ToolError(f"only {len(edit_set)} images qualify, fewer than {experiment.size}, and sizing is strict.")
+            raise TooFewImagesError(
+                f"only {len(edit_set)} images qualify, fewer than {experiment.size}, and sizing is strict."
+            )
         report = _repair(ground, experiment, bench, edit_set, row)
     except ToolError as error:
-        return replace(row, error_message=str(error))
+        return replace(row, status=_status_of(error), error_message=str(error))
     except Exception as error:
         return replace(row, error_message=f"unexpected {type(error).__name__}: {error}"[:500])
     return _with_report(row, report)
+
+
+def _status_of(error: ToolError) -> str:
+    """Whether the same experiment would fail again, or the reason came from outside."""
+    if isinstance(error, TooFewImagesError):
+        return "too_few_images"
+    return "not_solved" if isinstance(error.__cause__, sytorch.SolverFailedError) else FAILED
 
 
 def _asked(ground: Ground, experiment: Experiment, bench: Workbench) -> Row:
@@ -92,16 +112,19 @@ def _asked(ground: Ground, experiment: Experiment, bench: Workbench) -> Row:
 
 
 def _choose(ground: Ground, experiment: Experiment, bench: Workbench) -> EditSet:
-    edit_set = select(experiment.selection, bench.test, bench.test_logits)
+    try:
+        edit_set = select(experiment.selection, bench.test, bench.test_logits)
+    except ToolError as error:
+        raise TooFewImagesError(str(error)) from error
     made_with = {"weights": str(ground.weights), "weights_hash": ground.weights_hash, "command": ground.command}
     return replace(edit_set, provenance={**edit_set.provenance, **made_with})
 
 
 def _with_edit_set(row: Row, experiment: Experiment, edit_set: EditSet, ground: Ground, bench: Workbench) -> Row:
-    """Write the set where its name says, and measure the baseline on it and outside it."""
-    name = f"{experiment.set_name}_{ground.weights_hash[:8]}_edit_dataset.pt"
-    path = edit_sets(ground.dataset) / "experiments" / name
-    save_edit_set(edit_set, path)
+    """Write the set where its name says, unless it is there, and measure the baseline on it and outside it."""
+    path = _edit_set_path(ground, experiment, edit_set)
+    if not _is_there(path, edit_set):
+        save_edit_set(edit_set, path)
     right, indices = is_right(bench.test_logits, bench.test.labels), edit_set.test_indices()
     outside = np.ones(len(right), dtype=bool)
     outside[indices] = False
@@ -113,6 +136,22 @@ def _with_edit_set(row: Row, experiment: Experiment, edit_set: EditSet, ground: 
         baseline_accuracy_edit_set=float(right[indices].mean()),
         baseline_accuracy_drawdown_set=float(right[outside].mean()) if outside.any() else None,
     )
+
+
+def _edit_set_path(ground: Ground, experiment: Experiment, edit_set: EditSet) -> Path:
+    """A name for these images, chosen by this network from these test images: no other set has it."""
+    facts = "".join((ground.weights_hash, ground.images_hash, edit_set.content_hash))
+    digits = hashlib.sha256(facts.encode()).hexdigest()[:12]
+    return ground.edit_sets / f"{experiment.set_name}_{digits}_edit_dataset.pt"
+
+
+def _is_there(path: Path, edit_set: EditSet) -> bool:
+    if not (path.is_file() and metadata_path(path).is_file()):
+        return False
+    try:
+        return load_edit_set(path, num_classes=None).content_hash == edit_set.content_hash
+    except ToolError:  # damaged: it is written again
+        return False
 
 
 def _repair(ground: Ground, experiment: Experiment, bench: Workbench, edit_set: EditSet, row: Row) -> RepairReport:
@@ -157,4 +196,6 @@ def _with_report(row: Row, report: RepairReport) -> Row:
         prepare_max_abs_change=report.prepare_max_abs_change,
         prepare_edit_accuracy=report.prepare_edit_accuracy,
         kept_images=report.kept_images,
+        certificate_path=report.certificate_path,
+        status=report.status,
     )

@@ -6,45 +6,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.row import COLUMNS, LATER
+from experiments.reading import read_file
 from experiments.series import varied
+from experiments.values import joined, typed
+from helpers.cli import say
 from helpers.errors import ToolError
 
-NEEDED = set(COLUMNS) - set(LATER)
+COUNTS = ("experiments", "repaired")
 
 
 def read_tables(paths: list[Path]) -> pd.DataFrame:
-    """The rows of several tables, one below the other.
+    """The rows of several tables, one below the other; rows that are too long or too short are told and left out.
 
     Raises:
-        ToolError: a file is missing, or no table of the runner; or there is no row.
+        ToolError: a file is missing, or no table of the runner, or a cell in it means nothing; or there is no row.
     """
-    tables = [_read(path) for path in paths]
-    rows = pd.concat([table for table in tables if len(table)], ignore_index=True) if any(map(len, tables)) else None
-    if rows is None:
+    files = [read_file(path) for path in paths]
+    for file in files:
+        if file.misfits:
+            say(f"note: {len(file.misfits)} rows of {file.path} are too long or too short, and left out.")
+    rows = joined([typed(file) for file in files])
+    if not len(rows):
         raise ToolError(f"There are no experiments yet in {', '.join(map(str, paths))}.")
-    return rows.drop_duplicates("experiment_id", ignore_index=True)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError as error:
-        raise ToolError(f"There is no table {path}: make one with experiment_runner.py.") from error
-    except (OSError, ValueError) as error:
-        raise ToolError(f"{path} is no readable table: {error}.") from error
-    if missing := NEEDED - set(table.columns):
-        raise ToolError(f"{path} is no table of experiment_runner.py: it lacks {', '.join(sorted(missing)[:3])}.")
-    added = {name: _value(cell) for name, cell in LATER.items() if name not in table}
-    return table.assign(repair_successful=table["repair_successful"].astype(bool), **added)
-
-
-def _value(cell: str) -> str | float:
-    """A cell as `pandas.read_csv` would take it."""
-    try:
-        return float(pd.to_numeric(cell))
-    except ValueError:
-        return cell
+    return rows
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
@@ -55,8 +39,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     groups = ["repair_set_type", *varied(rows), "requested_repair_set_size"]
     rows = rows.assign(good=rows["repair_successful"])
     good = rows[rows["good"]]
-    counts = rows.groupby(groups)["good"].agg(experiments="count", repaired="sum")
-    measured = good.groupby(groups).agg(
+    counts = rows.groupby(groups, dropna=False)["good"].agg(experiments="count", repaired="sum")
+    measured = good.groupby(groups, dropna=False).agg(
         accuracy=("repaired_accuracy_test_set", lambda values: 100 * values.mean()),
         edit_accuracy=("repaired_accuracy_edit_set", lambda values: 100 * values.mean()),
         drawdown_mean=("drawdown_points", "mean"),

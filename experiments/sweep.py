@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from experiments.plan import Experiment, Ground, Sweep, plan
-from experiments.row import COLUMNS, Row
+from experiments import leftovers
+from experiments.experiment import Experiment, Ground
+from experiments.plan import Sweep, plan
+from experiments.row import Row
 from experiments.single import bench_of, warm_up
 from experiments.table import ResultTable, open_table
 from experiments.workers import run_here, run_in_processes, run_on_ray
 from helpers.cli import say
 from helpers.errors import UsageError
-from helpers.files import write_json
+from helpers.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -27,43 +30,54 @@ class Crew:
 
 
 def run_sweep(sweep: Sweep, ground: Ground, output: Path, crew: Crew, restart: bool = False) -> int:
-    """Run every experiment that is not in the table yet; returns how many of all in it failed.
+    """Run every experiment that is not in the table yet, or failed there for a reason from outside.
+
+    Returns:
+        How many of all in the table failed.
 
     Raises:
-        UsageError: the table holds experiments of another sweep, or an option can never work.
+        UsageError: the table holds experiments of another sweep or is no table, or an option can never work.
         ToolError: another runner writes the table, it cannot be written, or the workers fail.
     """
     experiments = plan(sweep, ground)
     for experiment in experiments:
         bench_of(ground).check_layer(experiment.options.layer)
-    with open_table(output, restart) as table:
+    with open_table(output, restart) as table, leftovers.shared(ground.edit_sets):
         _check_same_sweep(table, experiments)
-        _remove_leftovers(ground.folder)
-        done = set(table.ids)
-        missing = [experiment for experiment in experiments if experiment.id not in done]
-        facts = {"planned": len(experiments), "command": ground.command, "ids": [e.id for e in experiments]}
-        write_json(output.with_name(f"{output.stem}_sweep.json"), facts)
-        if done:
-            say(f"{output} holds {len(done)} of {len(experiments)} experiments: going on with the other {len(missing)}")
+        missing = _missing(table, experiments)
+        _write_plan(output, experiments, ground)
+        leftovers.remove_of(output)
+        leftovers.remove_of_experiments(ground.folder)
+        table.begin()
         if missing:
             for options in dict.fromkeys(experiment.options for experiment in missing):
                 warm_up(ground, options)
             _run(table, missing, ground, crew, len(experiments))
-        table.sort([experiment.id for experiment in experiments])
-        return len(table.rows) - _successes(table)
+        table.sort([name for experiment in experiments for name in experiment.names])
+        return len(table) - table.repaired
+
+
+def _missing(table: ResultTable, experiments: list[Experiment]) -> list[Experiment]:
+    """What is to be run, the failures that another try may not meet again among it."""
+    done = set(table.ids) - set(table.failed)
+    missing = [experiment for experiment in experiments if not done & set(experiment.names)]
+    if table.ids:
+        again = f", {len(table.failed)} of which failed for a reason from outside" if table.failed else ""
+        count = len(experiments)
+        say(f"{table.path} holds {len(done)} of {count} experiments: going on with the other {len(missing)}{again}")
+    return missing
 
 
 def _run(table: ResultTable, missing: list[Experiment], ground: Ground, crew: Crew, planned: int) -> None:
-    good = _successes(table)
-    with tqdm(total=planned, initial=len(table.rows), unit="experiment", disable=None) as bar:
+    names = {experiment.id: experiment.names for experiment in missing}
+    with tqdm(total=planned, initial=planned - len(missing), unit="experiment", disable=None) as bar:
         bar.set_description(missing[0].set_name)
         coming = iter(missing[1:])
         for row in _rows(ground, missing, crew):
-            table.append(row)
-            good += row.repair_successful
+            table.put(row, in_place_of=names[row.experiment_id])
             following = next(coming, None)
             bar.set_description(row.experiment_id if following is None else following.set_name)
-            bar.set_postfix(repaired=good, failed=len(table.rows) - good)
+            bar.set_postfix(repaired=table.repaired, failed=len(table) - table.repaired)
             bar.update()
 
 
@@ -76,21 +90,26 @@ def _rows(ground: Ground, missing: list[Experiment], crew: Crew) -> Iterator[Row
 
 
 def _check_same_sweep(table: ResultTable, experiments: list[Experiment]) -> None:
-    foreign = [name for name in table.ids if name not in {experiment.id for experiment in experiments}]
+    known = {name: experiment.id for experiment in experiments for name in experiment.names}
+    foreign = [name for name in table.ids if name not in known]
     if foreign:
         raise UsageError(
-            f"{table.path} holds {len(foreign)} experiments that are not of this sweep ({foreign[0]}): give another "
-            "--output-file, or --restart to set that table aside."
+            f"{table.path} holds {len(foreign)} experiments that are not of this sweep ({foreign[0]}), which has other "
+            "options, weights or images: give another --output-file, or --restart to set that table aside."
         )
-    if len(set(table.ids)) < len(table.ids):
+    if len({known[name] for name in table.ids}) < len(table):
         raise UsageError(f"{table.path} holds an experiment twice: give --restart to set it aside.")
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """What a killed sweep was just writing; nobody else writes here, for the table is locked."""
-    for path in folder.glob(".*.*"):
-        path.unlink(missing_ok=True)
+def _write_plan(output: Path, experiments: list[Experiment], ground: Ground) -> None:
+    """How many rows there are to be, for those who watch."""
+    path = output.with_name(f"{output.stem}_sweep.json")
+    if path.exists() and not _is_plan(read_json(path)):
+        raise UsageError(f"{path} is there and not of a sweep, whose plan would take its place: move it away.")
+    leftovers.remove_of(path)
+    ids = [experiment.id for experiment in experiments]
+    write_json(path, {"planned": len(experiments), "command": ground.command, "ids": ids})
 
 
-def _successes(table: ResultTable) -> int:
-    return sum(row[COLUMNS.index("repair_successful")] == "True" for row in table.rows)
+def _is_plan(facts: Any) -> bool:
+    return isinstance(facts, dict) and {"planned", "command", "ids"} <= facts.keys()

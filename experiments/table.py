@@ -1,127 +1,177 @@
-"""The table of results on disk: a row is there as soon as its experiment ends, whole or not at all."""
+"""The table that a sweep writes: every row is on disk as soon as its experiment ends, whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import datetime
-import fcntl
-import io
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from experiments.row import COLUMNS, LATER, Row
-from helpers.errors import ToolError
-from helpers.files import atomic_file
-from helpers.places import is_no_file
-
-OLDEST = len(COLUMNS) - len(LATER)
+from experiments.cells import flag, number
+from experiments.reading import NoTableError, TableFile, read_file
+from experiments.row import COLUMNS, FAILED, FLAG, LATER, NEEDED, NUMBERS, Row
+from experiments.values import statuses
+from helpers.errors import ToolError, UsageError
+from helpers.files import atomic_file, exclusive
+from helpers.places import is_no_file, link_target
 
 
 class ResultTable:
-    """A table that this process alone may write; open it with `open_table`.
+    """A table that this process alone writes; open it with `open_table`.
 
-    Attributes:
-        path: the CSV.
-        rows: the cells of each row there is.
+    Its dialect, the order of its columns and columns that somebody added stay as they are. Nothing is written before
+    `begin`. What is changed by hand meanwhile, in a spreadsheet say, is read again before the next row is written.
     """
 
-    def __init__(self, path: Path, rows: list[list[str]]):
-        self.path, self.rows = path, rows
+    def __init__(self, file: TableFile, is_new: bool = False):
+        self._file = _with_all_columns(file)
+        self._is_current = file.ends and not is_new and self._file.header == file.header
+        self._stamp = _stamp(file.path)
+
+    @property
+    def path(self) -> Path:
+        """The CSV."""
+        return self._file.path
 
     @property
     def ids(self) -> list[str]:
-        """The experiments that are done."""
-        return [row[0] for row in self.rows]
+        """The experiments that have a row."""
+        return [name.strip() for name in self._file.column("experiment_id")]
 
-    def append(self, row: Row) -> None:
-        """Put a row on disk.
+    @property
+    def failed(self) -> list[str]:
+        """Those whose row tells of a failure from outside, which another try may not meet again."""
+        return [name for name, status in zip(self.ids, statuses(self._file), strict=True) if status == FAILED]
+
+    @property
+    def repaired(self) -> int:
+        """How many ended in a verified repair."""
+        return sum(self._file.values(FLAG, flag))
+
+    def __len__(self) -> int:
+        return len(self._file.rows)
+
+    def begin(self) -> None:
+        """Put the columns on disk, and a newline where the last line lacks it; what a killed runner tore is cut off.
 
         Raises:
-            ToolError: the file cannot be written; a part of a line that came there is cut off by the next start.
+            ToolError: the file cannot be written.
         """
-        cells = row.cells()
-        try:
-            with self.path.open("ab") as stream:
-                stream.write(_text([cells]))
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise ToolError(f"Cannot write {self.path}: {error.strerror or error}.") from error
-        self.rows.append(cells)
+        if not self._is_current:
+            self._write(self._file.rows)
+
+    def put(self, row: Row, in_place_of: Collection[str] = ()) -> None:
+        """Write a row, behind the others or in the place of one of the experiments named.
+
+        Raises:
+            ToolError: the file cannot be written, or was changed by hand to something that is no table; it is then as
+                it was.
+        """
+        self._read_changes()
+        dialect, rows = self._file.dialect, list(self._file.rows)
+        places = [place for place, name in enumerate(self.ids) if name in {row.experiment_id, *in_place_of}]
+        cells = dict(zip(self._file.header, rows[places[0]], strict=True)) if places else {}
+        cells |= {name: dialect.spelled(value) for name, value in asdict(row).items()}
+        made = tuple(cells.get(name, "") for name in self._file.header)
+        if places:
+            rows[places[0]] = made
+        else:
+            rows.append(made)
+        self._write(tuple(rows))
 
     def sort(self, order: Sequence[str]) -> None:
-        """Rewrite the table in the order of a plan, however its rows came to be."""
+        """Put the rows in the order of a plan, however they came to be."""
+        self._read_changes()
         places = {name: place for place, name in enumerate(order)}
-        ordered = sorted(self.rows, key=lambda row: places[row[0]])
-        if ordered != self.rows:
-            self.rows = ordered
-            _write(self.path, ordered)
+        ids = iter(self.ids)
+        ordered = tuple(sorted(self._file.rows, key=lambda _: places.get(next(ids), len(places))))
+        if ordered != self._file.rows:
+            self._write(ordered)
+
+    def _read_changes(self) -> None:
+        if _stamp(self.path) not in (self._stamp, None):
+            self._file = _with_all_columns(_look(self.path) or self._file)
+
+    def _write(self, rows: tuple[tuple[str, ...], ...]) -> None:
+        with atomic_file(self.path) as temporary:
+            temporary.write_bytes(self._file.dialect.written([self._file.header, *rows]))
+        self._file, self._is_current, self._stamp = replace(self._file, rows=rows), True, _stamp(self.path)
 
 
 @contextlib.contextmanager
-def open_table(path: Path, restart: bool) -> Iterator[ResultTable]:
-    """Lock a table, and read it or begin it; a last line that was cut off is removed, columns that it lacks are added.
+def open_table(path: Path, restart: bool = False) -> Iterator[ResultTable]:
+    """Look at a file, lock it, and read its rows; a file that is no table of the runner stays untouched.
 
     Args:
         path: the CSV.
-        restart: begin anew, and keep the old file under another name.
+        restart: begin anew, and keep the old table under another name.
 
     Raises:
-        ToolError: another process writes it, it is no table of this kind, or the folder cannot be written.
+        UsageError: the file is there and no table of this kind, or a cell in it means nothing.
+        ToolError: another process writes it, or the folder cannot be written.
     """
-    with _locked(path):
-        if restart and path.exists():
-            path.rename(_name_for_old(path))
-        rows, is_current = _read(path) if path.exists() else ([], False)
-        if not is_current:
-            _write(path, rows)
-        yield ResultTable(path, rows)
+    check_output(path, restart)  # before a lock is laid beside a file that is not ours
+    with exclusive(path):
+        file = _look(path, restart)
+        if restart and file is not None:
+            target = link_target(path)
+            target.rename(_name_for_old(target))
+            file = None
+        yield ResultTable(file or TableFile(path, COLUMNS), is_new=file is None)
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def check_output(path: Path, restart: bool = False) -> None:
+    """Raise `UsageError` where a sweep could not write its table there, before anything else is done."""
     if is_no_file(path) or path.suffix != ".csv":
-        raise ToolError(f"{path} cannot be the table: name a file that ends in .csv.")
+        raise UsageError(f"{path} cannot be the table: name a file that ends in .csv.")
+    _look(path, restart)
+
+
+def _look(path: Path, restart: bool = False) -> TableFile | None:
+    """The table that is there, each of its cells seen to mean something unless it is only to be set aside."""
+    if not path.exists() or not path.stat().st_size:
+        return None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.with_name(f".{path.name}.lock").open("a")
-    except OSError as error:
-        raise ToolError(f"Cannot write {path}: {error.strerror or error}.") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ToolError(f"Another runner is writing {path}: wait for it, or give another --output-file.") from error
-        yield
+        file = read_file(path, NEEDED)
+    except NoTableError as error:
+        raise UsageError(f"{error} It was left as it is: give another --output-file.") from error
+    if restart:
+        return file
+    try:
+        _check_cells(file)
+    except ToolError as error:
+        raise UsageError(f"{error} Nothing was written; --restart sets that table aside.") from error
+    return file
 
 
-def _read(path: Path) -> tuple[list[list[str]], bool]:
-    """The rows, and whether the file has the columns of today; it has none while it has no whole line."""
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with path.open("r+b") as stream:
-            stream.truncate(len(whole))
-    if not whole:
-        return [], False
-    header, *rows = csv.reader(io.StringIO(whole.decode("utf-8", errors="replace"), newline=""))
-    if len(header) < OLDEST or header != list(COLUMNS[: len(header)]) or any(len(row) != len(header) for row in rows):
-        raise ToolError(f"{path} is no table of this runner: give another --output-file, or --restart to set it aside.")
-    lacking = [LATER[name] for name in COLUMNS[len(header) :]]
-    return [[*row, *lacking] for row in rows], not lacking
+def _check_cells(file: TableFile) -> None:
+    if file.misfits:
+        raise ToolError(f"{file.path}, row {file.misfits[0]}: it has more or fewer cells than the header.")
+    statuses(file)
+    for name in NUMBERS:
+        if name in file.header:
+            file.values(name, lambda cell: number(cell, file.dialect.decimal))
 
 
-def _write(path: Path, rows: list[list[str]]) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(_text([list(COLUMNS), *rows]))
+def _with_all_columns(file: TableFile) -> TableFile:
+    """With the columns that older tables lack, at the end."""
+    lacking = [name for name in COLUMNS if name not in file.header]
+    told = statuses(file) if "status" in lacking else [""] * len(file.rows)
+    rows = tuple(
+        (*row, *(status if name == "status" else LATER[name] for name in lacking))
+        for row, status in zip(file.rows, told, strict=True)
+    )
+    return replace(file, header=(*file.header, *lacking), rows=rows)
 
 
-def _text(rows: list[list[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What differs when the file differs; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _name_for_old(path: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from experiments.plan import Experiment, Ground
+from experiments.experiment import Experiment, Ground
 from experiments.row import Row
 from experiments.single import run_experiment
 from helpers.errors import ToolError

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
-import random
 import re
 import shutil
-import signal
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,12 +22,15 @@ from typer.testing import CliRunner
 import analysis
 import eval as evaluation
 import experiment_runner
+import sytorch
 from edits.options import RepairOptions
+from edits.workbench import Workbench
 from editset_helpers.copies import SHIFT, copies
 from editset_helpers.edit_set import load_edit_set
-from experiments.plan import Experiment, Ground, SetType, Sweep, plan
-from experiments.row import COLUMNS, LATER
-from experiments.single import bench_of
+from experiments.experiment import Experiment, Ground, SetType
+from experiments.plan import Sweep, plan
+from experiments.row import COLUMNS, LATER, NUMBERS
+from experiments.single import bench_at
 from experiments.summary import read_tables, summarise
 from experiments.table import open_table
 from experiments.workers import run_in_processes, run_on_ray
@@ -98,7 +98,7 @@ def place(ready: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_sweep(*arguments: str, code: int = 0) -> str:
-    bench_of.cache_clear()
+    bench_at.cache_clear()
     result = CliRunner().invoke(experiment_runner.app, list(arguments))
     assert result.exit_code == code, (result.output, result.exception)
     return str(result.output)
@@ -210,9 +210,6 @@ def test_another_sweeps_table_is_refused_and_left_alone(place: Path) -> None:
     before = TABLE.read_bytes()
     assert "not of this sweep" in run_sweep(*few, "--repair-set-sizes", "3", code=2)
     assert TABLE.read_bytes() == before
-    TABLE.write_text("a,b\n1,2\n")
-    assert "no table of this runner" in run_sweep(*few, "--repair-set-sizes", "3", code=1)
-    assert TABLE.read_text() == "a,b\n1,2\n"
 
 
 def test_a_second_runner_is_refused(place: Path) -> None:
@@ -222,7 +219,7 @@ def test_a_second_runner_is_refused(place: Path) -> None:
             *("--output-file", str(TABLE)),
             code=1,
         )
-    assert "Another runner is writing" in output
+    assert "Another run is writing" in output
 
 
 def test_failures_are_rows_and_the_exit_code_tells(place: Path) -> None:
@@ -238,6 +235,7 @@ def test_failures_are_rows_and_the_exit_code_tells(place: Path) -> None:
     assert table["error_message"].str.contains("fewer than 500").tolist()[2:] == [True, True]
     assert table["baseline_accuracy_edit_set"].tolist() == [0.0] * 4
     assert table["repaired_model_path"].isna().tolist() == [False, True, True, True]
+    assert table["status"].tolist() == ["repaired", "infeasible", "too_few_images", "too_few_images"]
 
 
 def test_whatever_goes_wrong_in_an_experiment_the_sweep_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,6 +250,86 @@ def test_whatever_goes_wrong_in_an_experiment_the_sweep_goes_on(place: Path, mon
     run_sweep(*few, "--repair-set-sizes", "2", "3", code=6)
     assert pd.read_csv(TABLE)["error_message"].tolist() == ["unexpected MemoryError: no room for this"] * 2
     assert len(calls) == 2
+
+
+def _failing(error: Exception) -> Any:
+    def fails(task: object) -> None:
+        raise error
+
+    return fails
+
+
+def _caused_by(cause: Exception) -> ToolError:
+    error = ToolError("told by the solver")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (_caused_by(sytorch.LicenceError("the licence server does not answer")), "error"),
+        (ToolError("Cannot write x.pth: No space left on device."), "error"),
+        (MemoryError("no room"), "error"),
+        (OSError("stale file handle"), "error"),
+        (_caused_by(sytorch.SolverFailedError("numerical trouble")), "not_solved"),
+    ],
+)
+def test_failures_from_outside_are_tried_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str
+) -> None:
+    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)]
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.single.repair_edit_set", _failing(error))
+        run_sweep(*few, "--repair-set-sizes", "4", "2", code=6)
+    assert pd.read_csv(TABLE)["status"].tolist() == [status] * 2
+    if status == "error":
+        output = run_sweep(*few, "--repair-set-sizes", "4", "2")
+        assert "going on with the other 2, 2 of which failed for a reason from outside" in output
+        assert without_times(TABLE)["requested_repair_set_size"].tolist() == ["4", "2"]
+        assert pd.read_csv(TABLE)["status"].tolist() == ["repaired"] * 2
+    else:
+        before = TABLE.read_bytes()
+        run_sweep(*few, "--repair-set-sizes", "4", "2", code=6)
+        assert TABLE.read_bytes() == before
+
+
+def test_a_table_saved_by_excel_is_complete(place: Path) -> None:
+    """The fault: its flags read as failures, and the runner ended with "6 experiments failed"."""
+    table = pd.read_csv("results/unbroken.csv", dtype=str, keep_default_na=False)
+    for name in NUMBERS:
+        table[name] = table[name].str.replace(".", ",")
+    table["repair_successful"] = "WAHR"
+    table.to_csv(TABLE, sep=";", index=False, encoding="utf-8-sig", lineterminator="\r\n")
+    before = TABLE.read_bytes()
+    run_sweep(*SMALL, "--output-file", str(TABLE))
+    assert TABLE.read_bytes() == before
+    assert summarise(read_tables([TABLE])).equals(summarise(read_tables([Path("results/unbroken.csv")])))
+
+
+def test_a_table_of_the_former_format_is_gone_on_with(place: Path) -> None:
+    """Its names lack the training images, of which the digits have one set."""
+    _, experiments = _digits_ground()
+    former = {experiment.id: experiment.former_id for experiment in experiments}
+    made = pd.read_csv("results/unbroken.csv", dtype=str, keep_default_na=False)
+    old = made.assign(experiment_id=made["experiment_id"].map(former)).drop(columns=list(LATER))
+    old.iloc[[3, 1, 0]].to_csv(TABLE, index=False)
+    assert "holds 3 of 6 experiments: going on with the other 3" in run_sweep(*SMALL, "--output-file", str(TABLE))
+    table = without_times(TABLE)
+    assert [name in former for name in table["experiment_id"]] == [False, False, True, False, True, True]
+    ours = ["experiment_id", "repaired_model_path", "certificate_path"]
+    assert table.drop(columns=ours).equals(unbroken().drop(columns=ours))
+
+
+def test_another_training_split_is_another_sweep(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault: the sweep went on with rows whose metric was of other training images."""
+    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)]
+    run_sweep(*few, "--repair-set-sizes", "2")
+    before = TABLE.read_bytes()
+    others = replace(load_dataset(DatasetName.DIGITS, "train"), content_hash="of other images")
+    monkeypatch.setattr(Workbench, "training", others)
+    assert "not of this sweep" in run_sweep(*few, "--repair-set-sizes", "2", code=2)
+    assert TABLE.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -279,7 +357,7 @@ def test_a_bad_value_is_named_before_anything_is_written(place: Path, arguments:
 
 def test_a_table_that_cannot_be_written_is_told_in_one_sentence(place: Path) -> None:
     few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--repair-set-sizes", "2"]
-    assert "ends in .csv" in run_sweep(*few, "--output-file", "results", code=1)
+    assert "ends in .csv" in run_sweep(*few, "--output-file", "results", code=2)
     assert "Cannot write" in run_sweep(*few, "--output-file", "/proc/none/x.csv", code=1)
 
 
@@ -289,62 +367,6 @@ def test_lists_are_given_with_spaces_and_by_repeating() -> None:
     expected = "--sizes 1 --sizes 2 --seed 3 --bounds -1 --bounds .5 --sizes 4"
     assert " ".join(repeated(given, lists)) == expected
     assert list(repeated(expected.split(), lists)) == expected.split()
-
-
-def test_a_torn_last_line_is_removed_wherever_it_was_torn(place: Path) -> None:
-    whole = Path("results/unbroken.csv").read_bytes()
-    lines = whole.splitlines(keepends=True)
-    for cut in range(1, len(whole) + 1, 97):
-        TABLE.write_bytes(whole[:cut])
-        with open_table(TABLE, restart=False) as table:
-            finished = max(whole[:cut].count(b"\n") - 1, 0)
-            assert table.ids == [line.split(b",")[0].decode() for line in lines[1 : finished + 1]]
-        assert TABLE.read_bytes() == b"".join(lines[: finished + 1])
-
-
-def _run_alone(folder: str, arguments: list[str]) -> None:
-    os.chdir(folder)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    experiment_runner.app(arguments)
-
-
-def test_a_sweep_killed_at_twenty_random_moments_ends_with_the_same_rows(place: Path) -> None:
-    """kill -9, each time at a random moment after the table has reached a random length, until twenty have hit.
-
-    The length is waited for, so that the moments are spread over the sweep on a slow machine too. A table that is
-    complete after a kill is compared and begun anew.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiment_runner"])
-
-    def start() -> multiprocessing.process.BaseProcess:
-        process = context.Process(target=_run_alone, args=(str(place), [*SMALL, "--output-file", str(TABLE)]))
-        process.start()
-        return process
-
-    def lines() -> int:
-        return TABLE.read_bytes().count(b"\n") if TABLE.exists() else 0
-
-    rng, killed, partial = random.Random(0), 0, 0
-    while killed < 20:
-        TABLE.unlink(missing_ok=True)
-        while lines() < 7 and killed < 20:
-            process, reached = start(), rng.randint(lines(), 6)
-            while lines() < reached and process.is_alive():
-                time.sleep(0.005)
-            process.join(rng.uniform(0, 0.5))
-            process.kill()
-            process.join()
-            killed += process.exitcode == -signal.SIGKILL
-            partial += 1 < lines() < 7
-        last = start()
-        last.join(300)
-        assert last.exitcode == 0, "an undisturbed sweep failed"
-        assert without_times(TABLE).equals(unbroken())
-        assert not list(Path("artifacts/experiments/sweep").glob(".*"))
-    assert partial >= 10, "too few of the kills fell between the first row and the last"
 
 
 def test_workers_make_the_same_rows_as_one_process(place: Path) -> None:
@@ -361,10 +383,11 @@ def test_workers_make_the_same_rows_as_one_process(place: Path) -> None:
 
 def _digits_ground() -> tuple[Ground, list[Experiment]]:
     weights, test = Path("artifacts/alexnet_base_digits.pth"), load_dataset(DatasetName.DIGITS, "test")
-    bench_of.cache_clear()
+    bench_at.cache_clear()
     row = pd.read_csv("results/unbroken.csv").iloc[0]
-    hashes = row["baseline_weights_hash"], test.content_hash
-    ground = Ground(DatasetName.DIGITS, None, weights, *hashes, Path("artifacts/experiments/sweep"), "test")
+    hashes = row["baseline_weights_hash"], test.content_hash, load_dataset(DatasetName.DIGITS, "train").content_hash
+    folders = Path("artifacts/experiments/sweep"), Path("data/edit_sets/digits/experiments")
+    ground = Ground(DatasetName.DIGITS, None, weights, *hashes, *folders, "test")
     sweep = Sweep((2, 4), (SetType.MISCLASSIFIED, SetType.CLASS_CORRECT), (0, 7))
     return ground, plan(sweep, ground)
 
@@ -413,8 +436,15 @@ def test_no_cluster_is_told(place: Path) -> None:
         next(run_on_ray(ground, experiments, "127.0.0.1:1"))
 
 
+def _ground(**values: Any) -> Ground:
+    folders = {"folder": Path("f"), "edit_sets": Path("e")}
+    hashes = {"weights_hash": "a", "images_hash": "b", "training_hash": "t"}
+    facts = {"dataset": DatasetName.DIGITS, "data_root": None, "weights": Path("w"), "command": "c"}
+    return Ground(**{**facts, **folders, **hashes, **values})
+
+
 def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
-    ground = Ground(DatasetName.DIGITS, None, Path("w"), "a", "b", Path("f"), "c")
+    ground = _ground()
     sweep = Sweep(
         sizes=(1, 2),
         types=tuple(SetType),
@@ -428,18 +458,33 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
     assert len(experiments) == len({experiment.id for experiment in experiments}) == 2 * 5 * 2 * 2 * 2 * 2
     assert experiments[0].id.startswith("misclassified_n1_s0_")
     assert experiments[0].options == RepairOptions(param_bound=1.0, prepare="none")
-    other = plan(sweep, Ground(DatasetName.DIGITS, None, Path("w"), "other", "b", Path("f"), "c"))
-    assert not {experiment.id for experiment in other} & {experiment.id for experiment in experiments}
+    names = {name for experiment in experiments for name in experiment.names}
+    for other in ({"weights_hash": "other"}, {"images_hash": "other"}):
+        assert not {name for experiment in plan(sweep, _ground(**other)) for name in experiment.names} & names
+
+
+def test_other_training_images_make_another_experiment_where_they_decide_anything() -> None:
+    """The fault: names said the test images alone, so a sweep went on with rows of other training images."""
+    sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
+    for asked, decide in (
+        (sweep, True),
+        (replace(sweep, metrics=("identity",)), False),
+        (replace(sweep, metrics=("identity",), keep=5), True),
+        (replace(sweep, metrics=("identity",), layers=("classifier.4",)), True),
+    ):
+        [before], [after] = (plan(asked, _ground(training_hash=split, data_root=Path("pets"))) for split in "xy")
+        assert (before.id != after.id, before.former_id is None) == (decide, decide)
+        assert asked.needs_training_images == decide
 
 
 def test_a_name_is_the_same_in_every_process_and_tells_options_apart() -> None:
-    ground = Ground(DatasetName.DIGITS, None, Path("w"), "a", "b", Path("f"), "c")
+    ground = _ground()
     sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
     [plain], [kept] = plan(sweep, ground), plan(replace(sweep, keep=100), ground)
     [mirrored] = plan(replace(sweep, prepare="auto", prepare_copies="mirrored"), ground)
     [prepared] = plan(replace(sweep, prepare="auto"), ground)
-    assert plain.id == "misclassified_n1_s0_515d0dc9"
-    assert len({plain.id, kept.id, mirrored.id, prepared.id}) == 4
+    assert plain.names == ["misclassified_n1_s0_3d8a22a8350e", "misclassified_n1_s0_515d0dc9"]
+    assert len({name for made in (plain, kept, mirrored, prepared) for name in made.names}) == 8
     assert (kept.options.keep, mirrored.options.prepare_copies) == (100, "mirrored")
 
 
@@ -454,7 +499,7 @@ def test_a_sweep_with_a_keep_set_says_what_it_watched_and_kept(place: Path) -> N
     assert pd.read_csv("results/unbroken.csv")["kept_images"].isna().all()
 
 
-@pytest.mark.parametrize("lacking", [LATER, ["prepare_copies"]])
+@pytest.mark.parametrize("lacking", [LATER, ["prepare_copies", "certificate_path", "status"]])
 def test_a_table_from_before_some_columns_is_read_and_gone_on_with(place: Path, lacking: Iterable[str]) -> None:
     made = pd.read_csv("results/unbroken.csv", dtype=str, keep_default_na=False)
     made.drop(columns=list(lacking)).to_csv(TABLE, index=False)

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 from flask import Blueprint, Response, jsonify, render_template, request, url_for
 
+from experiments.values import joined
 from helpers.errors import ToolError
 from visualizer.charts import experiment_figures
-from visualizer.experiments import Progress, progress_of
+from visualizer.experiments import Progress, SummaryError, progress_of
 from visualizer.files import REPORTS, RESULTS, UnknownFileError, name_of
 from visualizer.security import allow_plots
 from visualizer.shelf import shelf
@@ -26,7 +27,7 @@ LAST_ROWS = 5
 def index() -> str:
     """The result tables there are, and the plots and rows of those chosen."""
     allow_plots()
-    files = [_listed(name) for name in shelf().names(RESULTS)]
+    files = [file for name in shelf().names(RESULTS) if (file := _listed(name)) is not None]
     chosen = _chosen(files)
     table = _joined(chosen)
     links = [_link(row) for row in table["repaired_model_path"]] if len(table) else []
@@ -46,10 +47,13 @@ def live() -> Response:
     return jsonify(_live(request.args.getlist("file")))
 
 
-def _listed(name: str) -> dict[str, Any]:
+def _listed(name: str) -> dict[str, Any] | None:
+    """What the page says of a file; None where it is the project's own and no table of results."""
     try:
         results = shelf().results(name)
         age = shelf().seconds_since_change(name, time.time())
+    except SummaryError:
+        return None
     except ToolError as error:
         return {"name": name, "problem": shelf().tell(error)}
     return {"name": name, "problem": None, "rows": len(results.table), "unreadable": results.unreadable, "age": age}
@@ -68,8 +72,7 @@ def _chosen(files: list[dict[str, Any]]) -> list[str]:
 
 
 def _joined(names: list[str]) -> pd.DataFrame:
-    tables = [shelf().results(name).table.assign(file=name) for name in names]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return joined([shelf().results(name).table for name in names])
 
 
 def _with_iterations(table: pd.DataFrame) -> pd.DataFrame:

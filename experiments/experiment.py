@@ -1,0 +1,93 @@
+"""One experiment: what it asks for, and what all experiments of a sweep stand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from edits.options import KeepWeights, RepairOptions
+from editset_helpers.selection import Correctness, Selection
+from helpers.cli import DatasetName
+
+
+class SetType(StrEnum):
+    """Which images an experiment repairs."""
+
+    MISCLASSIFIED = "misclassified"
+    CLASS_CORRECT = "class_homogeneous_correct"
+    CLASS_INCORRECT = "class_homogeneous_incorrect"
+
+    @property
+    def focus(self) -> Correctness:
+        """Whether the network was right about the images."""
+        return "correct" if self is SetType.CLASS_CORRECT else "incorrect"
+
+
+class Sizing(StrEnum):
+    """What happens where fewer images qualify than were asked for."""
+
+    FLEXIBLE = "flexible"
+    STRICT = "strict"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all experiments of a sweep stand on: the network, its images, and where files go. It travels to workers.
+
+    Attributes:
+        dataset, data_root, weights: the network and its images.
+        weights_hash, images_hash, training_hash: of their contents, so that a name means one thing for ever; the
+            training images' is None where they decide nothing.
+        folder: for weights and reports of this table alone.
+        edit_sets: for edit sets, which tables share.
+        command: what was typed.
+    """
+
+    dataset: DatasetName
+    data_root: Path | None
+    weights: Path
+    weights_hash: str
+    images_hash: str
+    training_hash: str | None
+    folder: Path
+    edit_sets: Path
+    command: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One combination.
+
+    Attributes:
+        id: its name, which says everything that decides the result.
+        former_id: the name that tables of format 1 have for it; None where that might mean another experiment.
+    """
+
+    id: str
+    former_id: str | None
+    set_type: SetType
+    target_class: int | None
+    size: int
+    seed: int
+    sizing: Sizing
+    keep: KeepWeights
+    options: RepairOptions
+
+    @property
+    def names(self) -> list[str]:
+        """All that a table may call it."""
+        return [name for name in (self.id, self.former_id) if name is not None]
+
+    @property
+    def selection(self) -> Selection:
+        """Which images."""
+        if self.target_class is None:
+            return Selection("misclassified", max_samples=self.size, seed=self.seed)
+        return Selection("by-class", str(self.target_class), self.set_type.focus, self.size, self.seed)
+
+    @property
+    def set_name(self) -> str:
+        """``misclassified_n100_s0``, ``class3_incorrect_n25_s1``: the images, whatever is done with them."""
+        kind = "misclassified" if self.target_class is None else f"class{self.target_class}_{self.set_type.focus}"
+        return f"{kind}_n{self.size}_s{self.seed}"

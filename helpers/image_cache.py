@@ -19,7 +19,7 @@ from helpers.errors import ToolError
 from helpers.files import atomic_file, read_json, write_json
 from helpers.image_source import IMAGE_SIZE, DecodedImages, ImageSource, Split, content_hash
 
-FORMAT = 1
+FORMAT = 2  # 2: photos upright, floating-point images
 
 
 def load_cached(source: ImageSource, split: Split, folder: Path) -> tuple[DecodedImages, str]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from tqdm import tqdm
 
 from helpers.errors import ToolError
-from helpers.image_source import IMAGE_SIZE, SPLITS, DecodedImages, Split
+from helpers.image_decoding import decode_files
+from helpers.image_source import SPLITS, DecodedImages, Split, printable
 
 IMAGE_TYPES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-CHUNK = 250
 
 
 @dataclass(frozen=True)
@@ -31,49 +28,72 @@ class ImageFolder:
     @property
     def name(self) -> str:
         """The folder's own name."""
-        return self.root.resolve().name
+        return printable(self.root.resolve().name)
 
     @property
     def location(self) -> str:
         """The folder's absolute path."""
-        return str(self.root.resolve())
+        return printable(str(self.root.resolve()))
 
     def fingerprint(self, split: Split) -> str:
         """A hash of the names, sizes and modification times of the files."""
         digest = hashlib.sha256()
-        for class_name in class_names(self.root):
-            digest.update(f"{class_name}\n".encode())
-            digest.update("\n".join(_states(self.root / split / class_name)).encode(errors="surrogateescape"))
+        with _told(self.root / split):
+            for name, folder in class_folders(self.root).items():
+                digest.update(f"{name}\n".encode())
+                digest.update(os.fsencode("\n".join(_states(self.root / split / folder))))
         return digest.hexdigest()
 
     def read(self, split: Split) -> DecodedImages:
         """Every image of the split, by class, then by file name; a progress bar on standard error."""
-        names = class_names(self.root)
-        files = [[Path(entry.path) for entry in _image_entries(self.root / split / name)] for name in names]
-        labels = np.repeat(np.arange(len(names), dtype=np.int64), [len(of_class) for of_class in files])
-        images = decode_files([file for of_class in files for file in of_class], f"decoding {self.name} {split}")
-        return DecodedImages(images, labels, names)
+        with _told(self.root / split):
+            folders = class_folders(self.root)
+            entries = [_image_entries(self.root / split / folder) for folder in folders.values()]
+        files = [Path(entry.path) for of_class in entries for entry in of_class]
+        labels = np.repeat(np.arange(len(folders), dtype=np.int64), [len(of_class) for of_class in entries])
+        return DecodedImages(decode_files(files, f"decoding {self.name} {split}"), labels, tuple(folders))
 
 
-def class_names(root: Path) -> tuple[str, ...]:
-    """The classes of an image folder, the same in both splits.
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Turn what the system refuses while folders are listed into a `ToolError`."""
+    try:
+        yield
+    except OSError as error:
+        raise ToolError(f"Cannot read {error.filename or folder}: {error.strerror}.") from error
+
+
+def class_folders(root: Path) -> dict[str, str]:
+    """The classes of an image folder, the same in both splits: the name that is shown, and that of the folder.
 
     Raises:
         ToolError: a split is missing, holds fewer than two classes, or the splits' classes differ.
     """
     train, test = (_folder_names(root / split) for split in SPLITS)
     if train != test:
-        odd = ", ".join(natural_sorted(train ^ test))
+        odd = ", ".join(map(printable, natural_sorted(train ^ test)))
         raise ToolError(f"The classes of {root}/train and {root}/test differ: {odd} is in one of them only.")
     if len(train) < 2:
         raise ToolError(f"{root}/train has {len(train)} class folders; at least two are needed.")
-    return tuple(natural_sorted(train))
+    folders = {printable(folder): folder for folder in natural_sorted(train)}
+    if len(folders) < len(train):
+        raise ToolError(f"Two class folders of {root} have names that look the same; rename one in both splits.")
+    return folders
 
 
 def _folder_names(split_folder: Path) -> set[str]:
     if not split_folder.is_dir():
         raise ToolError(f"There is no folder {split_folder}; an image folder is {{train,test}}/<class>/<image files>.")
-    return {entry.name for entry in split_folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    with os.scandir(split_folder) as entries:
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+    _refuse_links_to_nothing(shown)
+    return {entry.name for entry in shown if entry.is_dir()}
+
+
+def _refuse_links_to_nothing(entries: Iterable[os.DirEntry[str]]) -> None:
+    for entry in entries:
+        if _leads_nowhere(entry):
+            raise ToolError(f"{entry.path} is a link to nothing; replace or remove it.")
 
 
 def _states(folder: Path) -> list[str]:
@@ -86,6 +106,7 @@ def _image_entries(folder: Path) -> list[os.DirEntry[str]]:
     """The image files of a class in natural order. `os.scandir` because 50,000 `Path.stat` take seconds."""
     with os.scandir(folder) as entries:
         images = {entry.name: entry for entry in entries if _is_image(entry)}
+    _refuse_links_to_nothing(images.values())
     if not images:
         raise ToolError(f"The class folder {folder} holds no images; fill it, or remove the class from both splits.")
     return [images[name] for name in natural_sorted(images)]
@@ -94,7 +115,12 @@ def _image_entries(folder: Path) -> list[os.DirEntry[str]]:
 def _is_image(entry: os.DirEntry[str]) -> bool:
     if entry.name.startswith("."):
         return False
-    return os.path.splitext(entry.name)[1].lower() in IMAGE_TYPES and entry.is_file()  # noqa: PTH122 - 50,000 times
+    is_type = os.path.splitext(entry.name)[1].lower() in IMAGE_TYPES  # noqa: PTH122 - 50,000 times
+    return is_type and (entry.is_file() or _leads_nowhere(entry))
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not Path(entry.path).exists()
 
 
 def natural_sorted(names: set[str] | dict[str, os.DirEntry[str]]) -> list[str]:
@@ -104,44 +130,3 @@ def natural_sorted(names: set[str] | dict[str, os.DirEntry[str]]) -> list[str]:
 
 def _key(part: str) -> tuple[int, str]:
     return (int(part), "") if part[:1].isascii() and part[:1].isdigit() else (0, part)
-
-
-def decode_files(files: list[Path], task: str) -> NDArray[np.uint8]:
-    """Decode image files to uint8 (N, 32, 32, 3), in the order given."""
-    images = np.empty((len(files), IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
-    with ThreadPoolExecutor() as pool, tqdm(total=len(files), desc=task, unit="image", disable=None) as bar:
-        for start, chunk in zip(range(0, len(files), CHUNK), pool.map(_decode_chunk, _chunks(files)), strict=True):
-            images[start : start + len(chunk)] = chunk
-            bar.update(len(chunk))
-    return images
-
-
-def _chunks(files: list[Path]) -> Iterator[list[Path]]:
-    return (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
-
-
-def _decode_chunk(files: list[Path]) -> NDArray[np.uint8]:
-    return np.stack([decode_file(file) for file in files])
-
-
-def decode_file(path: Path) -> NDArray[np.uint8]:
-    """Decode one image file to RGB uint8 (32, 32, 3), resized (bilinear, antialiased) unless it has that size.
-
-    Raises:
-        ToolError: the file is empty, truncated, or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            rgb = _to_rgb(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's ways to say "damaged"
-        raise ToolError(f"The image {path} is empty, damaged or no image; replace or remove it.") from error
-    if rgb.size != (IMAGE_SIZE, IMAGE_SIZE):
-        rgb = rgb.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
-    return np.asarray(rgb)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey, which `convert` would clip to white
-        grey = np.asarray(image).astype(np.uint32) >> 8
-        image = Image.fromarray(grey.clip(0, 255).astype(np.uint8))
-    return image.convert("RGB")

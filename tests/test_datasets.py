@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from helpers import image_folder as image_folder_module
+from helpers import cifar_archive, image_decoding
 from helpers.cli import DatasetName
 from helpers.datasets import ImageDataset, load_dataset
 from helpers.errors import ToolError, UsageError
@@ -145,13 +147,13 @@ def test_a_faulty_image_folder_is_explained(
 def decoded_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files decoded so far."""
     seen: list[Path] = []
-    decode = image_folder_module.decode_file
+    decode = image_decoding.decode_file
 
     def counted(path: Path) -> Any:
         seen.append(path)
         return decode(path)
 
-    monkeypatch.setattr(image_folder_module, "decode_file", counted)
+    monkeypatch.setattr(image_decoding, "decode_file", counted)
     return seen
 
 
@@ -254,6 +256,75 @@ def test_the_archive_can_be_a_data_root_and_goes_before_a_folder(archive: Path, 
     assert len(load_dataset(DatasetName.CIFAR10, "test", image_folder)) == 2
     shutil.rmtree("data/cifar-10-batches-py")
     assert len(load_dataset(DatasetName.CIFAR10, "test")) == 10
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "test_batch").write_bytes(b"half"),
+        lambda folder: (folder / "data_batch_1").unlink(),
+        lambda folder: (folder / "batches.meta").unlink(),
+        lambda folder: [path.unlink() for path in folder.iterdir()],
+    ],
+)
+def test_an_interrupted_extraction_is_done_again(
+    archive: Path, no_network: None, damage: Callable[[Path], Any]
+) -> None:
+    before = load_dataset(DatasetName.CIFAR10, "test")
+    folder = Path("data/cifar-10-batches-py")
+    damage(folder)
+    (folder / "notes.txt").write_text("mine")
+    after = load_dataset(DatasetName.CIFAR10, "test")
+    assert (after.images == before.images).all()
+    assert load_dataset(DatasetName.CIFAR10, "train").labels.tolist() == [0, 1, 0, 1]
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not list(Path("data").glob(".*"))
+
+
+def test_a_folder_without_room_is_named(archive: Path, no_network: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", refuse)
+    with pytest.raises(ToolError, match="Cannot unpack CIFAR-10 in data: No space left on device"):
+        load_dataset(DatasetName.CIFAR10, "test")
+
+
+def test_a_download_that_breaks_off_leaves_the_old_archive(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:100])
+
+    def break_off(url: str, root: Path, name: str, md5: str) -> None:
+        (root / name).write_bytes(whole[:200])
+        raise urllib.error.URLError("gone")
+
+    monkeypatch.setattr(cifar_archive, "download_url", break_off)
+    with pytest.raises(ToolError, match="gone"):
+        load_dataset(DatasetName.CIFAR10, "test")
+    assert archive.read_bytes() == whole[:100]
+    monkeypatch.setattr(cifar_archive, "download_url", lambda url, root, name, md5: (root / name).write_bytes(whole))
+    assert len(load_dataset(DatasetName.CIFAR10, "test")) == 2
+    assert archive.read_bytes() == whole
+    assert sorted(path.name for path in archive.parent.iterdir()) == ["cache", "cifar-10-batches-py", archive.name]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_archive_is_told_or_mended(archive: Path, no_network: None, data: st.DataObject) -> None:
+    paths = [archive, *(archive.parent / "cifar-10-batches-py" / name for name in ("data_batch_1", "batches.meta"))]
+    whole = archive.read_bytes()
+    try:
+        load_dataset(DatasetName.CIFAR10, "train")
+        for path in data.draw(st.lists(st.sampled_from(paths), min_size=1, unique=True)):
+            content = bytearray(path.read_bytes())
+            content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+            path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+        try:
+            assert load_dataset(DatasetName.CIFAR10, "train").labels.tolist() == [0, 1, 0, 1]
+        except ToolError as error:
+            assert "Three ways out" in str(error)
+    finally:
+        archive.write_bytes(whole)
 
 
 @pytest.mark.parametrize("damage", ["absent", "packed", "unpacked"])

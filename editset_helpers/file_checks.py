@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from helpers.errors import ToolError
 from helpers.preprocessing import INPUT_SIZE
+from helpers.tensors import is_plain
 
 
 def checked_images(images: Any, path: Path) -> torch.Tensor:
     """Float32 (N, 3, 64, 64) in [0, 1], N >= 1; raises `ToolError` for anything else."""
     shape = (3, INPUT_SIZE, INPUT_SIZE)
+    _refuse_odd_tensor("images", images, path)
     if not isinstance(images, torch.Tensor) or images.ndim != 4 or tuple(images.shape[1:]) != shape:
         found = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         raise ToolError(f"The images of the edit set {path} must have the shape (N, 3, 64, 64), not {found}.")
@@ -21,7 +24,9 @@ def checked_images(images: Any, path: Path) -> torch.Tensor:
         raise ToolError(f"The edit set {path} holds no images.")
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise ToolError(f"The images of the edit set {path} must be float32, not {_name(images.dtype)}.")
-    inputs = images.to(torch.float32) / 255 if images.dtype == torch.uint8 else images.to(torch.float32)
+    inputs = images.detach().to(torch.float32)
+    if images.dtype == torch.uint8:
+        inputs = inputs / 255
     extremes = torch.stack(torch.aminmax(inputs))  # one pass over the pixels; NaN spreads to both
     if not torch.isfinite(extremes).all():
         raise ToolError(f"The edit set {path} has pixels that are NaN or infinite.")
@@ -32,6 +37,7 @@ def checked_images(images: Any, path: Path) -> torch.Tensor:
 
 def checked_labels(labels: Any, count: int, num_classes: int | None, path: Path) -> torch.Tensor:
     """Int64 (count,), each 0 or more and below ``num_classes``; raises `ToolError` for anything else."""
+    _refuse_odd_tensor("labels", labels, path)
     if not isinstance(labels, torch.Tensor) or tuple(labels.shape) != (count,):
         found = tuple(labels.shape) if isinstance(labels, torch.Tensor) else type(labels).__name__
         raise ToolError(f"The labels of the edit set {path} must have the shape ({count},), not {found}.")
@@ -45,21 +51,50 @@ def checked_labels(labels: Any, count: int, num_classes: int | None, path: Path)
     return whole.contiguous()
 
 
+def _refuse_odd_tensor(what: str, value: Any, path: Path) -> None:
+    if isinstance(value, torch.Tensor) and not is_plain(value):
+        raise ToolError(
+            f"The {what} of the edit set {path} must be a dense tensor; save them with .to_dense() or such."
+        )
+
+
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
 def as_records(metadata: Any, count: int, path: Path) -> list[dict[str, Any]]:
-    """One dict an image, from a list of them, a dict of columns, or nothing."""
+    """One dict an image, from a list of them, a dict of columns, or nothing.
+
+    Tensors and numpy's numbers become Python's. An ``image_idx`` that can be no image's number is left out.
+
+    Raises:
+        ToolError: ``metadata`` is something else, or of another length.
+    """
     if metadata is None:
         return [{} for _ in range(count)]
     if isinstance(metadata, dict):
         columns = {key: _column(values, count) for key, values in metadata.items()}
         if all(len(column) == count for column in columns.values()):
-            return [{key: column[row] for key, column in columns.items()} for row in range(count)]
+            return [_record({key: column[row] for key, column in columns.items()}) for row in range(count)]
     elif isinstance(metadata, list) and len(metadata) == count and all(isinstance(row, dict) for row in metadata):
-        return [{key: _plain(value) for key, value in row.items()} for row in metadata]
+        return [_record(row) for row in metadata]
     raise ToolError(f"The metadata of the edit set {path} must be a list of {count} dicts, one an image.")
+
+
+def _record(row: dict[Any, Any]) -> dict[str, Any]:
+    record = {str(key): _plain(value) for key, value in row.items()}
+    if "image_idx" in record:
+        index = _as_index(record.pop("image_idx"))
+        record |= {} if index is None else {"image_idx": index}
+    return record
+
+
+def _as_index(value: Any) -> int | None:
+    """A whole number from 0 on that fits int64, however it is written; else None."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_index = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return value if is_index else None
 
 
 def _column(values: Any, count: int) -> list[Any]:
@@ -69,4 +104,6 @@ def _column(values: Any, count: int) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, torch.Tensor) else value
+    if isinstance(value, torch.Tensor):
+        return value.tolist() if is_plain(value) else None
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value

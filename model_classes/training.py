@@ -13,6 +13,7 @@ import torch
 from helpers.cli import DatasetName, say
 from helpers.datasets import load_dataset
 from helpers.errors import ToolError
+from helpers.files import exclusive
 from helpers.outputs import writable_output
 from helpers.paths import baseline_weights
 from model_classes.augmentation import Augmentation
@@ -67,21 +68,22 @@ def train_alexnet(
         device: where to train; by default CUDA where there is one.
 
     Raises:
-        ToolError: ``output`` cannot be written, or there are no images.
+        ToolError: ``output`` cannot be written, another run writes it, or there are no images.
     """
     output = writable_output(output)
     plan = PLANS[dataset] if epochs is None else dataclasses.replace(PLANS[dataset], epochs=epochs)
     device = device or usual_device()
-    train, test = load_dataset(dataset, "train", data_root), load_dataset(dataset, "test", data_root)
-    run = TrainingRun(
-        dataset=train.name,
-        dataset_hash=train.content_hash,
-        seed=seed,
-        device=str(device),
-        planned_epochs=plan.epochs,
-    )
-    save = functools.partial(save_baseline, run=run, output=output)
-    return _save_latest(train_epochs(train, test, plan, seed, device), save)
+    with exclusive(output):
+        train, test = load_dataset(dataset, "train", data_root), load_dataset(dataset, "test", data_root)
+        run = TrainingRun(
+            dataset=train.name,
+            dataset_hash=train.content_hash,
+            seed=seed,
+            device=str(device),
+            planned_epochs=plan.epochs,
+        )
+        save = functools.partial(save_baseline, run=run, output=output)
+        return _save_latest(train_epochs(train, test, plan, seed, device), save)
 
 
 def usual_device() -> torch.device:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
 import train
 from helpers.cli import DatasetName
 from helpers.datasets import load_dataset
+from helpers.files import exclusive
 from helpers.image_source import SPLITS
 from model_classes import training
 from model_classes.alexnet import load_alexnet
@@ -43,6 +45,29 @@ def test_a_baseline_that_exists_is_kept(workplace: Path) -> None:
     assert result.exit_code == 1
     assert "--force" in result.stderr
     assert Path("w.pth").read_text() == "precious"
+
+
+def test_two_runs_with_one_output(workplace: Path) -> None:
+    with exclusive(Path("w.pth")):
+        result = run("--output", "w.pth")
+    assert result.exit_code == 1
+    assert "Another run is writing w.pth" in result.stderr
+    assert list(workplace.iterdir()) == []
+
+
+def test_safetensors(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch = Epoch(12, 1.0, 0.5, (0.25,) * 12, 2.0, {"weight": torch.ones(2)})
+    monkeypatch.setattr(training, "train_epochs", lambda *_: iter([epoch]))
+    assert run("--output", "w.safetensors").exit_code == 0
+    assert safetensors.torch.load_file("w.safetensors")["weight"].tolist() == [1.0, 1.0]
+    assert json.loads(Path("w.safetensors.json").read_text())["epochs"] == 12
+
+
+def test_a_name_that_is_too_long_is_told_before_the_training(workplace: Path) -> None:
+    result = run("--output", "w" * 240 + ".pth")
+    assert result.exit_code == 1
+    assert "name too long" in result.stderr
+    assert list(workplace.iterdir()) == []
 
 
 def test_force_replaces_it_and_a_result_is_one_line(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

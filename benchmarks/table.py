@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,15 +18,9 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         ToolError: the file is no table of this benchmark.
     """
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1].decode("utf-8", errors="replace")
-    reader = csv.reader(io.StringIO(whole, newline=""))
-    if next(reader, list(COLUMNS)) != list(COLUMNS):
-        raise ToolError(f"{path} is no table of this benchmark: give another --output.")
+    _, *lines = csv.reader(io.StringIO(_whole_lines(path).decode("utf-8", errors="replace"), newline=""))
     try:
-        return [read_row(dict(zip(COLUMNS, cells, strict=True))) for cells in reader]
+        return [read_row(dict(zip(COLUMNS, cells, strict=True))) for cells in lines]
     except (TypeError, ValueError) as error:
         raise ToolError(f"{path} has a damaged line ({error}): give another --output.") from error
 
@@ -36,19 +29,19 @@ def append_row(path: Path, row: Row) -> None:
     """Put a row on disk, behind the whole lines that are there.
 
     Raises:
-        ToolError: the file cannot be written.
+        ToolError: the file is no table of this benchmark, or cannot be written; it is then as it was.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as stream:
-            stream.seek(0)
-            whole = stream.read().rfind(b"\n") + 1
-            stream.truncate(whole)
-            stream.write(_text([row.cells()] if whole else [COLUMNS, row.cells()]))
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise ToolError(f"Cannot write {path}: {error.strerror or error}.") from error
+    lines = _whole_lines(path)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(lines + _text([row.cells()]))
+
+
+def _whole_lines(path: Path) -> bytes:
+    """Header and rows of a table; of one that is not there or empty, the header."""
+    content, header = path.read_bytes() if path.exists() else b"", _text([COLUMNS])
+    if content and not content.startswith(header):
+        raise ToolError(f"{path} is no table of this benchmark: give another --output.")
+    return content[: content.rfind(b"\n") + 1] or header
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from helpers.places import explained_os_errors, hidden_name, link_target
 
-OF_EXPERIMENTS = r"\.(misclassified|class\d+_(in)?correct)_n\d+_s\d+_[0-9a-f]{8,}"
+# A folder of a result that is decided on ends in "complete": it is still to be put in its place.
+OF_EXPERIMENTS = r"\.(misclassified|class\d+_(in)?correct)_n\d+_s\d+_[0-9a-f]{8,}.*(?<!\.complete)(?<!\.lock)"
 TEMPORARY = r"\.[a-z0-9_]{8}"
 
 
@@ -24,7 +25,7 @@ def remove_of(path: Path) -> None:
 
 def remove_of_experiments(folder: Path) -> None:
     """Remove what experiments left hidden in a folder that this process alone writes to."""
-    _remove(folder, OF_EXPERIMENTS + ".*")
+    _remove(folder, OF_EXPERIMENTS)
 
 
 @contextlib.contextmanager

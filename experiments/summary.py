@@ -12,8 +12,6 @@ from experiments.values import joined, typed
 from helpers.cli import say
 from helpers.errors import ToolError
 
-COUNTS = ("experiments", "repaired")
-
 
 def read_tables(paths: list[Path]) -> pd.DataFrame:
     """The rows of several tables, one below the other; rows that are too long or too short are told and left out.
@@ -50,6 +48,12 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         smallest_margin=("min_margin", "min"),
     )
     return counts.join(measured).reset_index().astype({"repaired": int})
+
+
+def is_summary(path: Path) -> bool:
+    """Whether a file is a summary as CSV."""
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return {"experiments", "repaired"} <= set(stream.readline(10_000).rstrip("\n").split(","))
 
 
 def as_text(table: pd.DataFrame) -> list[list[str]]:

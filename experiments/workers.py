@@ -66,7 +66,7 @@ def _begin_worker(threads: int) -> None:
 
 def _end_with_parent(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(0.5)
+        time.sleep(0.05)
     os._exit(1)
 
 

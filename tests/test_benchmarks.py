@@ -252,11 +252,15 @@ def test_a_line_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
     assert [row.method for row in read_rows(table)] == ["ours-default", "ours-l1"]
 
 
-def test_what_is_no_table_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", "notes on the lab meeting, no newline at the end", "method,"])
+def test_what_is_no_table_is_told_and_left(tmp_path: Path, content: str) -> None:
     table = tmp_path / "side_by_side.csv"
-    table.write_text("a,b\n1,2\n")
+    table.write_text(content)
     with pytest.raises(ToolError, match="no table of this benchmark"):
         read_rows(table)
+    with pytest.raises(ToolError, match="no table of this benchmark"):
+        append_row(table, ROW)
+    assert table.read_text() == content
 
 
 def test_a_finished_row_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import itertools
 import tempfile
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 import analysis
 import experiment_runner
+from experiments import leftovers
 from experiments.cells import FLAGS, flag, number
 from experiments.dialect import OURS
 from experiments.plan import results_folder
@@ -473,6 +475,45 @@ def test_a_summary_of_analysis_is_no_table_that_cannot_be_read(workplace: Path) 
     write(Path("results/x.csv"), [row(1, repair_successful=True, status="repaired")])
     assert CliRunner().invoke(analysis.app, ["results/x.csv"]).exit_code == 0
     assert Path("results/analysis/summary.csv").is_file()
+    assert CliRunner().invoke(analysis.app, ["results/x.csv"]).exit_code == 0, "a summary of its own is replaced"
     page = create_app(workplace).test_client().get("/experiments").text
     assert "x.csv" in page
     assert "summary.csv" not in page
+
+
+def test_a_summary_of_somebody_else_is_left(workplace: Path) -> None:
+    write(Path("results/x.csv"), [row(1)])
+    Path("summary.csv").write_text("name,score\nalice,1\n")
+    ended = CliRunner().invoke(analysis.app, ["results/x.csv", "--output-dir", "."])
+    assert (ended.exit_code, Path("summary.csv").read_text()) == (2, "name,score\nalice,1\n")
+    assert not list(Path().glob("*.png"))
+
+
+# What killed sweeps left
+
+OURS_LEFT = [
+    ".misclassified_n2_s0_0123456789ab_edit_dataset.pt.abcd_123",
+    ".class3_incorrect_n50_s1_0123456789ab.pth.k3v9x_00",
+    ".misclassified_n2_s0_0123456789ab.pth.89abcdef.unfinished",
+]
+NOT_OURS = [".hidden", ".misclassified_n2.txt", ".sweeps.lock", "misclassified_n2_s0_0123456789ab.pth", ".git"]
+DECIDED = ".misclassified_n2_s0_0123456789ab.pth.89abcdef.complete"  # what is in there is still to be put in place
+
+
+def test_leftovers_are_removed_where_nobody_else_is(workplace: Path) -> None:
+    for name in [*OURS_LEFT, *NOT_OURS, DECIDED]:
+        Path(name).touch()
+    with Path(".sweeps.lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        with leftovers.shared(Path()):
+            assert all(Path(name).exists() for name in OURS_LEFT), "another sweep may be writing them"
+    with leftovers.shared(Path()), leftovers.shared(Path()):
+        assert sorted(path.name for path in Path().iterdir()) == sorted([*NOT_OURS, DECIDED])
+
+
+def test_leftovers_of_a_table_are_its_own(workplace: Path) -> None:
+    for name in (".x.csv.abcd_123", ".x.csv.0a1b2c3d.lock", ".xy.csv.abcd_123", ".x.csv.backup", "x.csv"):
+        Path(name).touch()
+    leftovers.remove_of(Path("x.csv"))
+    left = {".x.csv.0a1b2c3d.lock", ".xy.csv.abcd_123", ".x.csv.backup", "x.csv"}
+    assert {path.name for path in Path().iterdir()} == left

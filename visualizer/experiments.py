@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.reading import NoTableError, read_file
-from experiments.summary import COUNTS
+from experiments.summary import is_summary
 from experiments.values import typed
 from helpers.errors import ToolError
 
@@ -43,12 +43,6 @@ def read_results(path: Path) -> Results:
             raise SummaryError(str(error)) from error
         raise
     return Results(typed(file), len(file.misfits))
-
-
-def is_summary(path: Path) -> bool:
-    """Whether `analysis.py` wrote the file."""
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        return set(COUNTS) <= set(stream.readline(10_000).rstrip("\n").split(","))
 
 
 @dataclass(frozen=True)

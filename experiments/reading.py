@@ -129,7 +129,8 @@ def _is_whole(header: tuple[str, ...], row: list[str]) -> bool:
 
 def _localised(table: TableFile) -> TableFile:
     """With the spelling of its numbers and booleans in the dialect."""
-    numbers = (cell for name in NUMBERS if name in table.header for cell in table.column(name))
-    decimal = "," if any("," in cell for cell in numbers) else "."
+    told = "".join(cell for name in NUMBERS if name in table.header for cell in table.column(name))
+    is_comma = "," in told or (table.dialect.delimiter == ";" and "." not in told)  # as where cells end in semicolons
+    decimal = "," if is_comma else "."
     spelled = next((cell for cell in table.column(FLAG) if cell.strip()), "True")
     return replace(table, dialect=replace(table.dialect, decimal=decimal, flags=spelling_of_flags(spelled)))

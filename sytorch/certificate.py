@@ -19,10 +19,12 @@ class Multipliers:
     Attributes:
         margins: (N, C), not negative, of the margin constraints.
         bounds: (C, d), of the bound on ``|D|``: positive for ``D <= bound``, negative for ``D >= -bound``.
+        further: where several parts change, those of the bounds on the others' changes.
     """
 
     margins: Matrix
     bounds: Matrix
+    further: tuple[Matrix, ...] = ()
 
     def towards(self, other: Multipliers, share: float) -> Multipliers:
         """The point at that share of the way to another."""
@@ -63,8 +65,8 @@ def lower_bound(
 
 
 def bound_from(value: float, dual_norm: float) -> float:
-    """``value / dual_norm``, never below zero, infinite where a positive value meets a zero norm."""
-    if value <= 0.0:
+    """``value / dual_norm``, never below zero, infinite where a positive value meets a zero norm; of NaN nothing."""
+    if not value > 0.0 or np.isnan(dual_norm):
         return 0.0
     return value / dual_norm if dual_norm > 0.0 else np.inf
 

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from sytorch.certificate import Multipliers, bound_from
 from sytorch.constraints import Margins, margin
 from sytorch.deadline import Deadline, as_deadline
 from sytorch.dual_operator import DualOperator
 from sytorch.errors import ContradictionError, SolverFailedError
-from sytorch.held_bounds import bound_multipliers, broken_bounds, no_bounds
+from sytorch.held_answer import answer
+from sytorch.held_bounds import broken_bounds, no_bounds
 from sytorch.held_constraints import ALLOWANCE, HeldConstraints
-from sytorch.held_dual import Optimum, Watch, by_newton, by_proportioning, typical_lengths
+from sytorch.held_dual import Optimum, Watch, by_newton, by_proportioning, gave_up, typical_lengths
 from sytorch.held_moves import HeldMoves
-from sytorch.held_refutation import refute
+from sytorch.held_refutation import of_all_images, refute
 from sytorch.held_rows import HeldRows
 from sytorch.held_slack import slack_of
 from sytorch.held_splitting import by_splitting, fits, seek_refutation
@@ -86,10 +85,10 @@ class HeldProgram:
             if not any(len(found.units) for found in broken):
                 columns = sum(change.numel() for change in optimum.changes)
                 effort = Effort(len(optimum.multipliers), columns, rounds, steps, 0, optimum.method)
-                return self._solution(operator, optimum, effort)
+                return answer(operator, optimum, self.bound, "held" if self.hold else "linearised", effort)
             multipliers = constraints.extended(optimum.multipliers, broken)
             constraints = constraints.with_bounds(broken)
-        raise SolverFailedError(f"The bound on the change did not settle in {ROUND_LIMIT} rounds.")
+        raise gave_up(f"the bound on the change did not settle in {ROUND_LIMIT} rounds")
 
     def of(self, images: torch.Tensor) -> HeldProgram:
         """The program of chosen images, one part only."""
@@ -113,8 +112,7 @@ class HeldProgram:
             try:
                 self.of(torch.from_numpy(chosen))._seek_refutation(deadline)
             except ContradictionError as error:
-                images = tuple(int(chosen[image]) for image in error.contradiction.images)
-                raise ContradictionError(replace(error.contradiction, images=images)) from error
+                raise ContradictionError(of_all_images(error.contradiction, chosen, len(lacking))) from error
 
     @property
     def _holds_own_signs_only(self) -> bool:
@@ -142,7 +140,7 @@ class HeldProgram:
         return watch
 
     def _constraints(self) -> JointConstraints:
-        slack = slack_of(self.views[0]) if self.hold else {}
+        slack = slack_of(self.views) if self.hold else {}
         return JointConstraints(
             tuple(HeldConstraints(view, self.margins, slack, no_bounds(), self.allowance) for view in self.views)
         )
@@ -168,33 +166,6 @@ class HeldProgram:
         if not others and not len(first.bounds.limits) and not moves.is_shallow and fits(moves):
             return by_splitting(moves, watch, deadline)
         return by_proportioning(operator, lengths, start, watch, deadline)
-
-    def _solution(self, operator: JointOperator, optimum: Optimum, effort: Effort) -> Solution:
-        """Objective and lower bound are computed anew from the change, and from the multipliers by weak duality.
-
-        The bound is that of all changes that miss the constraints by no more than was granted, as this one may.
-        """
-        constraints, multipliers, changes = operator.constraints, optimum.multipliers, optimum.changes
-        metrics = [each.metric for each in operator.operators]
-        pairs = zip(metrics, operator.gradients(multipliers), strict=True)
-        low = bound_from(
-            float(multipliers @ (constraints.required - optimum.granted)),
-            math.hypot(*(metric.dual_size(found) for metric, found in pairs)),
-        )
-        first, *further = (
-            np.clip(view.layer_change(change).numpy(), -self.bound, self.bound)
-            for view, change in zip(self.views, changes, strict=True)
-        )
-        margins, *_, bounds = constraints.blocks[0].parts(constraints.split(multipliers)[0])
-        return Solution(
-            first,
-            math.hypot(*(metric.size(change) for metric, change in zip(metrics, changes, strict=True))),
-            low,
-            Multipliers(margins.numpy(), bound_multipliers(changes[0], constraints.blocks[0].bounds, bounds)),
-            "held" if self.hold else "linearised",
-            effort,
-            tuple(further),
-        )
 
 
 def hold(

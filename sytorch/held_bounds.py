@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from sytorch.arrays import Matrix
+ROUNDING = 2e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +35,8 @@ def no_bounds() -> BoundRows:
 
 
 def broken_bounds(change: torch.Tensor, limits: torch.Tensor, known: BoundRows) -> BoundRows:
-    """The entries of a change, (m, k), beyond the limits of their columns, (k,), that are not among the known ones."""
-    beyond = change.abs() > limits * (1 + 1e-6)
-    beyond[known.units, known.columns] = False
-    units, columns = torch.nonzero(beyond, as_tuple=True)
-    return BoundRows(units, columns, change[units, columns].sign(), limits.expand_as(change)[units, columns])
-
-
-def bound_multipliers(change: torch.Tensor, rows: BoundRows, values: torch.Tensor) -> Matrix:
-    """Multipliers of bounds, (B,), as entries of a matrix like the change, with the sides' signs."""
-    bounds = torch.zeros_like(change)
-    bounds[rows.units, rows.columns] = rows.sides * values
-    return np.asarray(bounds.numpy())
+    """The sides on which a change, (m, k), is beyond the limits of its columns, (k,), the known ones left out."""
+    beyond = torch.stack([sign * change > limits * (1 + ROUNDING) for sign in (-1.0, 1.0)])
+    beyond[(known.sides > 0).long(), known.units, known.columns] = False
+    upper, units, columns = torch.nonzero(beyond, as_tuple=True)
+    return BoundRows(units, columns, 2.0 * upper.double() - 1.0, limits.expand_as(change)[units, columns])

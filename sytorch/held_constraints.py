@@ -7,12 +7,13 @@ never formed: its products are passes through the layers behind.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 
 from sytorch.constraints import Margins
-from sytorch.held_bounds import BoundRows
+from sytorch.held_bounds import ROUNDING, BoundRows
 from sytorch.linearise import LayerView
 from sytorch.pattern import WINNERS_ROUNDING, HeldSigns
 
@@ -48,39 +49,39 @@ class HeldConstraints:
         return self.margins.required.size + held + len(self.bounds.limits)
 
     @functools.cached_property
-    def required(self) -> torch.Tensor:
-        """(R,); void rows, those of an image's own class among them, require nothing."""
+    def asked(self) -> torch.Tensor:
+        """(R,): what the margins and the bounds require, and of held inequalities that they hold; of void rows -1."""
         margins = torch.from_numpy(self.margins.required)
-        parts = [margins.masked_fill(~torch.isfinite(margins), 0.0)]
-        for position, slack in self.slack.items():
-            parts.append((self.distance(position) - slack).masked_fill(torch.isinf(slack), -1.0))
-        return torch.cat([*(part.flatten() for part in parts), -self.bounds.limits])
+        parts = [margins, *(-slack for slack in self.slack.values())]
+        rows = torch.cat([*(part.flatten() for part in parts), -self.bounds.limits])
+        return rows.masked_fill(self._void, -1.0)
+
+    @functools.cached_property
+    def required(self) -> torch.Tensor:
+        """(R,): the same with signs held at a distance from zero."""
+        return self.asked + self._each(0.0, self.distance, 0.0).masked_fill(self._void, 0.0)
 
     @functools.cached_property
     def tolerances(self) -> torch.Tensor:
         """(R,): by how much each row may be missed, far below what rounding to float32 does."""
-        parts = [torch.full(self.margins.required.shape, 1e-7).double()]
-        for position, slack in self.slack.items():
-            parts.append(torch.full_like(slack, 1e-2 * ALLOWANCE * self._scale(position)))
-        return torch.cat([*(part.flatten() for part in parts), 5e-7 * self.bounds.limits])
+        return self._each(1e-7, lambda place: 1e-2 * ALLOWANCE * self._scale(place), 0.5 * ROUNDING)
 
     @functools.cached_property
     def room(self) -> torch.Tensor:
         """(R,): by how much more than what is required methods ask for that end nearby; nothing more of winners."""
         margins = torch.from_numpy(self.margins.required)
-        most = margins.masked_fill(~torch.isfinite(margins), 0.0).clamp(min=0.0).max()
-        parts = [(ROOM * most).expand(margins.shape)]
-        parts += [torch.full_like(slack, SIGN_ROOM * self.distance(place)) for place, slack in self.slack.items()]
-        return torch.cat([*(part.flatten() for part in parts), torch.zeros_like(self.bounds.limits)])
+        most = float(margins.masked_fill(~torch.isfinite(margins), 0.0).clamp(min=0.0).max())
+        room = self._each(ROOM * most, lambda place: SIGN_ROOM * self.distance(place), 0.0)
+        return room.masked_fill(self._void, 0.0)
 
     @functools.cached_property
     def granted(self) -> torch.Tensor:
         """(R,): by how much rows may be missed in the end: half of how far from zero signs are held, and rounding."""
-        parts = [torch.full(self.margins.required.shape, 1e-7).double()]
-        for position, slack in self.slack.items():
-            enough = max(0.5 * self.distance(position), 0.5 * WINNERS_ROUNDING * self._scale(position))
-            parts.append(torch.full_like(slack, enough))
-        return torch.cat([*(part.flatten() for part in parts), torch.zeros_like(self.bounds.limits)])
+
+        def enough(position: int) -> float:
+            return max(0.5 * self.distance(position), 0.5 * WINNERS_ROUNDING * self._scale(position))
+
+        return self._each(1e-7, enough, 0.0)
 
     def distance(self, position: int) -> float:
         """How far beyond zero a held inequality stays; winners only stay as large as the others."""
@@ -128,7 +129,7 @@ class HeldConstraints:
         """
         images = self.view.images if images is None else images
         logits, own = moves[self.view.pattern.end], torch.from_numpy(self.margins.labels)[images, None]
-        leans = [(logits.gather(1, own) - logits).scatter(1, own, 0.0)]
+        leans = [(logits.gather(1, own) - logits).masked_fill(self._void_margins[images], 0.0)]
         for position, slack in self.slack.items():
             lean = self.view.pattern.held[position].of(images).lean(moves[position])
             leans.append(lean.masked_fill(torch.isinf(slack[images]), 0.0))
@@ -157,15 +158,37 @@ class HeldConstraints:
             said = multipliers.masked_fill(torch.isinf(slack[images]), 0.0)
             return {position: self.view.pattern.held[position].of(images).spread(said)}
         own = torch.from_numpy(self.margins.labels)[images, None]
-        weights = -multipliers.scatter(1, own, 0.0)
+        weights = -multipliers.masked_fill(self._void_margins[images], 0.0)
         return {self.view.pattern.end: weights.scatter_add(1, own, -weights.sum(dim=1, keepdim=True))}
+
+    def bound_multipliers(self, values: torch.Tensor) -> torch.Tensor:
+        """Multipliers of bounds, (B,), as a matrix like ``D``, with the sides' signs."""
+        bounds, shape = self.bounds, (len(self.view.units), self.view.inputs.shape[2])
+        none = torch.zeros(shape, dtype=values.dtype)
+        return none.index_put_((bounds.units, bounds.columns), bounds.sides * values, accumulate=True)
 
     def gradient(self, multipliers: torch.Tensor) -> torch.Tensor:
         """The gradient in ``D``, (m, k), of all weighted constraints."""
         pressure = self.pressure(multipliers)
         total = pressure.transpose(0, 1).flatten(1) @ self.view.inputs.flatten(0, 1)
-        weights = -self.bounds.sides * self.parts(multipliers)[-1]
-        return total.index_put_((self.bounds.units, self.bounds.columns), weights, accumulate=True)
+        return total - self.bound_multipliers(self.parts(multipliers)[-1])
+
+    @property
+    def _void(self) -> torch.Tensor:
+        """(R,), which rows say nothing."""
+        parts = [self._void_margins, *(torch.isinf(slack) for slack in self.slack.values())]
+        return torch.cat([*(part.flatten() for part in parts), torch.zeros_like(self.bounds.limits, dtype=torch.bool)])
+
+    @property
+    def _void_margins(self) -> torch.Tensor:
+        """(N, C), which margins require nothing, those of the own class among them."""
+        return ~torch.isfinite(torch.from_numpy(self.margins.required))
+
+    def _each(self, margins: float, held: Callable[[int], float], bounds: float) -> torch.Tensor:
+        """(R,), a number for each group of rows; those of bounds are relative to their limits."""
+        parts = [torch.full(self.margins.required.shape, margins, dtype=torch.float64)]
+        parts += [torch.full_like(slack, held(position)) for position, slack in self.slack.items()]
+        return torch.cat([*(part.flatten() for part in parts), bounds * self.bounds.limits])
 
     def _scale(self, position: int) -> float:
         return max(1.0, float(self.view.pattern.values[position].abs().max()))

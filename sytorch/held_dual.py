@@ -19,7 +19,8 @@ from sytorch.power import largest_eigenvalue
 from sytorch.proportioning import Proportioning
 
 Watch = Callable[[torch.Tensor], None]
-NEWTON_SOFTNESS = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10)
+NEWTON_SOFTNESS = (1e-2, 1e-4, 1e-6, 1e-8)
+PROXIMAL_LIMIT = 50
 SOFTNESS = (1e-3, 1e-5, 1e-7)
 ELASTIC = 1e-9
 PROBES = 3
@@ -45,10 +46,21 @@ class Optimum:
     method: str
 
 
+def gave_up(why: str) -> SolverFailedError:
+    """Neither a change nor a proof that there is none."""
+    return SolverFailedError(
+        f"It is not known whether there is a change: {why}. A larger bound, a smaller margin or fewer images may help."
+    )
+
+
 def by_newton(
     operator: JointOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, _: Deadline
 ) -> Optimum:
     """The optimum; the inner products of missed rows are written out.
+
+    Softened programs come near, and the method of multipliers (Rockafellar 1976) ends there: each further program is
+    softened around the multipliers of the one before, so that what is missed goes to zero at the same softness. Where
+    there is no change, what the multipliers grow by refutes it.
 
     Args:
         operator: the constraints.
@@ -59,17 +71,22 @@ def by_newton(
     Raises:
         SolverFailedError: rounding is in the way.
     """
-    point, tolerances, steps = (
-        Point(start, operator.required - operator.scores(start)),
-        operator.constraints.tolerances,
-        0,
-    )
+    tolerances, steps = operator.constraints.tolerances, 0
+    point = Point(start, operator.required - operator.scores(start))
     for softness in NEWTON_SOFTNESS:
         point, used = soften(operator, softness * lengths**2, point, tolerances, watch)
         steps += used
-    if not bool((point.missing <= tolerances).all()):
-        raise SolverFailedError("The quadratic program's optimum is not reached in double precision.")
-    return _exact(operator, point.weights, steps, "finite Newton steps")
+    elastic = NEWTON_SOFTNESS[-1] * lengths**2
+    for _further in range(PROXIMAL_LIMIT):
+        off = abs(float(point.weights @ point.missing))
+        is_close = off <= GAP * abs(float(point.weights @ (operator.required - point.missing)))
+        if is_close and bool((point.missing <= tolerances).all()):
+            return _exact(operator, point.weights, steps, "finite Newton steps")
+        before = point.weights
+        point, used = soften(operator, elastic, point, tolerances, watch, centre=before)
+        steps += used
+        watch(point.weights - before)
+    raise gave_up(f"a constraint is still missed after {steps} Newton steps")
 
 
 def by_proportioning(
@@ -95,7 +112,7 @@ def by_proportioning(
         done = solver.run(stage.is_done)
         point, products = solver.point, products + solver.products
     if not done:
-        raise SolverFailedError("The quadratic program's optimum is not reached in double precision.")
+        raise gave_up("rounding ends the iterations before the optimum")
     return _exact(operator, scale * point, products, "proportioning")
 
 

@@ -7,28 +7,38 @@ import torch
 from sytorch.linearise import LayerView
 from sytorch.pattern import HeldSigns
 
+ROUNDING = 1e-12
 
-def slack_of(view: LayerView) -> dict[int, torch.Tensor]:
+
+def slack_of(views: tuple[LayerView, ...]) -> dict[int, torch.Tensor]:
     """By position of a held layer, (N, Q); infinite where an inequality is void.
 
-    Of the signs directly behind the layer, void are those of units that do not change, for they cannot move, near to
-    zero as they may be, and where only biases change all but the least of a unit's equal signs, for they move alike.
+    Void are those that hold and that no change of the parts moves, near to zero as they may be, and where only biases
+    change all but the least of a unit's equal signs, for they move alike.
     """
-    held, values = view.pattern.held, view.pattern.values
-    slack = {position: part.slack(values[position]) for position, part in held.items()}
-    first = held.get(0)
-    if isinstance(first, HeldSigns):
-        slack[0] = _of_changing(view, slack[0])
-        if view.part.bias_only:
-            slack[0] = _tightest(slack[0], first.positive)
+    first, slack = views[0], {}
+    movable = _movable(views)
+    for position, held in first.pattern.held.items():
+        values = first.pattern.values[position]
+        found = held.slack(values)
+        holds = found >= -ROUNDING * max(1.0, float(values.abs().max()))
+        slack[position] = found.masked_fill(holds & ~movable[position], torch.inf)
+    signs = first.pattern.held.get(0)
+    if first.part.bias_only and isinstance(signs, HeldSigns):
+        slack[0] = _tightest(slack[0], signs.positive)
     return slack
 
 
-def _of_changing(view: LayerView, slack: torch.Tensor) -> torch.Tensor:
-    still = torch.ones(view.shape[0], dtype=torch.bool)
-    still[view.units] = False
-    by_unit = slack.view(len(slack), view.shape[0], -1)
-    return by_unit.masked_fill(still[:, None], torch.inf).view_as(slack)
+def _movable(views: tuple[LayerView, ...]) -> dict[int, torch.Tensor]:
+    """By position of a held layer, (N, Q): whether random moves of what changes reach an inequality at all."""
+    generator, found = torch.Generator().manual_seed(0), dict[int, torch.Tensor]()
+    for view in views:
+        shape = (*view.inputs.shape[:2], len(view.units))
+        moves = view.moved(torch.randn(shape, generator=generator, dtype=view.inputs.dtype))
+        for position, held in view.pattern.held.items():
+            reached = held.lean(moves[position]) != 0
+            found[position] = reached | found.get(position, torch.zeros_like(reached))
+    return found
 
 
 def _tightest(slack: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:

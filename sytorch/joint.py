@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from sytorch.arrays import Matrix
+from sytorch.certificate import Multipliers
 from sytorch.dual_operator import DualOperator
 from sytorch.held_bounds import BoundRows
 from sytorch.held_constraints import HeldConstraints, in_shapes
@@ -41,6 +43,11 @@ class JointConstraints:
         return self.joined([block.required for block in self.blocks])
 
     @property
+    def asked(self) -> torch.Tensor:
+        """(R,), see `HeldConstraints.asked`."""
+        return self.joined([block.asked for block in self.blocks])
+
+    @property
     def tolerances(self) -> torch.Tensor:
         """(R,), see `HeldConstraints.tolerances`."""
         return self.joined([block.tolerances for block in self.blocks])
@@ -52,6 +59,36 @@ class JointConstraints:
     def parts(self, rows: torch.Tensor) -> list[torch.Tensor]:
         """The groups of numbers by row, (R,), in their shapes."""
         return in_shapes(rows, self.groups())
+
+    def pattern(self, multipliers: torch.Tensor) -> dict[str, Matrix]:
+        """Multipliers, (R,), of held inequalities, (N, Q) by name of the module that is held.
+
+        A ReLU has one for each number that it gets, of ``sign * number >= distance``, see `HeldConstraints.distance`.
+        A max-pool has one for each member of each window, of ``winner - member >= 0``: by channel, by place in the
+        window and by window, both row by row; those of winners and of members outside the map are zero.
+        """
+        _, *held, _ = self.blocks[0].parts(self.split(multipliers)[0])
+        names = self.blocks[0].view.pattern.tail.names
+        pairs = zip(self.blocks[0].slack, held, strict=True)
+        return {names[position]: part.clone().numpy() for position, part in pairs}
+
+    def multipliers(self, multipliers: torch.Tensor) -> Multipliers:
+        """Those, (R,), of margins and bounds, the latter over all of each layer's weights.
+
+        Copies of an input share a bound in `HeldConstraints`; here each copy has its share, so that the sums over
+        weights are the same.
+        """
+        pieces = [(block, block.parts(part)) for block, part in zip(self.blocks, self.split(multipliers), strict=True)]
+        bounds = [block.view.layer_change(block.bound_multipliers(parts[-1])) for block, parts in pieces]
+        first, *further = (part.numpy() for part in bounds)
+        return Multipliers(pieces[0][1][0].clone().numpy(), first, tuple(further))
+
+    def missing(self, changes: list[torch.Tensor]) -> torch.Tensor:
+        """By how much the parts' changes, (m, k) each, miss what they share, from the rows themselves."""
+        moved = torch.zeros(self.shared, dtype=torch.float64)
+        for block, change in zip(self.blocks, changes, strict=True):
+            moved += torch.cat([lean.flatten() for lean in block.lean(block.view.move(change))])
+        return self.required[: self.shared] - moved
 
     def split(self, rows: torch.Tensor) -> list[torch.Tensor]:
         """Numbers by row, (R,), as each part's constraints have them."""

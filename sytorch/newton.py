@@ -73,8 +73,10 @@ def soften(
     start: Point,
     tolerances: torch.Tensor,
     watch: Callable[[torch.Tensor], None] = lambda _: None,
+    *,
+    centre: torch.Tensor | None = None,
 ) -> tuple[Point, int]:
-    """The optimum of the softened program.
+    """The optimum of the softened program, whose rows may be missed by e times their multipliers.
 
     Args:
         rows: the inequalities.
@@ -82,6 +84,7 @@ def soften(
         start: where to begin.
         tolerances: (R,), by how much rows that have no multiplier may be missed in the end.
         watch: called with multipliers, (R,), none negative, after every step; it may raise.
+        centre: (R,), multipliers from which those are counted; None for zero.
 
     Returns:
         The optimum, and the number of steps.
@@ -89,14 +92,15 @@ def soften(
     Raises:
         SolverFailedError: the steps do not end.
     """
-    point = start
+    shift = torch.zeros_like(elastic) if centre is None else elastic * centre
+    point = Point(start.weights, start.missing + shift)
     for steps in range(1, STEP_LIMIT + 1):
         missed = point.missing > 0
-        aim = _aim(rows, elastic, torch.nonzero(missed)[:, 0])
+        aim = _aim(rows, elastic, rows.required + shift, torch.nonzero(missed)[:, 0])
         watch(aim.weights.clamp(min=0.0))
         least = 1e-12 * float(aim.weights.max())
         if bool((aim.weights >= -least).all()) and bool((aim.missing <= tolerances)[~missed].all()):
-            return Point(aim.weights.clamp(min=0.0), aim.missing), steps
+            return Point(aim.weights.clamp(min=0.0), aim.missing - shift), steps
         point = point.towards(aim, _step_length(elastic, point, aim))
     raise SolverFailedError(f"The quadratic program was not solved in {STEP_LIMIT} steps.")
 
@@ -106,12 +110,14 @@ def beginning(rows: Rows) -> Point:
     return Point(torch.zeros_like(rows.required), rows.required)
 
 
-def _aim(rows: Rows, elastic: torch.Tensor, missed: torch.Tensor) -> Point:
+def _aim(rows: Rows, elastic: torch.Tensor, required: torch.Tensor, missed: torch.Tensor) -> Point:
     """The optimum if the missed rows, (A,), were all that counts, and counted also where they are more than met."""
     weights = torch.zeros_like(elastic)
-    factor = torch.linalg.cholesky(rows.gram(missed) + elastic[missed].diag())
-    weights[missed] = torch.cholesky_solve(rows.required[missed, None], factor)[:, 0]
-    missing = rows.required - rows.scores(weights)
+    factor, failed = torch.linalg.cholesky_ex(rows.gram(missed) + elastic[missed].diag())
+    if failed:
+        raise SolverFailedError("The quadratic program's rows depend on each other too closely for double precision.")
+    weights[missed] = torch.cholesky_solve(required[missed, None], factor)[:, 0]
+    missing = required - rows.scores(weights)
     missing[missed] = elastic[missed] * weights[missed]
     return Point(weights, missing)
 

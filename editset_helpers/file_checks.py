@@ -16,7 +16,7 @@ from helpers.tensors import is_plain
 def checked_images(images: Any, path: Path) -> torch.Tensor:
     """Float32 (N, 3, 64, 64) in [0, 1], N >= 1; raises `ToolError` for anything else."""
     shape = (3, INPUT_SIZE, INPUT_SIZE)
-    _refuse_odd_tensor("images", images, path)
+    images = _dense("images", images, path)
     if not isinstance(images, torch.Tensor) or images.ndim != 4 or tuple(images.shape[1:]) != shape:
         found = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         raise ToolError(f"The images of the edit set {path} must have the shape (N, 3, 64, 64), not {found}.")
@@ -24,7 +24,7 @@ def checked_images(images: Any, path: Path) -> torch.Tensor:
         raise ToolError(f"The edit set {path} holds no images.")
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise ToolError(f"The images of the edit set {path} must be float32, not {_name(images.dtype)}.")
-    inputs = images.detach().to(torch.float32)
+    inputs = images.to(torch.float32)
     if images.dtype == torch.uint8:
         inputs = inputs / 255
     extremes = torch.stack(torch.aminmax(inputs))  # one pass over the pixels; NaN spreads to both
@@ -37,7 +37,7 @@ def checked_images(images: Any, path: Path) -> torch.Tensor:
 
 def checked_labels(labels: Any, count: int, num_classes: int | None, path: Path) -> torch.Tensor:
     """Int64 (count,), each 0 or more and below ``num_classes``; raises `ToolError` for anything else."""
-    _refuse_odd_tensor("labels", labels, path)
+    labels = _dense("labels", labels, path)
     if not isinstance(labels, torch.Tensor) or tuple(labels.shape) != (count,):
         found = tuple(labels.shape) if isinstance(labels, torch.Tensor) else type(labels).__name__
         raise ToolError(f"The labels of the edit set {path} must have the shape ({count},), not {found}.")
@@ -51,11 +51,15 @@ def checked_labels(labels: Any, count: int, num_classes: int | None, path: Path)
     return whole.contiguous()
 
 
-def _refuse_odd_tensor(what: str, value: Any, path: Path) -> None:
-    if isinstance(value, torch.Tensor) and not is_plain(value):
-        raise ToolError(
-            f"The {what} of the edit set {path} must be a dense tensor; save them with .to_dense() or such."
-        )
+def _dense(what: str, value: Any, path: Path) -> Any:
+    """Entry by entry in memory, without gradients; what is no tensor as it is."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.layout is not torch.strided and not value.is_nested:
+        value = value.to_dense()
+    if not is_plain(value):
+        raise ToolError(f"The {what} of the edit set {path} are a tensor without entries in memory; save a usual one.")
+    return value.detach()
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -29,7 +29,7 @@ def load_cached(source: ImageSource, split: Split, folder: Path) -> tuple[Decode
         ToolError: the source's. A cache that cannot be written costs time on the next run, and is only mentioned.
     """
     fingerprint = source.fingerprint(split)
-    index_path = folder / f"{source.name}-{split}-{_short_hash(source.location)}.json"
+    index_path = folder / f"{source.name[:40]}-{split}-{_short_hash(source.location)}.json"
     cached = _read(index_path, fingerprint)
     if cached is not None:
         return cached

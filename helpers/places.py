@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ def explained_os_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ToolError(f"Cannot write {path}: {error.strerror or error}.") from error
+        hint = " Choose a shorter one." if error.errno == errno.ENAMETOOLONG else ""
+        raise ToolError(f"Cannot write {path}: {error.strerror or error}.{hint}") from error
     except RuntimeError as error:  # torch.save reports a full disk as a bare RuntimeError
         if not any(mark in str(error) for mark in ("PytorchStreamWriter", "inline_container", "iostream", "write")):
             raise

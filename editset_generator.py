@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 
 from editset_helpers.edit_set import save_edit_set
-from editset_helpers.generation import default_path, generate_edit_set
+from editset_helpers.generation import generate_edit_set, open_source
 from editset_helpers.listing import Listed, list_edit_sets
+from editset_helpers.naming import SUFFIX, Place, Wanted, place_of, usual_path
 from editset_helpers.selection import Correctness, Selection
 from helpers.cli import (
     DataRootOption,
@@ -29,12 +30,11 @@ from helpers.cli import (
     say,
     tells_failures,
 )
+from helpers.datasets import load_dataset
 from helpers.errors import UsageError
 from helpers.paths import edit_sets
 from helpers.tables import aligned
 from model_classes.training import ensure_baseline
-
-SUFFIX = "_edit_dataset.pt"
 
 MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so many images. [default: all]")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
@@ -108,20 +108,45 @@ def make_edit_set(
 ) -> Path:
     """Make an edit set unless it exists, training the baseline if that is missing; return where it lies.
 
+    A file that holds another set than what is asked for is left alone unless ``force`` is given or somebody says so;
+    see `editset_helpers.naming` for the names.
+
     Raises:
-        ToolError: no such images, weights or class, no image qualifies, or the file cannot be written.
+        ToolError: no such images, weights or class, no image qualifies, the file cannot be written, or another set has
+            the name that was asked for.
     """
-    path = default_path(selection, dataset, data_root)
-    if output_name is not None:
-        path = path.with_name(file_name(output_name))
-    if path.exists() and not (force or _may_replace(path)):
-        say(f"kept {path} as it was; --force replaces it")
-        return path
-    baseline = ensure_baseline(dataset, data_root, weights)
-    edit_set = generate_edit_set(selection, dataset, data_root, baseline, command_line())
-    save_edit_set(edit_set, path)
-    print(f"{path}: {len(edit_set)} images")
-    return path
+    name = None if output_name is None else file_name(output_name)
+    selection.facts(load_dataset(dataset, "test", data_root).class_names)  # is there such a class? then train
+    source = open_source(dataset, data_root, ensure_baseline(dataset, data_root, weights))
+    wanted, folder = Wanted(selection, source.test, source.weights_hash), edit_sets(dataset)
+    place = _usual_place(wanted, folder, force) if name is None else _named_place(wanted, folder / name, force)
+    if place.note is not None:
+        say(f"note: {place.note}")
+    if place.exists:
+        say(f"kept {place.path} as it was: it holds what is asked for; --force makes it anew")
+        return place.path
+    edit_set = generate_edit_set(selection, source, command_line())
+    save_edit_set(edit_set, place.path)
+    print(f"{place.path}: {len(edit_set)} images")
+    return place.path
+
+
+def _usual_place(wanted: Wanted, folder: Path, force: bool) -> Place:
+    """Where a set goes that is named by what it holds; with ``force`` under its shortest name whatever is there."""
+    usual = usual_path(wanted, folder)
+    if force or (usual.exists() and (why := wanted.misfit(usual)) is not None and _may_replace(usual, why)):
+        return Place(usual, exists=False)
+    return place_of(wanted, folder)
+
+
+def _named_place(wanted: Wanted, path: Path, force: bool) -> Place:
+    """Where a set goes that somebody named; raises `UsageError` where another is there that is to stay."""
+    if force or not path.exists():
+        return Place(path, exists=False)
+    why = wanted.misfit(path)
+    if why is None or _may_replace(path, why):
+        return Place(path, exists=why is None)
+    raise UsageError(f"{path} {why}; --force replaces it, or give another --output-name.")
 
 
 def file_name(name: str) -> str:
@@ -136,9 +161,9 @@ def file_name(name: str) -> str:
     return stem + SUFFIX
 
 
-def _may_replace(path: Path) -> bool:
+def _may_replace(path: Path, why: str) -> bool:
     """Ask where there is somebody to answer."""
-    return sys.stdin.isatty() and typer.confirm(f"{path} exists. Replace it?", default=False, err=True)
+    return sys.stdin.isatty() and typer.confirm(f"{path} {why}. Replace it?", default=False, err=True)
 
 
 def _row(entry: Listed) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from editset_helpers.drawdown import drawdown_mask
-from editset_helpers.edit_set import load_edit_set
+from editset_helpers.class_order import load_for
+from editset_helpers.location import locate
 from helpers.cli import (
     DataRootOption,
     DatasetName,
@@ -40,13 +40,14 @@ app = new_app(__doc__)
 
 @dataclass(frozen=True)
 class EditEvaluation:
-    """Accuracy on an edit set and on the test images outside it (None where the set does not say which they are)."""
+    """Accuracy on an edit set and on the test images outside it: None where these are not known, as the note says."""
 
     path: str
     count: int
     edit_accuracy: float
     drawdown_accuracy: float | None
     drawdown_count: int | None
+    drawdown_note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,22 +72,22 @@ def evaluate(
     """Run weights (by default the dataset's baseline) over the test images and, if given, an edit set.
 
     Raises:
-        ToolError: images, weights or edit set are missing or damaged, or the edit set was drawn from other images.
+        ToolError: images, weights or edit set are missing or damaged, or the edit set has other classes.
     """
     path = weights or baseline_weights(dataset)
     if weights is None and not path.exists():
         raise ToolError(f"There are no weights {path}: train them with train.py, or name some with --weights.")
     images = load_dataset(dataset, "test", data_root)
     model = load_alexnet(path, len(images.class_names))
-    edits = None if edit_set is None else load_edit_set(edit_set, len(images.class_names))
-    outside = None if edits is None else drawdown_mask(edits, images.content_hash, len(images))
+    edits = None if edit_set is None else load_for(edit_set, images)
     logits = predict_logits(model, images.images, batch_size, progress="test images")
     test = evaluate_logits(logits, images.labels, images.class_names)
     on_edits = None
     if edits is not None:
         edit_right = _is_right(predict_logits(model, edits.images, batch_size), edits.labels.numpy())
-        outside_right = None if outside is None else _is_right(logits, images.labels)[outside]
-        on_edits = _evaluate_edits(str(edit_set), edit_right, outside_right)
+        location, right = locate(edits, images), _is_right(logits, images.labels)
+        outside = None if location.outside is None else right[location.outside]
+        on_edits = _evaluate_edits(str(edit_set), edit_right, outside, location.note)
     return Report(str(path), weights_hash(model), images.name, images.content_hash, test, on_edits)
 
 
@@ -96,13 +97,13 @@ def _is_right(logits: torch.Tensor, labels: NDArray[np.int64]) -> NDArray[np.boo
 
 
 def _evaluate_edits(
-    path: str, edit_right: NDArray[np.bool_], outside_right: NDArray[np.bool_] | None
+    path: str, edit_right: NDArray[np.bool_], outside_right: NDArray[np.bool_] | None, note: str | None
 ) -> EditEvaluation:
     """From which images are classified right: those of the edit set, and the test images outside it where known."""
     edit_accuracy = float(edit_right.mean())
     if outside_right is None or len(outside_right) == 0:
-        return EditEvaluation(path, len(edit_right), edit_accuracy, None, None)
-    return EditEvaluation(path, len(edit_right), edit_accuracy, float(outside_right.mean()), len(outside_right))
+        return EditEvaluation(path, len(edit_right), edit_accuracy, None, None, note)
+    return EditEvaluation(path, len(edit_right), edit_accuracy, float(outside_right.mean()), len(outside_right), note)
 
 
 @app.command()
@@ -129,6 +130,8 @@ def _tables(report: Report) -> Iterator[str]:
     yield f"{report.weights} on the {test.count} test images of {report.dataset}"
     totals = [("accuracy", percent(test.accuracy)), ("loss", f"{test.loss:.4f}")]
     yield aligned([*totals, *_edit_rows(report.edit_set)])
+    if report.edit_set is not None and report.edit_set.drawdown_note is not None:
+        yield f"note: {report.edit_set.drawdown_note}"
     numbers = [str(number) for number in range(len(test.per_class))]
     yield "accuracy by class, and how often each class (rows) was taken for each (columns)"
     rows = zip(numbers, test.per_class.items(), test.confusion, strict=True)

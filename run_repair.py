@@ -27,8 +27,9 @@ from edits.pipeline import check_layer, repair_edit_set
 from edits.report import RepairReport, report_table
 from edits.solving import Task
 from edits.workbench import Workbench, open_workbench
-from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
-from editset_helpers.generation import default_path, generate_edit_set
+from editset_helpers.class_order import load_for
+from editset_helpers.edit_set import EditSet, metadata_path
+from editset_helpers.generation import Source, find_or_make
 from editset_helpers.regions import Region
 from editset_helpers.selection import Selection
 from helpers.cli import (
@@ -46,7 +47,7 @@ from helpers.cli import (
 )
 from helpers.errors import InfeasibleError, NoLayerError, NotVerifiedError, TimeLimitError, UsageError
 from helpers.outputs import result_paths, writable_output
-from helpers.paths import repaired_weights
+from helpers.paths import edit_sets, repaired_weights
 from model_classes.training import ensure_baseline
 from sytorch import NormName, SolverName
 
@@ -95,9 +96,9 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     bench = open_workbench(job.dataset, job.data_root, weights)
     check_layer(bench, options)
     with bench.clock.phase("edit set"):
-        path = source if isinstance(source, Path) else find_edit_set(source, job, weights)
+        path = source if isinstance(source, Path) else find_edit_set(source, bench)
         refuse_overwriting(output, weights, path)
-        edit_set = load_edit_set(path, len(bench.test.class_names)).subset(job.max_samples, job.seed)
+        edit_set = load_for(path, bench.test).subset(job.max_samples, job.seed)
     warn_of_other_weights(edit_set, path, bench)
     if job.norm_by_size and not options.is_hidden:
         options = replace(options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves)), options.metric))
@@ -105,14 +106,10 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     return repair_edit_set(task) if job.layer_budget is None else repair_best_layer(task, job.layer_budget)
 
 
-def find_edit_set(selection: Selection, job: Job, weights: Path) -> Path:
-    """The file of a selection, which is generated where it is missing."""
-    path = default_path(selection, job.dataset, job.data_root)
-    if not path.exists():
-        say(f"There is no {path} yet: generating it.")
-        edit_set = generate_edit_set(selection, job.dataset, job.data_root, weights, command_line())
-        save_edit_set(edit_set, path)
-    return path
+def find_edit_set(selection: Selection, bench: Workbench) -> Path:
+    """The file of a selection by the workbench's network and images, which is made where it is missing."""
+    source = Source(bench.test, bench.model, bench.weights_path, bench.weights_hash)
+    return find_or_make(selection, source, edit_sets(bench.dataset), command_line())
 
 
 def refuse_overwriting(output: Path, weights: Path, edit_set: Path) -> None:

@@ -9,8 +9,8 @@ import torch
 from edits.repair import changes_of
 from edits.workbench import Workbench
 from editset_helpers.copies import copies
-from editset_helpers.drawdown import drawdown_mask
 from editset_helpers.edit_set import EditSet
+from editset_helpers.location import locate
 from helpers.cli import DatasetName
 from helpers.evaluation import is_right, margins, predict_logits
 from model_classes.alexnet import AlexNet, blank_alexnet
@@ -42,14 +42,13 @@ def judge(bench: Workbench, state: dict[str, torch.Tensor], edit_set: EditSet) -
 
     Raises:
         ToolError: the weights answer with NaN or infinity.
-        UsageError: the edit set is not of the workbench's test images.
     """
     model = blank_alexnet(len(bench.test.class_names))
     model.load_state_dict(state, assign=True)
     model.eval().requires_grad_(False)
     edited = predict_logits(model, edit_set.images)
     right, before = (is_right(logits, bench.test.labels) for logits in (_tested(model, bench), bench.test_logits))
-    outside = drawdown_mask(edit_set, bench.test.content_hash, len(bench.test))
+    outside = locate(edit_set, bench.test).outside
     assert outside is not None  # the benchmark's edit sets know which test images they hold
     return Verdict(
         edit_accuracy=100 * float(is_right(edited, edit_set.labels.numpy()).mean()),

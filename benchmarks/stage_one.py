@@ -27,8 +27,8 @@ from edits.prepare import DAMPING, STEPS, Preparation, prepare
 from edits.solving import Task, repair_and_save
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
-from editset_helpers.drawdown import drawdown_mask
 from editset_helpers.edit_set import EditSet
+from editset_helpers.location import locate
 from editset_helpers.selection import Selection
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
 from helpers.errors import UsageError
@@ -188,7 +188,8 @@ def repaired(bench: Workbench, edit_set: EditSet, network: Network) -> dict[str,
 
 def drawdown_of(bench: Workbench, edit_set: EditSet, logits: torch.Tensor) -> float:
     """In percentage points, of what a repaired network says of the test images."""
-    outside = drawdown_mask(edit_set, bench.test.content_hash, len(bench.test))
+    outside = locate(edit_set, bench.test).outside
+    assert outside is not None  # the sets are selected from these images
     before, after = (_right(bench, said)[outside].mean() for said in (bench.test_logits, logits))
     return 100 * float(before - after)
 

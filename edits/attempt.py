@@ -40,7 +40,7 @@ def attempt(task: Task) -> Attempt:
     Raises:
         ToolError: the solver fails or has no licence, or a file cannot be written.
     """
-    bench, edit_set, options = task.bench, task.edit_set, task.options
+    bench, options = task.bench, task.options
     report, repaired = asked(task), None
     with bench.clock.phase("program"):
         before = predict_logits(bench.model, task.constrained.images)
@@ -48,8 +48,8 @@ def attempt(task: Task) -> Attempt:
     try:
         repaired = repair_layer_and_save(task) if options.is_hidden else repair_and_save(task, network)
     except sytorch.ContradictionError as error:
-        report.status, report.message = "infeasible", explain(error.contradiction, edit_set, options, bench.test)
-        report.contradicting_images, report.smallest_bound = contradicting_images(error.contradiction, edit_set)
+        report.status, report.message = "infeasible", explain(error.contradiction, task.numbered, options, bench.test)
+        report.contradicting_images, report.smallest_bound = contradicting_images(error.contradiction, task.numbered)
     except sytorch.SolverTimeLimitError:
         report.status, report.message = "time_limit", f"no repair was proved within {options.time_limit:g} seconds."
     except NotVerifiedError as error:
@@ -74,6 +74,10 @@ def asked(task: Task) -> RepairReport:
         flip=options.region.flip,
         copies=len(task.constrained) - len(task.edit_set),
         dataset=bench.test.name,
+        dataset_hash=bench.test.content_hash,
+        edit_images=task.edit_set.file_positions.tolist(),
+        edit_test_indices=task.location.indices.tolist(),
+        drawdown_note=task.location.note,
         data_root=None if bench.data_root is None else str(bench.data_root),
         weights_path=str(bench.weights_path),
         weights_hash_before=bench.weights_hash,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edits.attempt import Attempt, asked, attempt
 from edits.options import HIDDEN_LAYERS, RepairOptions
-from edits.pipeline import check_layer, conclude, outside_the_edit_set, write_report
+from edits.pipeline import check_layer, conclude, write_report
 from edits.report import RepairReport
 from edits.solving import Task
 from edits.training_drawdown import TrainingDrawdown
@@ -75,11 +75,9 @@ def repair_best_layer(task: Task, budget: float) -> RepairReport:
         The report of the best repair, whose ``layers`` tell of all; with status ``no_layer`` where there is none.
 
     Raises:
-        UsageError: the set was drawn from other images.
         ToolError: a file cannot be written.
     """
     check_layer(task.bench, task.options)
-    outside = outside_the_edit_set(task)
     outcomes: list[LayerOutcome] = []
     with tempfile.TemporaryDirectory(prefix=f".{task.output.name}.", dir=task.output.parent) as folder:
         best = _best(task, time.monotonic() + budget, Path(folder), outcomes)
@@ -88,7 +86,7 @@ def repair_best_layer(task: Task, budget: float) -> RepairReport:
     report = asked(task) if best is None else best.attempt.report
     report.layer_budget, report.layers = budget, [asdict(outcome) for outcome in outcomes]
     if best is not None:
-        return conclude(replace(task, options=best.task.options), best.attempt, outside)
+        return conclude(replace(task, options=best.task.options), best.attempt)
     told = ", ".join(f"{outcome.layer} {outcome.status.replace('_', ' ')}" for outcome in outcomes)
     report.status, report.message = "no_layer", f"no layer was repaired within {budget:g} seconds: {told}."
     return write_report(task, report)

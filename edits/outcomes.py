@@ -8,6 +8,7 @@ import torch
 
 from edits.measuring import LogitsPair
 from editset_helpers.edit_set import EditSet
+from editset_helpers.location import Location
 from helpers.datasets import ImageDataset
 from helpers.evaluation import margins
 from helpers.files import save_tensors
@@ -25,6 +26,7 @@ def save_outcomes(
     edit_set: EditSet,
     edit_logits: LogitsPair,
     *,
+    location: Location,
     changes: dict[str, torch.Tensor],
 ) -> None:
     """Write, for test and edit images, the predicted class and the margin before and after, and what was changed.
@@ -35,15 +37,17 @@ def save_outcomes(
         test_logits: of its images.
         edit_set: the edit set.
         edit_logits: of its images.
+        location: where they are among the test images.
         changes: by parameter name.
     """
-    indices = edit_set.test_indices()
     content: dict[str, object] = {
         "class_names": list(test.class_names),
         "dataset_hash": test.content_hash,
         "test_labels": torch.from_numpy(test.labels.copy()),
         "edit_labels": edit_set.labels,
-        "edit_indices": torch.full((len(edit_set),), -1) if indices is None else torch.from_numpy(indices),
+        "edit_positions": torch.from_numpy(edit_set.file_positions),
+        "edit_indices": torch.from_numpy(location.indices),
+        "outside": None if location.outside is None else torch.from_numpy(location.outside),
         "changes": changes,
     }
     content |= _answers("test", test_logits, torch.from_numpy(test.labels.copy()))

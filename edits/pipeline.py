@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from edits.any_layer import check_part
 from edits.attempt import Attempt, attempt
@@ -19,7 +17,6 @@ from edits.repair import changes_of
 from edits.report import RepairReport
 from edits.solving import Repaired, Task
 from edits.workbench import Workbench
-from editset_helpers.drawdown import drawdown_mask
 from helpers.evaluation import predict_logits
 from helpers.files import write_json
 from helpers.stopwatch import peak_memory_mb
@@ -34,21 +31,14 @@ def repair_edit_set(task: Task) -> RepairReport:
     is up (``time_limit``), or the written weights fail the forward pass (``not_verified``).
 
     Raises:
-        UsageError: the layer cannot be repaired, or the set was drawn from other images.
+        UsageError: the layer cannot be repaired.
         ToolError: the solver fails or has no licence, or a file cannot be written.
     """
     check_layer(task.bench, task.options)
-    outside = outside_the_edit_set(task)
-    return conclude(task, attempt(task), outside)
+    return conclude(task, attempt(task))
 
 
-def outside_the_edit_set(task: Task) -> NDArray[np.bool_] | None:
-    """See `drawdown_mask`."""
-    test = task.bench.test
-    return drawdown_mask(task.edit_set, test.content_hash, len(test))
-
-
-def conclude(task: Task, tried: Attempt, outside: NDArray[np.bool_] | None) -> RepairReport:
+def conclude(task: Task, tried: Attempt) -> RepairReport:
     """Measure what an attempt gained and cost, whose weights are at ``task.output``, and write report and outcomes.
 
     Of an attempt that failed, only the report is written.
@@ -57,7 +47,7 @@ def conclude(task: Task, tried: Attempt, outside: NDArray[np.bool_] | None) -> R
     if tried.repaired is not None:
         _forget_the_last_repair(task.output)
         _describe(report, task, tried.repaired)
-        _measure(task, tried, tried.repaired, outside)
+        _measure(task, tried, tried.repaired)
     return write_report(task, report)
 
 
@@ -69,13 +59,18 @@ def write_report(task: Task, report: RepairReport) -> RepairReport:
     return report
 
 
-def _measure(task: Task, tried: Attempt, repaired: Repaired, outside: NDArray[np.bool_] | None) -> None:
+def _measure(task: Task, tried: Attempt, repaired: Repaired) -> None:
     bench, edit_set, report = task.bench, task.edit_set, tried.report
     edit_logits, copy_logits = LogitsPair(tried.before, repaired.logits).split(len(edit_set))
     test_logits = LogitsPair(bench.test_logits, _test_logits(task, tried.network, repaired))
     measure_copies(report, copy_logits, task.constrained.labels[len(edit_set) :])
     measure_accuracy(
-        report, edit_logits, edit_set, test_logits=test_logits, test_labels=bench.test.labels, outside=outside
+        report,
+        edit_logits,
+        edit_set,
+        test_logits=test_logits,
+        test_labels=bench.test.labels,
+        outside=task.location.outside,
     )
     with bench.clock.phase("generalization"):
         report.generalization_before, report.generalization_after = generalization(
@@ -132,5 +127,5 @@ def _settle_files(
         return
     report.output_path, report.outcomes_path = str(task.output), str(outcomes_path(task.output))
     changes = {name: change.float() for name, change in changes_of(task.bench.model, repaired.state).items()}
-    test = task.bench.test
-    save_outcomes(outcomes_path(task.output), test, test_logits, task.edit_set, edit_logits, changes=changes)
+    path, test = outcomes_path(task.output), task.bench.test
+    save_outcomes(path, test, test_logits, task.edit_set, edit_logits, location=task.location, changes=changes)

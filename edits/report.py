@@ -12,10 +12,13 @@ from helpers.tables import aligned, described, percent
 class RepairReport:
     """One repair, flat, so that a list of reports is a table.
 
-    Accuracies are fractions; ``drawdown_*`` is of the test images outside the edit set and None where the set does not
-    say which test images it holds; ``drawdown_points`` is what they lost, in percentage points. ``generalization_*`` is
-    of shifted and flipped copies of the edit images. ``keep_*`` is of the ``keep`` training images that were watched,
-    of which ``kept_images`` became constraints. ``min_margin`` is of the saved file, loaded again, in float32.
+    Accuracies are fractions; ``drawdown_*`` is of the test images outside the edit set, by their pixels, and None where
+    these are not known; ``drawdown_note`` says why, or what else is to be known of it; ``drawdown_points`` is what they
+    lost, in percentage points. ``edit_images`` are the positions in the edit set's file of the images that were
+    repaired, ``edit_test_indices`` their positions in the test set, -1 for an image that is not in it.
+    ``generalization_*`` is of shifted and flipped copies of the edit images. ``keep_*`` is of the ``keep`` training
+    images that were watched, of which ``kept_images`` became constraints. ``min_margin`` is of the saved file, loaded
+    again, in float32.
     ``prepare_copies`` are those that stage one went for without a promise; ``prepare_objective`` is the length of its
     way in its metric; ``prepare_leads`` and ``prepare_iterations`` are of each step that was computed. ``copies``
     counts the copies of edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were
@@ -92,6 +95,10 @@ class RepairReport:
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: float = 0.0
     certificate_path: str | None = None
+    dataset_hash: str | None = None
+    edit_images: list[int] = field(default_factory=list)
+    edit_test_indices: list[int] = field(default_factory=list)
+    drawdown_note: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON writes it."""
@@ -107,6 +114,8 @@ def report_table(report: RepairReport) -> str:
         blocks.append(described(_proved(report)))
     if report.edit_accuracy_after is not None:
         blocks.append(aligned(_measured(report)))
+    if report.drawdown_note is not None:
+        blocks.append(f"note: {report.drawdown_note}")
     phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.seconds.items() if seconds >= 0.005)
     blocks.append(f"seconds: {phases}; peak memory {report.peak_memory_mb:,.0f} MB")
     return "\n\n".join(blocks)

@@ -20,6 +20,7 @@ from edits.repair import Repair, apply_changes, changes_of, compute_repair, roun
 from edits.saving import save_verified
 from edits.workbench import Workbench
 from editset_helpers.edit_set import EditSet
+from editset_helpers.location import Location, locate, numbered
 from editset_helpers.regions import with_copies
 from helpers.cli import say
 from helpers.errors import NotVerifiedError
@@ -53,6 +54,17 @@ class Task:
     output: Path
     command: str
     keep: KeepWeights = "full"
+
+    @functools.cached_property
+    def location(self) -> Location:
+        """Which test images the edit images are; see `locate`."""
+        with self.bench.clock.phase("edit set"):
+            return locate(self.edit_set, self.bench.test)
+
+    @functools.cached_property
+    def numbered(self) -> EditSet:
+        """The edit set with the images' true numbers in its metadata."""
+        return numbered(self.edit_set, self.location)
 
     @functools.cached_property
     def constrained(self) -> EditSet:

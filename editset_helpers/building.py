@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from editset_helpers.choice import choose
 from editset_helpers.edit_set import EditSet
-from editset_helpers.selection import Selection, candidates, description, resolve_class
+from editset_helpers.selection import Selection, candidates, description
 from helpers.datasets import ImageDataset
 from helpers.errors import ToolError
 from helpers.evaluation import margins
@@ -77,8 +77,5 @@ def _metadata(
 
 def _provenance(selection: Selection, dataset: ImageDataset, qualified: int) -> dict[str, Any]:
     facts = {"dataset": dataset.name, "dataset_hash": dataset.content_hash, "split": dataset.split}
-    choice = {"kind": selection.kind, "max_samples": selection.max_samples, "seed": selection.seed}
-    if selection.kind == "misclassified":
-        return {**facts, **choice, "candidates": qualified}
-    target = dataset.class_names[resolve_class(selection.target_class, dataset.class_names)]
-    return {**facts, **choice, "target_class": target, "correctness": selection.correctness, "candidates": qualified}
+    names = {"class_names": list(dataset.class_names)}
+    return {**facts, **names, **selection.facts(dataset.class_names), "candidates": qualified}

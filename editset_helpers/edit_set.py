@@ -27,14 +27,16 @@ class EditSet:
         metadata: a dict for each image: ``image_idx``, ``true_label``, ``predicted_label``, ``true_probability``,
             ``predicted_probability``, ``margin``, ``true_class``, ``predicted_class``, ``type``. Sets by others may
             lack any of them.
-        provenance: how the set was made: ``dataset``, ``dataset_hash``, ``split``, ``weights_hash``, ``seed``,
-            ``command``, ...; empty for sets by others.
+        provenance: how the set was made: ``dataset``, ``dataset_hash``, ``split``, ``class_names``, ``weights_hash``,
+            ``kind``, ``max_samples``, ``seed``, ``command``, ...; empty for sets by others.
+        positions: of a subset, where its images are in the whole set, int64, (N,); None for a whole set.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     metadata: list[dict[str, Any]]
     provenance: dict[str, Any] = field(default_factory=dict)
+    positions: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,19 +49,43 @@ class EditSet:
             digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 
+    @property
+    def file_positions(self) -> NDArray[np.int64]:
+        """Where the images are in the set's file, int64, (N,)."""
+        return np.arange(len(self), dtype=np.int64) if self.positions is None else self.positions
+
     def subset(self, max_samples: int | None, seed: int) -> EditSet:
         """At most ``max_samples`` of the images, those that `choose` names, in the order they have here."""
-        positions = choose(len(self), max_samples, seed)
+        return self.at(choose(len(self), max_samples, seed))
+
+    def at(self, positions: NDArray[np.int64]) -> EditSet:
+        """The images at these positions, (n,)."""
         chosen = torch.from_numpy(positions)
-        metadata = [self.metadata[position] for position in positions]
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen], metadata=metadata)
+        return replace(
+            self,
+            images=self.images[chosen],
+            labels=self.labels[chosen],
+            metadata=[self.metadata[position] for position in positions],
+            positions=self.file_positions[positions],
+        )
+
+    def claimed_indices(self) -> NDArray[np.int64]:
+        """What the metadata say that the images' test indices are, (N,); -1 where they say nothing.
+
+        Whether it is so is for `editset_helpers.location.locate` to find out.
+        """
+        return np.array([_as_index(entry.get("image_idx")) for entry in self.metadata], dtype=np.int64)
 
     def test_indices(self) -> NDArray[np.int64] | None:
-        """``image_idx`` of every image, (N,); None where the metadata lacks it for any."""
-        indices = [entry.get("image_idx") for entry in self.metadata]
-        if not all(isinstance(index, int) for index in indices):
-            return None
-        return np.array(indices, dtype=np.int64)
+        """`claimed_indices` where there is one for every image, else None."""
+        claims = self.claimed_indices()
+        return claims if (claims >= 0).all() else None
+
+
+def _as_index(value: Any) -> int:
+    """A number of 64 bits, or -1 for what is no index."""
+    is_index = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return value if is_index else -1
 
 
 def metadata_path(path: Path) -> Path:
@@ -68,22 +94,25 @@ def metadata_path(path: Path) -> Path:
 
 
 def save_edit_set(edit_set: EditSet, path: Path) -> None:
-    """Write the tensors, then the metadata; each is whole or not there, and a hash tells that they belong together.
+    """Write the tensors with all that is known of them, then the same for people as JSON; each is whole or not there.
+
+    A hash tells that provenance and images belong together.
 
     Raises:
         ToolError: a file cannot be written.
     """
-    content = {"images": edit_set.images, "labels": edit_set.labels, "metadata": edit_set.metadata}
-    save_tensors(path, content)
-    facts = {**edit_set.provenance, "edit_set_hash": edit_set.content_hash, "metadata": edit_set.metadata}
-    write_json(metadata_path(path), facts)
+    facts = {**edit_set.provenance, "edit_set_hash": edit_set.content_hash}
+    tensors = {"images": edit_set.images, "labels": edit_set.labels}
+    save_tensors(path, {**tensors, "metadata": edit_set.metadata, "provenance": facts})
+    write_json(metadata_path(path), {**facts, "metadata": edit_set.metadata})
 
 
 def load_edit_set(path: Path, num_classes: int | None = 10) -> EditSet:
     """Load and check an edit set of one's own or of that shape.
 
-    uint8 images are divided by 255. Metadata may be absent, or a dict of columns. The JSON file may be absent, or
-    belong to other images, as after an interrupted write; its provenance is then left out.
+    uint8 images are divided by 255. Metadata may be absent, or a dict of columns. Older files have their provenance in
+    the JSON file only. It is left out where it is of other images, as after an interrupted write; the class names
+    stay, for whoever changed the images kept them.
 
     Args:
         path: the ``.pt`` file.
@@ -97,13 +126,20 @@ def load_edit_set(path: Path, num_classes: int | None = 10) -> EditSet:
         raise ToolError(f"The edit set {path} is not a dict with 'images' and 'labels'.")
     images = checked_images(content["images"], path)
     labels = checked_labels(content["labels"], len(images), num_classes, path)
-    metadata = as_records(content.get("metadata"), len(images), path)
-    edit_set = EditSet(images, labels, metadata)
-    return EditSet(images, labels, metadata, _provenance(metadata_path(path), edit_set.content_hash))
+    edit_set = EditSet(images, labels, as_records(content.get("metadata"), len(images), path))
+    facts = content["provenance"] if "provenance" in content else _facts_beside(path)
+    return replace(edit_set, provenance=_provenance(facts, edit_set.content_hash))
 
 
-def _provenance(path: Path, content_hash: str) -> dict[str, Any]:
-    facts = read_json(path) if path.is_file() else None
-    if not isinstance(facts, dict) or facts.get("edit_set_hash") != content_hash:
+def _facts_beside(path: Path) -> Any:
+    """What the JSON file of an older set says; a set by others has none."""
+    facts = read_json(metadata_path(path)) if metadata_path(path).is_file() else {}
+    return {key: value for key, value in facts.items() if key != "metadata"} if isinstance(facts, dict) else {}
+
+
+def _provenance(facts: Any, content_hash: str) -> dict[str, Any]:
+    if not isinstance(facts, dict):
         return {}
-    return {key: value for key, value in facts.items() if key not in {"metadata", "edit_set_hash"}}
+    if facts.get("edit_set_hash") != content_hash:
+        return {key: facts[key] for key in ("class_names",) if key in facts}
+    return {key: value for key, value in facts.items() if key != "edit_set_hash"}

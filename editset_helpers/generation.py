@@ -1,48 +1,76 @@
-"""Making an edit set from files: the test images, the weights, one pass of the network."""
+"""Making an edit set of a network's mistakes, or finding the one that was made."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import nn
+
 from editset_helpers.building import select
-from editset_helpers.edit_set import EditSet
-from editset_helpers.selection import Selection, default_name, resolve_class
+from editset_helpers.edit_set import EditSet, save_edit_set
+from editset_helpers.naming import Wanted, place_of
+from editset_helpers.selection import Selection
 from helpers.cli import DatasetName, say
-from helpers.datasets import load_dataset
+from helpers.datasets import ImageDataset, load_dataset
 from helpers.evaluation import predict_logits
-from helpers.paths import edit_sets
 from model_classes.alexnet import load_alexnet
 from model_classes.weights import weights_hash
 
 
-def generate_edit_set(
-    selection: Selection, dataset: DatasetName, data_root: Path | None, weights: Path, command: str
-) -> EditSet:
-    """Select images of the test split by what the network with these weights says of them.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Test images and the network that says which of them it gets wrong.
+
+    Attributes:
+        test: the images.
+        model: in evaluation mode.
+        weights: the network's file.
+        weights_hash: names the network.
+    """
+
+    test: ImageDataset
+    model: nn.Module
+    weights: Path
+    weights_hash: str
+
+
+def open_source(dataset: DatasetName, data_root: Path | None, weights: Path) -> Source:
+    """Load the test images and a network; raises `ToolError` where they are missing or damaged."""
+    test = load_dataset(dataset, "test", data_root)
+    model = load_alexnet(weights, len(test.class_names))
+    return Source(test, model, weights, weights_hash(model))
+
+
+def find_or_make(selection: Selection, source: Source, folder: Path, command: str) -> Path:
+    """The file of a selection in a folder, see `editset_helpers.naming`; it is made where it is missing.
+
+    Raises:
+        ToolError: there is no such class, no image qualifies, or a file cannot be read or written.
+    """
+    place = place_of(Wanted(selection, source.test, source.weights_hash), folder)
+    if place.note is not None:
+        say(f"note: {place.note}")
+    if not place.exists:
+        say(f"There is no {place.path} yet: generating it.")
+        save_edit_set(generate_edit_set(selection, source, command), place.path)
+    return place.path
+
+
+def generate_edit_set(selection: Selection, source: Source, command: str) -> EditSet:
+    """Select test images by what the network says of them.
 
     Args:
         selection: which images.
-        dataset: where the images come from.
-        data_root: a folder to use instead of the dataset's own.
-        weights: the weights' file.
+        source: the images and the network.
         command: the command line, for the provenance.
 
     Raises:
-        ToolError: there are no such images, weights or class, or no image qualifies.
+        ToolError: there is no such class, or no image qualifies.
     """
-    images = load_dataset(dataset, "test", data_root)
-    if selection.kind == "by-class":
-        resolve_class(selection.target_class, images.class_names)  # before the network runs over every image
-    model = load_alexnet(weights, len(images.class_names))
-    edit_set = select(selection, images, predict_logits(model, images.images, progress="finding the images"))
+    logits = predict_logits(source.model, source.test.images, progress="finding the images")
+    edit_set = select(selection, source.test, logits)
     if selection.max_samples is not None and len(edit_set) < selection.max_samples:
         say(f"only {len(edit_set)} images qualify, fewer than {selection.max_samples}: all of them are taken")
-    made_with = {"weights": str(weights), "weights_hash": weights_hash(model), "command": command}
+    made_with = {"weights": str(source.weights), "weights_hash": source.weights_hash, "command": command}
     return replace(edit_set, provenance={**edit_set.provenance, **made_with})
-
-
-def default_path(selection: Selection, dataset: DatasetName, data_root: Path | None = None) -> Path:
-    """Where the edit set of a selection lies unless it is given another name; raises `UsageError` for no such class."""
-    names = load_dataset(dataset, "test", data_root).class_names if selection.kind == "by-class" else ()
-    return edit_sets(dataset) / default_name(selection, names)

@@ -10,12 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from editset_helpers.edit_set import EditSet
+from editset_helpers.location import locate
 from helpers.datasets import ImageDataset
 from helpers.errors import UsageError
 from helpers.image_source import IMAGE_SIZE
 from helpers.preprocessing import to_inputs
-
-NEAR = 3 / 255  # resizing by Pillow, which others may have used, differs by up to 1/255
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def with_copies(edit_set: EditSet, region: Region, test: ImageDataset) -> EditSe
     """The N edit images, then block by block of N, in the order of `Region.moves`, their copies.
 
     Raises:
-        UsageError: shifts are asked for, but the set does not say which test images it holds, or holds others.
+        UsageError: shifts are asked for, but the set holds images that are no test images.
     """
     if not region.moves:
         return edit_set
@@ -102,14 +101,10 @@ def _copies(edit_set: EditSet, region: Region, test: ImageDataset) -> list[torch
 
 def _pixels(edit_set: EditSet, test: ImageDataset) -> NDArray[np.uint8]:
     """The edit images before they were resized, uint8 (N, 32, 32, 3)."""
-    indices = edit_set.test_indices()
-    if indices is None:
+    indices = locate(edit_set, test).indices
+    if (missing := np.flatnonzero(indices < 0)).size:
         raise UsageError(
-            "Shifted copies need to know which test images the edit set holds, and it does not say (image_idx)."
+            f"Shifted copies need images of the test set, and {len(missing)} of the edit set's are none of these "
+            f"(image {missing[0]} is the first); leave out --shifts."
         )
-    pixels = test.images[indices]
-    if float((to_inputs(pixels) - edit_set.images).abs().max()) > NEAR:
-        raise UsageError(
-            "Shifted copies need images of the test set, and the edit set holds others under their numbers."
-        )
-    return pixels
+    return test.images[indices]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,14 @@ class Selection:
     max_samples: int | None = None
     seed: int = 0
 
+    def facts(self, class_names: tuple[str, ...]) -> dict[str, Any]:
+        """What an edit set's provenance says of it; raises `UsageError` for no such class."""
+        choice = {"kind": self.kind, "max_samples": self.max_samples, "seed": self.seed}
+        if self.kind == "misclassified":
+            return choice
+        target = class_names[resolve_class(self.target_class, class_names)]
+        return {**choice, "target_class": target, "correctness": self.correctness}
+
 
 def resolve_class(target: str | None, class_names: tuple[str, ...]) -> int:
     """The position of a class given by name, by number, or by name in another case.
@@ -56,13 +64,14 @@ def resolve_class(target: str | None, class_names: tuple[str, ...]) -> int:
 
 
 def default_name(selection: Selection, class_names: tuple[str, ...]) -> str:
-    """The file name of a selection: ``misclassified_edit_dataset.pt``, ``class_3_cat_edit_dataset.pt``."""
+    """The name of a selection, see `editset_helpers.naming`: ``misclassified``, ``class_3_cat_correct_100_seed1``."""
+    few = "" if selection.max_samples is None else f"_{selection.max_samples}_seed{selection.seed}"
     if selection.kind == "misclassified":
-        return "misclassified_edit_dataset.pt"
+        return f"misclassified{few}"
     target = resolve_class(selection.target_class, class_names)
     readable = re.sub(r"[^\w-]+", "_", class_names[target])
     suffix = "" if selection.correctness == "incorrect" else f"_{selection.correctness}"
-    return f"class_{target}_{readable}{suffix}_edit_dataset.pt"
+    return f"class_{target}_{readable[:80]}{suffix}{few}"
 
 
 def candidates(selection: Selection, dataset: ImageDataset, predicted: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,8 +8,6 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 import sytorch
 from edits.options import RepairOptions
 from edits.pipeline import repair_edit_set
@@ -18,6 +16,7 @@ from edits.solving import Task
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
+from editset_helpers.location import locate
 from experiments.experiment import Experiment, Ground, Sizing
 from experiments.row import FAILED, Row
 from helpers.cli import DatasetName
@@ -125,16 +124,15 @@ def _with_edit_set(row: Row, experiment: Experiment, edit_set: EditSet, ground: 
     path = _edit_set_path(ground, experiment, edit_set)
     if not _is_there(path, edit_set):
         save_edit_set(edit_set, path)
-    right, indices = is_right(bench.test_logits, bench.test.labels), edit_set.test_indices()
-    outside = np.ones(len(right), dtype=bool)
-    outside[indices] = False
+    right, location = is_right(bench.test_logits, bench.test.labels), locate(edit_set, bench.test)
+    outside = location.outside
     return replace(
         row,
         edit_set_path=str(path),
         edit_set_hash=edit_set.content_hash,
         actual_repair_set_size=len(edit_set),
-        baseline_accuracy_edit_set=float(right[indices].mean()),
-        baseline_accuracy_drawdown_set=float(right[outside].mean()) if outside.any() else None,
+        baseline_accuracy_edit_set=float(right[location.indices].mean()),
+        baseline_accuracy_drawdown_set=None if outside is None or not outside.any() else float(right[outside].mean()),
     )
 
 

@@ -4,6 +4,7 @@ import errno
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from editset_helpers.drawdown import drawdown_mask
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
-from helpers.errors import ToolError, UsageError
+from helpers.errors import ToolError
 
 
 @pytest.fixture
@@ -41,7 +41,8 @@ def test_what_is_saved_is_loaded(edit_set: EditSet, path: Path) -> None:
 def test_the_files_are_what_others_can_read(edit_set: EditSet, path: Path) -> None:
     save_edit_set(edit_set, path)
     content = torch.load(path, weights_only=True)
-    assert content.keys() == {"images", "labels", "metadata"}
+    assert content.keys() == {"images", "labels", "metadata", "provenance"}
+    assert content["provenance"] == {**edit_set.provenance, "edit_set_hash": edit_set.content_hash}
     facts = json.loads((path.parent / "mine_edit_metadata.json").read_text())
     assert facts["metadata"] == content["metadata"] == edit_set.metadata
     assert facts["seed"] == 4
@@ -174,17 +175,59 @@ def test_labels_may_be_any_where_the_classes_are_unknown(path: Path) -> None:
         load_edit_set(_foreign(path, labels=-torch.tensor([3, 1, 1, 1])), num_classes=None)
 
 
-def test_a_json_file_of_other_images_is_left_out(edit_set: EditSet, path: Path) -> None:
+def _as_older_versions_wrote(edit_set: EditSet, path: Path) -> None:
+    """The provenance in the JSON file only."""
     save_edit_set(edit_set, path)
-    torch.save({"images": edit_set.images.flip(0), "labels": edit_set.labels}, path)
+    content = torch.load(path, weights_only=True)
+    del content["provenance"]
+    torch.save(content, path)
+
+
+def test_older_files_have_their_provenance_beside_them(edit_set: EditSet, path: Path) -> None:
+    _as_older_versions_wrote(edit_set, path)
+    assert load_edit_set(path).provenance == edit_set.provenance
+    metadata_path(path).unlink()
     assert load_edit_set(path).provenance == {}
 
 
-def test_a_damaged_json_file_is_named(edit_set: EditSet, path: Path) -> None:
+def test_the_file_alone_says_how_it_was_made(edit_set: EditSet, path: Path) -> None:
     save_edit_set(edit_set, path)
+    metadata_path(path).unlink()
+    assert load_edit_set(path).provenance == edit_set.provenance
+    metadata_path(path).write_text('{"seed": ')  # whatever is beside it
+    assert load_edit_set(path).provenance == edit_set.provenance
+
+
+def test_provenance_of_other_images_is_left_out_but_for_the_class_names(edit_set: EditSet, path: Path) -> None:
+    _as_older_versions_wrote(edit_set, path)
+    torch.save({"images": edit_set.images.flip(0), "labels": edit_set.labels}, path)
+    assert load_edit_set(path).provenance == {}
+    save_edit_set(replace(edit_set, provenance={"seed": 4, "class_names": ["a", "b"]}), path)
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "labels": content["labels"].flip(0)}, path)
+    assert load_edit_set(path).provenance == {"class_names": ["a", "b"]}
+
+
+def test_a_damaged_json_file_of_an_older_set_is_named(edit_set: EditSet, path: Path) -> None:
+    _as_older_versions_wrote(edit_set, path)
     metadata_path(path).write_text('{"seed": ')
     with pytest.raises(ToolError, match=r"mine_edit_metadata\.json is not a readable JSON"):
         load_edit_set(path)
+
+
+def test_images_with_gradients_and_senseless_numbers_are_read(path: Path) -> None:
+    images = torch.rand(4, 3, 64, 64).requires_grad_()
+    odd = [2**62, True, -1, "7"]
+    loaded = load_edit_set(_foreign(path, images=images, metadata=[{"image_idx": number} for number in odd]))
+    assert torch.equal(loaded.images, images.detach()) and not loaded.images.requires_grad
+    assert len(loaded.content_hash) == 64
+    assert loaded.claimed_indices().tolist() == [2**62, -1, -1, -1]
+
+
+def test_a_subset_of_a_subset_knows_where_its_images_are_in_the_file(edit_set: EditSet) -> None:
+    assert edit_set.file_positions.tolist() == list(range(6))
+    twice = edit_set.subset(5, seed=1).subset(3, seed=2)
+    assert torch.equal(twice.images, edit_set.images[torch.from_numpy(twice.file_positions)])
 
 
 def test_an_unwritable_place_is_named(edit_set: EditSet, tmp_path: Path) -> None:
@@ -205,21 +248,3 @@ def test_a_full_disk_leaves_the_old_set(edit_set: EditSet, path: Path, monkeypat
         save_edit_set(edit_set.subset(2, seed=0), path)
     assert load_edit_set(path).content_hash == edit_set.content_hash
     assert len(list(path.parent.iterdir())) == 2
-
-
-def test_drawdown_is_measured_outside_the_edit_set(edit_set: EditSet) -> None:
-    outside = drawdown_mask(edit_set, "abc", 20)
-    assert outside is not None
-    assert np.flatnonzero(~outside).tolist() == [0, 3, 6, 9, 12, 15]
-
-
-def test_a_set_that_does_not_say_which_images_it_holds(edit_set: EditSet) -> None:
-    silent = EditSet(edit_set.images, edit_set.labels, [*edit_set.metadata[:-1], {"type": "misclassified"}])
-    assert silent.test_indices() is None
-    assert drawdown_mask(silent, "abc", 20) is None
-
-
-@pytest.mark.parametrize(("dataset_hash", "count"), [("other", 20), ("abc", 15)])
-def test_a_set_of_other_images_is_refused(edit_set: EditSet, dataset_hash: str, count: int) -> None:
-    with pytest.raises(UsageError, match="other images"):
-        drawdown_mask(edit_set, dataset_hash, count)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +45,9 @@ def network(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
 def test_misclassified_digits(network: nn.Module) -> None:
     result = _run("misclassified", *DIGITS, "--max-samples", "20", "--seed", "3")
     assert result.exit_code == 0
-    edit_set = load_edit_set(SETS / "digits/misclassified_edit_dataset.pt")
+    edit_set = load_edit_set(SETS / "digits/misclassified_20_seed3_edit_dataset.pt")
     assert len(edit_set) == 20
-    assert result.stdout == "data/edit_sets/digits/misclassified_edit_dataset.pt: 20 images\n"
+    assert result.stdout == "data/edit_sets/digits/misclassified_20_seed3_edit_dataset.pt: 20 images\n"
     with torch.no_grad():
         predicted = network(edit_set.images).argmax(dim=1)
     assert (predicted != edit_set.labels).all()
@@ -73,15 +76,84 @@ def test_the_same_seed_makes_the_same_file(network: nn.Module) -> None:
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_an_existing_set_is_kept_without_a_question(network: nn.Module) -> None:
-    _run("misclassified", *DIGITS, "--max-samples", "5")
-    kept = _run("misclassified", *DIGITS, "--max-samples", "9")
+FEW = ["--max-samples", "5"]
+WAYS = ([], FEW, [*FEW, "--seed", "1"], ["--max-samples", "6"])
+
+
+def test_another_size_or_seed_is_another_file(network: nn.Module) -> None:
+    hashes = set()
+    for options in WAYS:
+        made = _run("misclassified", *DIGITS, *options)
+        assert made.exit_code == 0 and "kept" not in made.stderr
+        hashes.add(load_edit_set(Path(made.stdout.split(":")[0])).content_hash)
+        again = _run("misclassified", *DIGITS, *options)
+        assert (again.exit_code, again.stdout) == (0, "") and "kept" in again.stderr and "--force" in again.stderr
+    names = sorted(path.name for path in (SETS / "digits").glob("*.pt"))
+    assert len(hashes) == 4 and names == [
+        "misclassified_5_seed0_edit_dataset.pt",
+        "misclassified_5_seed1_edit_dataset.pt",
+        "misclassified_6_seed0_edit_dataset.pt",
+        "misclassified_edit_dataset.pt",
+    ]
+
+
+def test_the_seed_of_a_set_of_all_images_does_not_matter(network: nn.Module) -> None:
+    _run("misclassified", *DIGITS)
+    assert "kept" in _run("misclassified", *DIGITS, "--seed", "7").stderr
+
+
+def _others(kind: str, path: Path, network: nn.Module) -> None:
+    """Put something else where the usual set of misclassified digits goes."""
+    _run("misclassified", *DIGITS)
+    whole = load_edit_set(path)
+    if kind == "five of them":
+        _run("misclassified", *DIGITS, *FEW, "--output-name", "misclassified", "--force")
+    elif kind == "an old one that says nothing":
+        torch.save({"images": whole.images[:5], "labels": whole.labels[:5]}, path)
+    elif kind == "another folder's":
+        save_edit_set(replace(whole, provenance={**whole.provenance, "dataset_hash": "f" * 64}), path)
+    else:
+        nn.init.normal_(network.get_parameter("2.weight"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("five of them", "was made with --max-samples 5"),
+        ("an old one that says nothing", "does not say how it was made"),
+        ("another folder's", "was made of other images"),
+        ("another network's", "was made with other weights"),
+    ],
+)
+def test_what_does_not_hold_what_is_asked_for_is_never_used(network: nn.Module, kind: str, why: str) -> None:
     path = SETS / "digits/misclassified_edit_dataset.pt"
-    assert (kept.exit_code, len(load_edit_set(path))) == (0, 5)
-    assert "kept" in kept.stderr
-    assert "--force" in kept.stderr
-    assert _run("misclassified", *DIGITS, "--max-samples", "9", "--force").exit_code == 0
-    assert len(load_edit_set(path)) == 9
+    _others(kind, path, network)
+    before = path.read_bytes()
+    result = _run("misclassified", *DIGITS)
+    assert result.exit_code == 0 and path.read_bytes() == before
+    other = Path(result.stdout.split(":")[0])
+    assert re.fullmatch(r"misclassified_[0-9a-f]{8}_[0-9a-f]{8}_edit_dataset\.pt", other.name)
+    assert f"{path} {why}, so {other} is used" in result.stderr
+    with torch.no_grad():
+        made = load_edit_set(other)
+        assert (network(made.images).argmax(dim=1) != made.labels).all()
+    assert len(made) == made.provenance["candidates"]
+    assert "kept" in (again := _run("misclassified", *DIGITS)).stderr and str(other) in again.stderr
+    save_edit_set(replace(made, provenance={}), other)
+    refused = _run("misclassified", *DIGITS)
+    assert (refused.exit_code, refused.stdout) == (2, "") and "remove one of them" in refused.stderr
+    assert _run("misclassified", *DIGITS, "--force").exit_code == 0
+    assert load_edit_set(path).content_hash == made.content_hash
+
+
+def test_a_name_that_another_set_has_is_refused(network: nn.Module) -> None:
+    assert _run("misclassified", *DIGITS, "--output-name", "mine").exit_code == 0
+    assert "kept" in _run("misclassified", *DIGITS, "--output-name", "mine").stderr
+    refused = _run("misclassified", *DIGITS, *FEW, "--output-name", "mine")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "mine_edit_dataset.pt was made with --max-samples none; --force replaces it" in refused.stderr
+    assert _run("misclassified", *DIGITS, *FEW, "--output-name", "mine", "--force").exit_code == 0
+    assert len(load_edit_set(SETS / "digits/mine_edit_dataset.pt")) == 5
 
 
 class _Terminal(io.StringIO):
@@ -89,14 +161,16 @@ class _Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(("answer", "expected"), [("y\n", 9), ("n\n", 5), ("\n", 5)])
+@pytest.mark.parametrize(("answer", "expected"), [("y\n", 9), ("n\n", None), ("\n", None)])
 def test_somebody_at_a_terminal_is_asked(
-    network: nn.Module, monkeypatch: pytest.MonkeyPatch, answer: str, expected: int
+    network: nn.Module, monkeypatch: pytest.MonkeyPatch, answer: str, expected: int | None
 ) -> None:
-    _run("misclassified", *DIGITS, "--max-samples", "5")
+    _run("misclassified", *DIGITS, *FEW, "--output-name", "mine")
     monkeypatch.setattr(sys, "stdin", _Terminal(answer))
-    path = editset_generator.make_edit_set(Selection("misclassified", max_samples=9), dataset=DatasetName.DIGITS)
-    assert len(load_edit_set(path)) == expected
+    nine = Selection("misclassified", max_samples=9)
+    with contextlib.nullcontext() if expected else pytest.raises(UsageError, match="--force"):
+        editset_generator.make_edit_set(nine, dataset=DatasetName.DIGITS, output_name="mine")
+    assert len(load_edit_set(SETS / "digits/mine_edit_dataset.pt")) == (expected or 5)
 
 
 def test_too_few_images_are_all_taken_and_it_is_said(network: nn.Module) -> None:

@@ -34,10 +34,13 @@ def network(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     return model
 
 
-def _save(digits_test: ImageDataset, rows: list[int], path: str, **provenance: Any) -> Path:
-    """An edit set of the given test digits."""
-    metadata = [{"image_idx": row} for row in rows]
+def _save(
+    digits_test: ImageDataset, rows: list[int], path: str, *, disturbed: int = 0, shift: int = 0, **provenance: Any
+) -> Path:
+    """An edit set of the given test digits; disturbed by some 255ths, or with numbers that are too large."""
+    metadata = [{"image_idx": row + shift} for row in rows]
     images, labels = to_inputs(digits_test.images[rows]), torch.from_numpy(digits_test.labels[rows])
+    images[:, :, 30, 30] = (images[:, :, 30, 30] - disturbed / 255).abs()
     save_edit_set(
         EditSet(images, labels, metadata, {"dataset_hash": digits_test.content_hash, **provenance}), Path(path)
     )
@@ -81,11 +84,30 @@ def test_the_table_says_what_the_json_says(network: nn.Module, digits_test: Imag
     assert sum(map(sum, report["test"]["confusion"])) == 596
 
 
-def test_a_set_that_does_not_say_its_images_has_no_drawdown(network: nn.Module) -> None:
+def test_images_that_are_not_here_take_nothing_from_the_drawdown(network: nn.Module) -> None:
     torch.save({"images": torch.rand(2, 3, 64, 64), "labels": torch.tensor([3, 1])}, "foreign.pt")
-    edits = json.loads(_run("--edit-set", "foreign.pt", "--json").stdout)["edit_set"]
-    assert (edits["drawdown_accuracy"], edits["drawdown_count"], edits["count"]) == (None, None, 2)
-    assert "drawdown accuracy (outside the edit set)  " in _run("--edit-set", "foreign.pt").stdout
+    result = _run("--edit-set", "foreign.pt", "--json")
+    edits = json.loads(result.stdout)["edit_set"]
+    assert (edits["drawdown_count"], edits["drawdown_note"], edits["count"]) == (596, None, 2)
+    assert "foreign.pt does not name its classes" in result.stderr
+
+
+def test_images_that_are_nearly_here_leave_no_drawdown_and_it_is_said(
+    network: nn.Module, digits_test: ImageDataset
+) -> None:
+    path = _save(digits_test, [0, 5, 9], "some.pt", disturbed=20)
+    edits = json.loads(_run("--edit-set", str(path), "--json").stdout)["edit_set"]
+    assert (edits["drawdown_accuracy"], edits["drawdown_count"], edits["count"]) == (None, None, 3)
+    assert "drawdown is not given" in edits["drawdown_note"]
+    table = _run("--edit-set", str(path)).stdout
+    assert "drawdown accuracy (outside the edit set)  " in table and f"note: {edits['drawdown_note']}" in table
+
+
+def test_wrong_numbers_are_put_right(network: nn.Module, digits_test: ImageDataset) -> None:
+    right, wrong = (_save(digits_test, [0, 5, 9], name, shift=by) for name, by in (("right.pt", 0), ("wrong.pt", 7)))
+    edits = [eval_script.evaluate(dataset=DatasetName.DIGITS, edit_set=path).edit_set for path in (right, wrong)]
+    assert edits[0].drawdown_accuracy == edits[1].drawdown_accuracy and edits[1].drawdown_count == 593
+    assert edits[0].drawdown_note is None and "found by pixels" in edits[1].drawdown_note
 
 
 def test_every_image_in_the_edit_set_leaves_no_drawdown(network: nn.Module, digits_test: ImageDataset) -> None:
@@ -94,10 +116,11 @@ def test_every_image_in_the_edit_set_leaves_no_drawdown(network: nn.Module, digi
     assert edits.drawdown_accuracy is None
 
 
-def test_an_edit_set_of_other_images_is_refused(network: nn.Module, digits_test: ImageDataset) -> None:
-    result = _run("--edit-set", str(_save(digits_test, [1], "other.pt", dataset_hash="other")))
+def test_an_edit_set_of_other_classes_is_refused(network: nn.Module, digits_test: ImageDataset) -> None:
+    names = ["zero", *map(str, range(1, 10))]
+    result = _run("--edit-set", str(_save(digits_test, [0, 1, 300], "other.pt", class_names=names)))
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "drawn from other images" in result.stderr
+    assert "holds images of 'zero'" in result.stderr and "--data-root it came from" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -177,10 +177,10 @@ def test_impossible_shifts_are_one_sentence(digits_baseline: Path, shifts: str) 
     assert "Traceback" not in result.output and result.stderr.count("\n") == 1
 
 
-def test_a_set_that_does_not_name_its_test_images_cannot_be_shifted(digits_baseline: Path) -> None:
+def test_images_that_are_no_test_images_cannot_be_shifted(digits_baseline: Path) -> None:
     images = torch.rand(1, 3, 64, 64)
     words = ["--dataset", "digits", "--weights", str(digits_baseline), "--output", "repaired.pth", "--shifts", "1"]
-    for metadata, sentence in (({}, "does not say"), ({"image_idx": 4}, "holds others")):
+    for metadata, sentence in (({}, "need images of the test set"), ({"image_idx": 4}, "1 of the edit set's are none")):
         save_edit_set(EditSet(images, torch.tensor([3]), [metadata]), Path("mine_edit_dataset.pt"))
         result = CliRunner().invoke(run_repair.app, ["file", "mine_edit_dataset.pt", *words])
         assert result.exit_code == 2 and sentence in result.stderr and "Traceback" not in result.output

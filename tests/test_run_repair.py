@@ -195,7 +195,9 @@ def test_one_image_with_two_labels_is_impossible() -> None:
     save_edit_set(EditSet(one.images.repeat(2, 1, 1, 1), labels, [{}, {}]), Path("twice_edit_dataset.pt"))
     result = _run("file", "twice_edit_dataset.pt", "--dataset", "digits")
     assert result.exit_code == 3
-    assert "image 0 (3), image 1 (4)" in result.stderr and "no change can help" in result.stderr
+    index = one.metadata[0]["image_idx"]  # the set says none; its pixels do
+    named = f"image 0 (3, test image {index}), image 1 (4, test image {index})"
+    assert named in result.stderr and "no change can help" in result.stderr
 
 
 def test_the_time_limit() -> None:

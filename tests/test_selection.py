@@ -118,7 +118,8 @@ def test_an_unknown_class_is_refused_with_those_there_are(target: str | None) ->
 
 def test_names_of_files() -> None:
     cat = Selection("by-class", "cat")
-    assert default_name(Selection("misclassified"), CIFAR) == "misclassified_edit_dataset.pt"
-    assert default_name(cat, CIFAR) == "class_3_cat_edit_dataset.pt"
-    assert default_name(replace(cat, correctness="correct"), CIFAR) == "class_3_cat_correct_edit_dataset.pt"
-    assert default_name(Selection("by-class", "1"), ("a", "hot dog / b")) == "class_1_hot_dog_b_edit_dataset.pt"
+    assert default_name(Selection("misclassified"), CIFAR) == "misclassified"
+    assert default_name(cat, CIFAR) == "class_3_cat"
+    assert default_name(replace(cat, correctness="correct"), CIFAR) == "class_3_cat_correct"
+    assert default_name(Selection("by-class", "1"), ("a", "hot dog / b")) == "class_1_hot_dog_b"
+    assert default_name(replace(cat, max_samples=9, seed=2), CIFAR) == "class_3_cat_9_seed2"

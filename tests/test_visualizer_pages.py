@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 
 from edits.options import RepairOptions
 from editset_helpers.edit_set import save_edit_set
-from editset_helpers.generation import generate_edit_set
+from editset_helpers.generation import generate_edit_set, open_source
 from editset_helpers.selection import Selection
 from editset_visualizer import make_page_server
 from helpers.cli import DatasetName
@@ -57,7 +57,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, digits_baseline: Path) -> Pat
         failed = repair(Selection("misclassified"), job, RepairOptions(prepare="none", param_bound=1e-3))
         assert failed.status == "infeasible"
         eights = Selection("by-class", "8", "any")
-        save_edit_set(generate_edit_set(eights, DatasetName.DIGITS, None, digits_baseline, "test"), Path(EDIT_SET))
+        source = open_source(DatasetName.DIGITS, None, digits_baseline)
+        save_edit_set(generate_edit_set(eights, source, "test"), Path(EDIT_SET))
         save_edit_set(noise_set(2500), Path(LARGE))
     write_sweep(folder, 9)
     return folder

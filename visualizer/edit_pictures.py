@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,13 +42,20 @@ def _edit_pictures(report: dict[str, Any], outcomes: Outcomes, name: str | None)
         version = shelf().edit_set_version(name)
     except ToolError as error:
         return EditPictures(None, why_not=shelf().tell(error))
-    places = {row.test_index: row.position for row in rows if row.test_index is not None}
-    indices = outcomes.edit_indices.tolist()
-    positions = [places.get(index) for index in indices] if min(indices, default=-1) >= 0 else list(range(len(indices)))
+    positions = _positions(outcomes, rows)
     found = [position for position in positions if position is not None and position < len(edit_set)]
     if len(found) < len(positions) or edit_set.labels[found].tolist() != outcomes.edit.labels.tolist():
         return EditPictures(None, why_not=f"the edit set {name} has changed since this repair.")
     return EditPictures(found, version)
+
+
+def _positions(outcomes: Outcomes, rows: list[ImageRow]) -> list[int | None]:
+    """Where the edit images are in their set; of older outcomes, by the numbers that the set says."""
+    if outcomes.edit_positions is not None:
+        return [position if position >= 0 else None for position in outcomes.edit_positions.tolist()]
+    places = {row.test_index: row.position for row in rows if row.test_index is not None}
+    indices = outcomes.edit_indices.tolist()
+    return [places.get(index) for index in indices] if min(indices, default=-1) >= 0 else list(range(len(indices)))
 
 
 def contradicting(report: dict[str, Any], edit_set_name: str | None) -> list[ImageRow]:
@@ -59,4 +66,13 @@ def contradicting(report: dict[str, Any], edit_set_name: str | None) -> list[Ima
         _, rows, _ = shelf().edit_set(edit_set_name)
     except ToolError:
         return []
-    return [row for row in rows if row.test_index in report["contradicting_images"]]
+    named, places = report["contradicting_images"], report["edit_images"]
+    if not places:
+        return [row for row in rows if row.test_index in named]
+    numbers = report["edit_test_indices"]
+    known = numbers if min(numbers, default=-1) >= 0 else range(len(places))
+    chosen = {place: number for place, number in zip(places, known, strict=False) if number in named}
+    is_number = known is numbers
+    return [
+        replace(row, test_index=chosen[row.position] if is_number else None) for row in rows if row.position in chosen
+    ]

@@ -14,6 +14,7 @@ from helpers.errors import ToolError
 from helpers.files import load_tensors
 
 BLOCKS = 64
+PLACES: dict[str, type] = {"edit_positions": np.int64, "outside": np.bool_}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +57,25 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """The whole file; of ``changes`` only what a page shows, since they may have millions of entries."""
+    """The whole file; of ``changes`` only what a page shows, since they may have millions of entries.
+
+    ``edit_positions`` are where the edit images are in their set's file, and ``known_outside`` tells which test images
+    are outside it; files of earlier versions have neither.
+    """
 
     class_names: tuple[str, ...]
     dataset_hash: str
     test: Answers
     edit: Answers
     edit_indices: NDArray[np.int64]
+    edit_positions: NDArray[np.int64] | None
+    known_outside: NDArray[np.bool_] | None
     changes: list[Change]
 
     def outside(self) -> NDArray[np.bool_] | None:
         """Which test images are outside the edit set; None where the set did not say which are inside."""
+        if self.edit_positions is not None:
+            return self.known_outside
         inside = self.edit_indices
         if len(inside) == 0 or inside.min() < 0 or inside.max() >= len(self.test.labels):
             return None
@@ -83,12 +92,20 @@ def load_outcomes(path: Path) -> Outcomes:
         names = tuple(str(name)[:80] for name in content["class_names"])
         changes = [_change(str(name), change) for name, change in content["changes"].items()]
         indices = content["edit_indices"].numpy().astype(np.int64)
-        loaded = Outcomes(names, str(content["dataset_hash"]), test, edit, indices, changes)
+        positions, outside = (_optional(content.get(key), kind) for key, kind in PLACES.items())
+        loaded = Outcomes(names, str(content["dataset_hash"]), test, edit, indices, positions, outside, changes)
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ToolError(f"{path} does not hold the outcomes of a repair ({error}).") from error
-    if indices.shape != edit.labels.shape or not _fit(test, len(names)) or not _fit(edit, len(names)):
+    shapes = [(indices, edit), (positions, edit), (outside, test)]
+    if any(array is not None and array.shape != answers.labels.shape for array, answers in shapes) or not (
+        _fit(test, len(names)) and _fit(edit, len(names))
+    ):
         raise ToolError(f"{path} does not hold the outcomes of a repair: its parts do not fit together.")
     return loaded
+
+
+def _optional(tensor: torch.Tensor | None, kind: type) -> NDArray[Any] | None:
+    return None if tensor is None else np.asarray(tensor.numpy().astype(kind))
 
 
 def _answers(content: dict[str, Any], what: str) -> Answers:

@@ -19,6 +19,7 @@ from visualizer.outcomes import Answers, Outcomes
 REQUIRED = {field.name for field in fields(RepairReport) if field.default is field.default_factory is MISSING}
 TEXTS = {field.name for field in fields(RepairReport) if str(field.type).startswith("str")}
 WHOLE = {field.name for field in fields(RepairReport) if str(field.type).startswith("int")}
+LISTS = ("contradicting_images", "edit_images", "edit_test_indices")
 NUMBERS = {field.name for field in fields(RepairReport) if str(field.type).startswith("float")}
 
 
@@ -35,8 +36,9 @@ def read_report(path: Path) -> dict[str, Any] | None:
     seconds = content.get("seconds")
     named = seconds.items() if isinstance(seconds, dict) else ()
     report["seconds"] = {str(name): value for name, value in named if number(value) is not None}
-    indices = content.get("contradicting_images")
-    report["contradicting_images"] = [index for index in indices if integer(index) is not None] if indices else []
+    for key in LISTS:
+        numbers = content.get(key)
+        report[key] = [index for index in numbers if integer(index) is not None] if isinstance(numbers, list) else []
     return report
 
 

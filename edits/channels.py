@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +13,11 @@ from torch import nn
 from tqdm import tqdm
 
 from edits.tail import run_modules
-from helpers.activations import read_array, write_array
+from helpers.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.datasets import ImageDataset
 from helpers.evaluation import BATCH_SIZE
-from helpers.paths import CACHE
 from helpers.preprocessing import to_inputs
-from model_classes.alexnet import AlexNet
+from model_classes.alexnet import CHANNELS, AlexNet
 from sytorch.chain import Chain, chain_of
 from sytorch.repeats import without_repeats
 
@@ -32,12 +32,12 @@ class Channels:
 
     Attributes:
         model: in evaluation mode.
-        key: names the network and the images.
+        facts: what names the network and the images, see `helpers.array_cache`.
         split: the images.
     """
 
     model: AlexNet
-    key: str
+    facts: Mapping[str, Fact]
     split: ImageDataset
 
     @functools.cached_property
@@ -48,11 +48,11 @@ class Channels:
     @functools.lru_cache(maxsize=2)  # noqa: B019  it lives as long as its process
     def all(self, *, mirrored: bool) -> NDArray[np.float32]:
         """Of all images, or of all their mirror images, (R, 256); from the cache where they are there."""
-        path = CACHE / f"channels-{self.key}{'-mirrored' * mirrored}.npy"
-        found = read_array(path)
-        if found is None or len(found) != len(self.split):
+        path = cache_path("channels", **self.facts, mirrored=mirrored)
+        found = read_array(path, (len(self.split), CHANNELS))
+        if found is None:
             found = self._convolved(mirrored)
-            write_array(path, found)
+            keep_array(path, found)
         return found
 
     def of(self, chosen: NDArray[np.int64], *, mirrored: bool = False) -> torch.Tensor:

@@ -7,24 +7,34 @@ from pathlib import Path
 
 import torch
 
-from helpers.activations import read_array, write_array
+from helpers.array_cache import keep_array, read_array
 from sytorch import KroneckerMetric
 
 
-def cached_metric(compute: Callable[[], KroneckerMetric], cache: Path) -> KroneckerMetric:
-    """The metric from the cache where it is there; a damaged file is computed again.
+def cached_metric(compute: Callable[[], KroneckerMetric], paths: tuple[Path, Path], width: int) -> KroneckerMetric:
+    """The metric from the cache where it is there, both factors rounded to float32 in any case.
 
     Args:
         compute: gives it.
-        cache: folder and beginning of the name of the files.
+        paths: the files of the inputs' and of the outputs' factor; that of the identity has no entries.
+        width: the number of the layer's outputs.
     """
-    paths = [cache.with_name(f"{cache.name}-{part}.npy") for part in ("inputs", "outputs")]
-    found = [read_array(path) for path in paths]
-    if found[0] is None or found[1] is None:
+    found = _read(paths, width)
+    if found is None:
         metric = compute()
-        outputs = torch.zeros(0) if metric.outputs is None else metric.outputs
-        for path, factor in zip(paths, (metric.inputs, outputs), strict=True):
-            write_array(path, factor.float().numpy())
-        found = [read_array(path) for path in paths]
-    inputs, outputs = (torch.from_numpy(array).double() for array in found)
+        found = metric.inputs.float(), torch.zeros(0) if metric.outputs is None else metric.outputs.float()
+        for path, factor in zip(paths, found, strict=True):
+            keep_array(path, factor.numpy())
+    inputs, outputs = (factor.double() for factor in found)
     return KroneckerMetric(inputs, outputs if len(outputs) else None)
+
+
+def _read(paths: tuple[Path, Path], width: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Both factors. How many inputs there are after folding, only the file says."""
+    inputs = read_array(paths[0], (None, None))
+    outputs = next(
+        (found for shape in ((width, width), (0,)) if (found := read_array(paths[1], shape)) is not None), None
+    )
+    if inputs is None or outputs is None or inputs.shape[0] != inputs.shape[1]:
+        return None
+    return torch.from_numpy(inputs), torch.from_numpy(outputs)

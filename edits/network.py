@@ -31,7 +31,7 @@ class Network:
         training_source: the same for so many training images.
         metric_source: gives so many images at most for a metric, some at a time; for None as many as are worth while.
         clock: counts the seconds.
-        cache: folder and beginning of the name of cached metrics; None where they are not worth keeping.
+        cache: gives the file of a metric by what it is made of; None where metrics are not worth keeping.
     """
 
     model: AlexNet
@@ -39,7 +39,7 @@ class Network:
     training_source: Callable[[int], NDArray[np.float32]]
     metric_source: Callable[[int | None], Iterable[MetricSample]]
     clock: Stopwatch
-    cache: Path | None = None
+    cache: Callable[..., Path] | None = None
 
     @functools.cached_property
     def last_layer(self) -> str:
@@ -85,8 +85,7 @@ class Network:
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  a network lives as long as its process
     def _training_metric(self, images: int | None, ridge: float, per_class: bool) -> Metric:
-        kind = "-per-class" * per_class
-        cache = self.cache and self.cache.with_name(f"{self.cache.name}-{images or 'all'}-{ridge:g}{kind}.npy")
+        cache = self.cache and self.cache(count=images, ridge=ridge, per_class=per_class)
         layer = self.model.get_submodule(self.last_layer)
         compute = per_class_metric if per_class else training_metric
         return compute(layer, lambda: self.metric_source(images), ridge, cache)

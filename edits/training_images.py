@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from edits.channels import Channels
 from edits.layer_change import LayerChange
-from edits.tail import from_layer, run_modules
+from edits.tail import from_layer, layer_inputs, run_modules
 from edits.training_metric import MetricSample, check_some_right
 from editset_helpers.choice import choose
-from helpers.activations import layer_activations, read_array, write_array
+from helpers.activations import layer_activations
+from helpers.array_cache import Fact, cache_path, fingerprint, keep_array, read_array
 from helpers.datasets import ImageDataset
 from helpers.evaluation import is_right, margins
-from helpers.paths import CACHE
 from helpers.preprocessing import to_inputs
 from model_classes.alexnet import AlexNet
 from sytorch import KroneckerMetric, chain_of, kronecker_metric
@@ -50,28 +50,33 @@ class TrainingImages:
     can_flip: bool
 
     @property
-    def key(self) -> str:
-        """Names the network and the images."""
-        return f"{self.weights_hash[:16]}-{self.split.content_hash[:16]}"
+    def facts(self) -> dict[str, Fact]:
+        """What names the network and the images in the cache, and how samples of them are drawn."""
+        named = {"weights": self.weights_hash, "images": self.split.content_hash, "split": str(self.split.split)}
+        return {**named, "can_flip": self.can_flip, "seed": SAMPLE_SEED}
 
     @functools.cached_property
     def channels(self) -> Channels:
         """What the convolutions make of them."""
-        return Channels(self.model, self.key, self.split)
+        return Channels(self.model, self.facts, self.split)
 
     @functools.cached_property
     def logits(self) -> torch.Tensor:
         """What the network says of all of them, float32 (R, C)."""
-        path = CACHE / f"logits-{self.key}-train.npy"
-        logits = read_array(path)
-        if logits is None or len(logits) != len(self.split):
+        path = cache_path("logits", **self.facts)
+        logits = read_array(path, (len(self.split), len(self.split.class_names)))
+        if logits is None:
             logits = self.channels.logits().numpy()
-            write_array(path, logits)
+            keep_array(path, logits)
         return torch.from_numpy(logits)
 
     def sample(self, count: int) -> NDArray[np.int64]:
         """The positions of a fixed sample of up to ``count`` images."""
         return choose(len(self.split), count, SAMPLE_SEED)
+
+    def judges(self, keep: int = 0) -> NDArray[np.int64]:
+        """The positions of up to `JUDGES` images by which repairs are judged: none of the sample of ``keep``."""
+        return np.setdiff1d(self.sample(keep + JUDGES), self.sample(keep)) if keep else self.sample(JUDGES)
 
     def inputs(self, layer: str, count: int) -> NDArray[np.float32]:
         """What a layer gets from that sample, (R, ...)."""
@@ -80,10 +85,6 @@ class TrainingImages:
     def labels(self, count: int) -> NDArray[np.int64]:
         """The labels of that sample, (R,)."""
         return self.split.labels[self.sample(count)]
-
-    def judge_images(self) -> NDArray[np.uint8]:
-        """The sample of `JUDGES` images by which repairs are judged, (R, 32, 32, 3)."""
-        return self.split.images[self.sample(JUDGES)]
 
     def seen_at(self, layer: str, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
         """What a layer gets from the images at these positions, (N, ...); of a convolution it is cached."""
@@ -105,10 +106,9 @@ class TrainingImages:
     @functools.lru_cache(maxsize=1)  # noqa: B019  it lives as long as its process
     def _doubtful_values(self, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
         """What the layer gets from the doubtful images, and what it gives."""
-        inputs = self.seen_at(layer, self.sample(JUDGES)[self._doubtful[0]])
-        return torch.from_numpy(inputs), torch.from_numpy(
-            self._outputs(layer, f"doubtful-{len(inputs)}", lambda: [inputs])
-        )
+        chosen = self.sample(JUDGES)[self._doubtful[0]]
+        inputs = self.seen_at(layer, chosen)
+        return torch.from_numpy(inputs), torch.from_numpy(self._outputs(layer, chosen, lambda: [inputs]))
 
     @functools.cached_property
     def _doubtful(self) -> tuple[NDArray[np.int64], int]:
@@ -157,7 +157,8 @@ class TrainingImages:
 
     def outputs_of_some_right(self, layer: str, count: int) -> NDArray[np.float32]:
         """What that layer gives for all of these images, (R, ...); from the cache where it is there."""
-        return self._outputs(layer, f"{count}", lambda: (sample.inputs for sample in self.some_right(layer, count)))
+        chosen, _ = self._worth_while(count)
+        return self._outputs(layer, chosen, lambda: (sample.inputs for sample in self.some_right(layer, count)))
 
     def fill_cache(self, layer: str, count: int) -> None:
         """Compute what the layer gives for the images that judge a step, and for up to ``count`` of a metric."""
@@ -165,21 +166,26 @@ class TrainingImages:
         if self.is_linear(layer):
             self.outputs_of_some_right(layer, count)
 
-    def _outputs(self, layer: str, name: str, seen: Callable[[], Iterable[NDArray[np.float32]]]) -> NDArray[np.float32]:
-        """What a layer gives for what it gets from some images, which ``name`` tells from others."""
-        path = CACHE / f"outputs-{self.key}-{layer}-{name}.npy"
-        outputs = read_array(path)
+    def _outputs(
+        self, layer: str, chosen: NDArray[np.int64], seen: Callable[[], Iterable[NDArray[np.float32]]]
+    ) -> NDArray[np.float32]:
+        """What a layer gives for the images at these positions, (N,), from what it gets from them, some at a time."""
+        path = cache_path(f"outputs-{layer}", **self.facts, chosen=fingerprint(chosen))
+        alone = from_layer(self.model, layer)[:1]
+        one = run_modules(alone, layer_inputs(self.model, layer, to_inputs(self.split.images[chosen[:1]])))
+        outputs = read_array(path, (len(chosen), *one.shape[1:]))
         if outputs is None:
-            alone = from_layer(self.model, layer)[:1]
             outputs = torch.cat([run_modules(alone, torch.from_numpy(inputs)) for inputs in seen()]).numpy()
-            write_array(path, outputs)
+            keep_array(path, outputs)
         return outputs
 
     def _worth_while(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Positions in ascending order, (R,), and how many images each stands for, (R,); see `some_right`."""
-        doubt = softmax_curvature(self.logits).numpy() * is_right(self.logits, self.split.labels)
-        order = np.argsort(-doubt, kind="stable")[: np.count_nonzero(doubt)]
-        check_some_right(len(order))
+        right = is_right(self.logits, self.split.labels)
+        check_some_right(int(right.sum()))
+        doubt = softmax_curvature(self.logits).numpy()
+        wanted = max(np.count_nonzero(doubt * right), min(count, int(right.sum())))
+        order = np.argsort(np.where(right, -doubt, 1.0), kind="stable")[:wanted]
         first, rest = np.split(order, [count // 2])
         drawn = rest[choose(len(rest), count - count // 2, SAMPLE_SEED)] if len(rest) else rest
         shares = np.concatenate([np.ones(len(first)), np.full(len(drawn), len(rest) / max(len(drawn), 1))])

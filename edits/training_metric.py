@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,16 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import ssyrk
 from torch import nn
 
-from helpers.activations import linear_logits, read_array, write_array
+from helpers.activations import linear_logits
+from helpers.array_cache import keep_array, read_array
+from helpers.cli import say
 from helpers.errors import UsageError
 from sytorch import PerClassMetric, SecondMomentMetric, second_moment_metric
 from sytorch.arrays import Matrix
 from sytorch.kronecker_metric import softmax_curvature
 
 NEGLIGIBLE = 1e-5
+NO_DOUBT = 1e-9  # of curvature, in the mean of the images that are right
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +57,7 @@ def training_metric(
         ridge: relative to the mean of the diagonal.
         cache: the file that keeps the metric's factor, or None.
     """
-    [factor] = _factors(layer, source, lambda logits: softmax_curvature(logits)[:, None], ridge, cache)
+    [factor] = _factors(layer, source, lambda logits: softmax_curvature(logits)[:, None], 1, ridge=ridge, cache=cache)
     return SecondMomentMetric(factor)
 
 
@@ -64,7 +68,9 @@ def per_class_metric(
     cache: Path | None,
 ) -> PerClassMetric:
     """The same for each class by itself: an image counts by the softmax's curvature in that class's logit."""
-    return PerClassMetric(tuple(map(SecondMomentMetric, _factors(layer, source, _curvatures, ridge, cache))))
+    classes = len(layer.get_parameter("weight"))
+    factors = _factors(layer, source, _curvatures, classes, ridge=ridge, cache=cache)
+    return PerClassMetric(tuple(map(SecondMomentMetric, factors)))
 
 
 def _curvatures(logits: torch.Tensor) -> torch.Tensor:
@@ -76,47 +82,85 @@ def _factors(
     layer: nn.Module,
     source: Callable[[], Iterable[MetricSample]],
     weigh: Callable[[torch.Tensor], torch.Tensor],
+    metrics: int,
+    *,
     ridge: float,
     cache: Path | None,
 ) -> list[Matrix]:
     """The Cholesky factors of G metrics, (n + 1, n + 1); ``weigh`` says how images count in each, (R, G), by logits.
 
-    Weights are relative to what all metrics have in the mean, so one of a class in little doubt stays small.
+    Weights are relative to what all metrics have in the mean, so one of a class in little doubt stays small. Where a
+    network is so sure of everything that no weight is left, all images that it gets right count alike.
     """
-    stored = None if cache is None else read_array(cache)
+    size = layer.get_parameter("weight").shape[1] + 1
+    stored = None if cache is None else read_array(cache, (metrics, size, size), np.float64)
     if stored is not None:
-        return [np.asarray(upper, dtype=np.float64).T for upper in stored]
-    moments, total = list[NDArray[np.float32]](), 0.0
-    for sample in source():
-        weights = _weights(layer, sample, weigh)
-        moments = moments or [no_products(sample.inputs.shape[1]) for _ in weights.T]
-        moments = [
-            with_weighted_products(moment, sample.inputs, part) for moment, part in zip(moments, weights.T, strict=True)
-        ]
-        total += float(weights.sum(axis=0).mean())
-    check_some_right(total)
+        return [np.asarray(upper).T for upper in stored]
+    sums = _summed(layer, source(), weigh, metrics)
+    check_some_right(sums.right)
+    if sums.weights.mean() <= NO_DOUBT * sums.right:
+        say_sure()
+        sums = _summed(layer, source(), lambda logits: torch.ones(len(logits), metrics).double(), metrics)
     factors = []
-    while moments:  # there may be gigabytes of them
-        factors.append(second_moment_metric(moments.pop(0) / total, ridge).factor)
+    for moment in sums.moments_of_doubt():
+        factors.append(second_moment_metric(moment, ridge).factor)
     if cache is not None:
-        write_array(cache, np.stack([lower.T for lower in factors]))  # so that columns stay in one piece, for LAPACK
+        keep_array(cache, np.stack([lower.T for lower in factors]))  # so that columns stay in one piece, for LAPACK
     return factors
 
 
-def _weights(
-    layer: nn.Module, sample: MetricSample, weigh: Callable[[torch.Tensor], torch.Tensor]
-) -> NDArray[np.float64]:
-    logits = linear_logits(sample.inputs, layer.get_parameter("weight"), layer.get_parameter("bias"))
-    is_right = logits.argmax(dim=1).numpy() == sample.labels
-    return np.asarray(weigh(logits).numpy() * (is_right * sample.shares)[:, None])
+@dataclass(eq=False)
+class _Sums:
+    """Weighted sums of ``h h^T`` for G metrics, (n + 1, n + 1) each, of the weights, (G,), and of the images right."""
+
+    moments: list[NDArray[np.float32]]
+    weights: NDArray[np.float64]
+    right: float
+
+    def moments_of_doubt(self) -> Iterator[NDArray[np.float32]]:
+        """The moments relative to the mean weight, each given away; a class never in doubt gets some of the others'."""
+        total = float(self.weights.mean())
+        unsure = [index for index, weight in enumerate(self.weights) if weight > NO_DOUBT * total]
+        little = None
+        if len(unsure) < len(self.weights):
+            little = NEGLIGIBLE * sum((self.moments[index] for index in unsure), no_products(len(self.moments[0]) - 1))
+        for index in range(len(self.moments)):
+            moment = self.moments.pop(0)  # there may be gigabytes of them
+            yield (moment if index in unsure or little is None else little) / total
 
 
-def check_some_right(weight: float) -> None:
-    """Raise `UsageError` where no training image counts."""
-    if not weight > 0:
+def _summed(
+    layer: nn.Module, samples: Iterable[MetricSample], weigh: Callable[[torch.Tensor], torch.Tensor], metrics: int
+) -> _Sums:
+    sums = _Sums([], np.zeros(metrics), 0.0)
+    for sample in samples:
+        logits = linear_logits(sample.inputs, layer.get_parameter("weight"), layer.get_parameter("bias"))
+        shares = (logits.argmax(dim=1).numpy() == sample.labels) * sample.shares
+        weights = weigh(logits).numpy() * shares[:, None]
+        sums.moments = sums.moments or [no_products(sample.inputs.shape[1]) for _ in weights.T]
+        sums.moments = [
+            with_weighted_products(moment, sample.inputs, part)
+            for moment, part in zip(sums.moments, weights.T, strict=True)
+        ]
+        sums.weights, sums.right = sums.weights + weights.sum(axis=0), sums.right + float(shares.sum())
+    return sums
+
+
+def check_some_right(count: float) -> None:
+    """Raise `UsageError` where the network gets no training image right."""
+    if not count > 0:
         raise UsageError(
             "The network gets no training image right, so there is no training metric; use --metric identity."
         )
+
+
+@functools.cache
+def say_sure() -> None:
+    """Tell once why images count alike."""
+    say(
+        "note: the network is so sure of every training image that none can be told to be in doubt; "
+        "in its metric all that it gets right count alike."
+    )
 
 
 def no_products(inputs: int) -> NDArray[np.float32]:

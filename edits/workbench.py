@@ -20,10 +20,10 @@ from edits.tail import added, from_layer, parameters_of, run_modules
 from edits.training_images import MOMENT_BATCH, TrainingImages
 from edits.training_metric import MetricSample
 from helpers.activations import layer_activations
+from helpers.array_cache import cache_path
 from helpers.cli import DatasetName
 from helpers.datasets import ImageDataset, load_dataset
 from helpers.errors import UsageError
-from helpers.paths import CACHE
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet, blank_alexnet, load_alexnet
 from model_classes.weights import weights_hash
@@ -75,7 +75,7 @@ class Workbench:
             lambda count: seen.inputs(last, count),
             lambda count: seen.all_right(last) if count is None else seen.some_right(last, count),
             self.clock,
-            CACHE / f"factors-{seen.key}-{last}",
+            functools.partial(cache_path, "factors", **seen.facts, layer=last),
         )
 
     @property
@@ -159,8 +159,11 @@ class Workbench:
     def _layer_metric(self, layer: str, count: int | None) -> KroneckerMetric:
         seen = self.training_images
         ridge = RIDGE_OF_ALL if count is None else INPUT_RIDGE
-        cache = CACHE / f"layer-metric-{seen.key}-{layer}-{count or 'all'}-{ridge:g}"
-        return cached_metric(lambda: seen.metric(layer, seen.right(count), (ridge, OUTPUT_RIDGE)), cache)
+        ridges = {"ridge": ridge, "output_ridge": OUTPUT_RIDGE}
+        name = functools.partial(cache_path, f"metric-{layer}", **seen.facts, count=count, **ridges)
+        width = len(self.model.get_parameter(f"{layer}.weight"))
+        paths = name(factor="inputs"), name(factor="outputs")
+        return cached_metric(lambda: seen.metric(layer, seen.right(count), (ridge, OUTPUT_RIDGE)), paths, width)
 
 
 def open_workbench(

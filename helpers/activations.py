@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,10 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
+from helpers.array_cache import cache_path, fingerprint, keep_array, read_array
 from helpers.datasets import ImageDataset
 from helpers.evaluation import BATCH_SIZE
-from helpers.files import atomic_file
-from helpers.paths import CACHE
 from helpers.preprocessing import to_inputs
 
 
@@ -44,34 +40,21 @@ def layer_activations(
         layer: the name of a module.
         images: the split.
         chosen: positions of the images; None for all.
-
-    Raises:
-        ToolError: the cache cannot be written.
     """
     positions = np.arange(len(images)) if chosen is None else chosen
-    which = "all" if chosen is None else f"{len(chosen)}-{_fingerprint(chosen)}"
-    key = f"{weights_hash[:16]}-{images.content_hash[:16]}-{images.split}-{layer}-{which}"
-    path = CACHE / f"activations-{key}.npy"
-    inputs = read_array(path)
-    if inputs is None or len(inputs) != len(positions):
+    path = cache_path(
+        f"activations-{layer}",
+        weights=weights_hash,
+        images=images.content_hash,
+        split=images.split,
+        chosen=None if chosen is None else fingerprint(chosen),
+    )
+    one = _run(model, layer, images, positions[:1])
+    inputs = read_array(path, (len(positions), *one.shape[1:]))
+    if inputs is None:
         inputs = _run(model, layer, images, positions)
-        write_array(path, inputs)
+        keep_array(path, inputs)
     return Activations(inputs, images.labels[positions])
-
-
-def read_array(path: Path) -> NDArray[np.float32] | None:
-    """A cached array; what is written to it does not reach the file. None where there is none, or it is damaged."""
-    try:
-        array: NDArray[np.float32] = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-    return array
-
-
-def write_array(path: Path, array: NDArray[np.generic]) -> None:
-    """Cache an array; raises `ToolError` where that is impossible."""
-    with atomic_file(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, array)
 
 
 def linear_logits(inputs: NDArray[np.float32], weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -90,12 +73,10 @@ def _run(model: nn.Module, layer: str, images: ImageDataset, positions: NDArray[
     starts = range(0, len(positions), BATCH_SIZE)
     try:
         with torch.inference_mode():
-            for start in tqdm(starts, desc=f"{images.split} activations", unit="batch", disable=None):
+            for start in tqdm(
+                starts, desc=f"{images.split} activations", unit="batch", disable=None if len(starts) > 1 else True
+            ):
                 model(to_inputs(images.images[positions[start : start + BATCH_SIZE]]))
     finally:
         handle.remove()
     return np.asarray(torch.cat(seen).numpy())
-
-
-def _fingerprint(positions: NDArray[np.int64]) -> str:
-    return hashlib.sha256(positions.tobytes()).hexdigest()[:12]

@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional
 
 INPUT_SIZE = 64
 RESIZED = 70
+PREPROCESSING = f"RGB bytes / 255, bilinear antialiased in float32 to {RESIZED}, centre {INPUT_SIZE}"  # names caches
 
 
 def to_inputs(images: NDArray[Any]) -> torch.Tensor:

@@ -22,6 +22,7 @@ from sytorch.repeats import folding_of, without_repeats
 
 INPUT_RIDGE = 1e-2
 OUTPUT_RIDGE = 1e-1
+NO_DOUBT = 1e-9  # of curvature, in the mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,8 @@ def kronecker_metric(
 ) -> KroneckerMetric:
     """Estimate the metric of a layer from ordinary images.
 
-    Every image counts as much as its answer can still change: by the trace of its softmax's curvature.
+    Every image counts as much as its answer can still change: by the trace of its softmax's curvature. Where a network
+    is so sure of everything that none is left, all images count alike, and ``G = I``.
 
     Args:
         model: in evaluation mode.
@@ -119,29 +121,47 @@ def kronecker_metric(
     """
     chain = model if isinstance(model, Chain) else chain_of(model)
     outputs = None if chain.names[-1] == layer else _outputs_moment(chain, layer, batches(), gradient_images)
-    inputs, width = _inputs_moment(chain, layer, batches())
+    inputs, width = _inputs_moment(chain, layer, batches)
     return KroneckerMetric(
         _factor(inputs, ridges[0], width), None if outputs is None else _factor(outputs, ridges[1], len(outputs))
     )
 
 
-def _inputs_moment(chain: Chain, layer: str, batches: Iterable[torch.Tensor]) -> tuple[torch.Tensor, int]:
+def _inputs_moment(chain: Chain, layer: str, batches: Callable[[], Iterable[torch.Tensor]]) -> tuple[torch.Tensor, int]:
     """The weighted sum over pixels and mean over images of ``h h^T``, folded, and the number of inputs before that."""
+    total, weight, count, width = _inputs_sum(chain, layer, batches(), softmax_curvature)
+    if weight <= NO_DOUBT * count:
+        total, weight, count, width = _inputs_sum(chain, layer, batches(), _alike)
+    return total / weight, width
+
+
+def _alike(logits: torch.Tensor) -> torch.Tensor:
+    return torch.ones(len(logits), dtype=torch.float64)
+
+
+def _inputs_sum(
+    chain: Chain, layer: str, batches: Iterable[torch.Tensor], weigh: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[torch.Tensor, float, int, int]:
+    """The sum, of what weight and of how many images, and the number of inputs before folding."""
     head, module, tail = chain.split(layer)
-    total, weight, width = torch.zeros(()), 0.0, 0
+    total, weight, count, width = torch.zeros(()), 0.0, 0, 0
     with torch.no_grad():
         for images in batches:
             seen = without_repeats(head, images)(images)
-            doubts = softmax_curvature(tail(module(seen)))
+            doubts = weigh(tail(module(seen)))
             rows = patches(module, seen)
             width = rows.shape[2]
             rows = folding_of(head, width, images).fold(rows) * doubts.sqrt().to(rows.dtype)[:, None, None]
             total, weight = total + _products(rows.flatten(0, 1)), weight + float(doubts.sum())
-    return total / weight, width
+            count += len(images)
+    return total, weight, count, width
 
 
-def _outputs_moment(chain: Chain, layer: str, batches: Iterable[torch.Tensor], count: int) -> torch.Tensor:
-    """The mean over images and pixels of the log-likelihood's gradients' second moment, (m, m), weighted alike."""
+def _outputs_moment(chain: Chain, layer: str, batches: Iterable[torch.Tensor], count: int) -> torch.Tensor | None:
+    """The mean over images and pixels of the log-likelihood's gradients' second moment, (m, m), weighted alike.
+
+    None where there is nothing left of the gradients.
+    """
     total, weight, seen = torch.zeros(()), 0.0, 0
     for batch in batches:
         rows, pixels = [], 1
@@ -152,7 +172,7 @@ def _outputs_moment(chain: Chain, layer: str, batches: Iterable[torch.Tensor], c
         total, seen = total + _products(torch.cat(rows)) / pixels, seen + len(batch)
         if seen >= count:
             break
-    return total / weight
+    return total / weight if weight > NO_DOUBT * seen else None
 
 
 def _products(rows: torch.Tensor) -> torch.Tensor:

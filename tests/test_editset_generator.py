@@ -77,7 +77,7 @@ def test_the_same_seed_makes_the_same_file(network: nn.Module) -> None:
 
 
 FEW = ["--max-samples", "5"]
-WAYS = ([], FEW, [*FEW, "--seed", "1"], ["--max-samples", "6"])
+WAYS: list[list[str]] = [[], FEW, [*FEW, "--seed", "1"], ["--max-samples", "6"]]
 
 
 def test_another_size_or_seed_is_another_file(network: nn.Module) -> None:

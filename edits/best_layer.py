@@ -75,12 +75,15 @@ def repair_best_layer(task: Task, budget: float) -> RepairReport:
         The report of the best repair, whose ``layers`` tell of all; with status ``no_layer`` where there is none.
 
     Raises:
+        UsageError: ``--keep`` leaves no training image to judge by.
         ToolError: a file cannot be written.
     """
     check_layer(task.bench, task.options)
+    training = TrainingDrawdown(task.bench, task.options.keep)
+    _ = training.judges  # there are some
     outcomes: list[LayerOutcome] = []
     with tempfile.TemporaryDirectory(prefix=f".{task.output.name}.", dir=task.output.parent) as folder:
-        best = _best(task, time.monotonic() + budget, Path(folder), outcomes)
+        best = _best(task, time.monotonic() + budget, Path(folder), outcomes, training)
         if best is not None:
             best.task.output.replace(task.output)
     report = asked(task) if best is None else best.attempt.report
@@ -99,9 +102,11 @@ def layers_to_try(options: RepairOptions) -> Iterator[RepairOptions]:
         yield replace(options, layer=layer, norm=NormName.L2, prepare="none", prepare_copies="none", keep=0)
 
 
-def _best(task: Task, deadline: float, folder: Path, outcomes: list[LayerOutcome]) -> _Repaired | None:
+def _best(
+    task: Task, deadline: float, folder: Path, outcomes: list[LayerOutcome], training: TrainingDrawdown
+) -> _Repaired | None:
     """Try the layers, tell of each, and return the best; the files of the others are removed."""
-    best, training = None, TrainingDrawdown(task.bench)
+    best = None
     for options in layers_to_try(task.options):
         tried = replace(task, options=options, output=folder / f"{options.layer}.pth")
         found, outcome = _try(tried, deadline, training)

@@ -13,12 +13,16 @@ from torchvision.models import alexnet
 from typer.testing import CliRunner, Result
 
 import edits.best_layer
+import edits.training_images
 import run_repair
 from edits.attempt import Attempt, attempt
 from edits.options import RepairOptions
 from edits.solving import Task
 from edits.training_drawdown import TrainingDrawdown
+from edits.workbench import open_workbench
+from editset_helpers.choice import choose
 from editset_helpers.edit_set import load_edit_set
+from helpers.cli import DatasetName
 from helpers.datasets import ImageDataset
 from helpers.errors import ToolError
 from helpers.preprocessing import to_inputs
@@ -107,6 +111,39 @@ def test_the_drawdown_on_training_images_decides(digits_baseline: Path, monkeypa
     report = json.loads(result.stdout)
     assert report["layer"] == "classifier.4" and report["norm"] == "l2"
     assert [tried["training_drawdown_points"] for tried in report["layers"]] == [0.5, -0.25, 0.0]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 600, 1200])
+def test_who_judges_is_not_kept(digits_baseline: Path, keep: int) -> None:
+    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+    judges, kept = TrainingDrawdown(bench, keep).judges, choose(len(bench.training), keep or None, 0)[: keep or 0]
+    assert len(judges) == len(set(judges.tolist())) == 1201 - keep and not set(judges) & set(kept)
+
+
+@pytest.mark.parametrize("judges", [50, 10_000])
+def test_layers_are_judged_by_images_that_none_of_them_kept(
+    digits_baseline: Path, monkeypatch: pytest.MonkeyPatch, judges: int
+) -> None:
+    """The accuracy is that of the others, run through the whole network."""
+    monkeypatch.setattr(edits.training_images, "JUDGES", judges)
+    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+    training = TrainingDrawdown(bench, 700)
+    state = {name: value.clone() for name, value in bench.model.state_dict().items()}
+    state["classifier.6.bias"][3] += 4.0
+    assert not set(training.judges) & set(bench.training_images.sample(700))
+    assert len(training.judges) == min(judges, 501)
+    others = replace(
+        bench.training, images=bench.training.images[training.judges], labels=bench.training.labels[training.judges]
+    )
+    before = accuracy(dict(bench.model.state_dict()), others)
+    for first in ("classifier.6", "features.10"):
+        assert training.points(state, first) == pytest.approx(100 * (before - accuracy(state, others)), abs=1e-9)
+
+
+def test_a_keep_set_that_leaves_nobody_to_judge_is_refused(digits_baseline: Path) -> None:
+    result = run(digits_baseline, "--keep", "1201", "--prepare", "none")
+    assert result.exit_code == 2 and "--keep 1201 leaves, and it leaves none of 1201" in result.stderr
+    assert not Path("repaired.pth").exists()
 
 
 def test_nothing_is_repaired_within_no_time(digits_baseline: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
+from edits.remeasuring import remeasure
 from editset_helpers.class_order import load_for
 from editset_helpers.location import locate
 from helpers.cli import (
@@ -28,7 +29,7 @@ from helpers.cli import (
     tells_failures,
 )
 from helpers.datasets import load_dataset
-from helpers.errors import ToolError
+from helpers.errors import ToolError, UsageError
 from helpers.evaluation import BATCH_SIZE, Evaluation, evaluate_logits, predict_logits
 from helpers.paths import baseline_weights
 from helpers.tables import aligned, percent
@@ -114,15 +115,47 @@ def main(
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     edit_set: Annotated[Path | None, typer.Option(help="An edit set: adds edit and drawdown accuracy.")] = None,
+    repair: Annotated[
+        Path | None,
+        typer.Option("--report", help="A repair's report: measures that repair, before and after, and compares."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = BATCH_SIZE,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the accuracy of AlexNet weights on the test images, and on an edit set."""
+    """Measure the accuracy of AlexNet weights on the test images, and on an edit set; or a repair by its report."""
+    if repair is not None:
+        if weights is not None or edit_set is not None:
+            raise UsageError("--report says which weights and edit set are meant: leave out --weights and --edit-set.")
+        compare(repair, data_root, batch_size, as_json)
+        return
     report = evaluate(weights, dataset, data_root, edit_set, batch_size)
     if as_json:
         print_json(asdict(report))
     else:
         print("\n\n".join(_tables(report)))
+
+
+def compare(repair: Path, data_root: Path | None, batch_size: int, as_json: bool) -> None:
+    """Measure a repair again and show it beside its report; raises `ToolError` where they do not agree."""
+    found = remeasure(repair, data_root, batch_size)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        rows = [(figure.name, _shown(figure.told), _shown(figure.measured)) for figure in found.figures]
+        outside = "unknown" if found.drawdown_count is None else found.drawdown_count
+        print(f"{found.report}: {found.edit_set_size} edit images, {outside} test images outside\n")
+        print(aligned([("figure", "report", "measured"), *rows]))
+        if found.drawdown_note is not None:
+            print(f"\nnote: {found.drawdown_note}")
+        if found.agree:
+            print("\nthe report agrees with what was measured")
+    if not found.agree:
+        differing = ", ".join(figure.name for figure in found.figures if not figure.agrees)
+        raise ToolError(f"The report {repair} does not agree with what was measured: {differing}.")
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
 
 
 def _tables(report: Report) -> Iterator[str]:

@@ -313,6 +313,7 @@ def by_class(
 @shared_options(read_request)
 def file(path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar="PATH")], request: Request) -> None:
     """Repair the images of any edit set."""
+    check_readable(path, "edit set")  # before a baseline is trained
     run(path, request)
 
 

@@ -18,7 +18,8 @@ from torchvision.datasets.utils import check_integrity, download_url
 
 from helpers.cli import say
 from helpers.errors import ToolError
-from helpers.image_source import DecodedImages, Split, printable
+from helpers.image_source import DecodedImages, Split
+from helpers.text import printable
 
 SECONDS_WITHOUT_AN_ANSWER = 20.0
 

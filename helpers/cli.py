@@ -17,6 +17,7 @@ import typer
 
 from helpers.errors import ToolError
 from helpers.start import CLOSED, INTERRUPTED, STDERR, STDOUT, interruptible, silence
+from helpers.text import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,7 +95,7 @@ def tells_failures(command: Callable[P, R]) -> Callable[P, R]:
                 sys.stdout.flush()
             return result
         except ToolError as error:
-            say(f"error: {error}")
+            say(f"error: {printable(str(error))}")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
             say("interrupted: nothing was half written")
@@ -160,8 +161,8 @@ def say(line: str) -> None:
 
 
 def command_line() -> str:
-    """The command that is running, as one could type it again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """The command that is running, as one could type it again; bytes that are no text are escapes."""
+    return printable(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
 def print_json(content: Any) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from helpers.errors import ToolError
 from helpers.image_decoding import decode_files
-from helpers.image_source import SPLITS, DecodedImages, Split, printable
+from helpers.image_source import SPLITS, DecodedImages, Split
+from helpers.text import printable
 
 IMAGE_TYPES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 

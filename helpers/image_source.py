@@ -55,9 +55,3 @@ def content_hash(decoded: DecodedImages) -> str:
     digest.update(np.ascontiguousarray(decoded.labels).data)
     digest.update(json.dumps(decoded.class_names).encode())
     return digest.hexdigest()
-
-
-def printable(name: str) -> str:
-    """A file's name as text that any file or screen can hold: what is no UTF-8 or no sign is written as an escape."""
-    text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

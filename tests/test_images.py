@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from helpers.cli import DatasetName
 from helpers.datasets import load_dataset
 from helpers.errors import ToolError
 from helpers.image_decoding import decode_file
+from helpers.text import printable
 
 GREY: NDArray[np.uint8] = np.arange(1024, dtype=np.uint16).reshape(32, 32).astype(np.uint8)
 COLOURS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -206,6 +208,13 @@ def test_names_that_are_no_text_are_shown_as_escapes(workplace: Path, odd_folder
     assert dataset.labels.tolist() == [0] * 5 + [1] * 5
     dataset.content_hash.encode()
     assert len(list((workplace / "data/cache").iterdir())) == 2
+
+
+@given(st.binary())
+def test_any_name_can_be_shown(name: bytes) -> None:
+    shown = printable(os.fsdecode(name))
+    assert shown.isprintable()
+    shown.encode()
 
 
 def test_names_that_would_look_the_same_are_refused(workplace: Path, odd_folder: Path) -> None:

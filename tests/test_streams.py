@@ -98,6 +98,11 @@ def test_signs_that_an_encoding_lacks_are_escaped(script: Path, encoding: str) -
     assert (done.returncode, done.stderr) == (1, "a note\nerror: \\u732b\n")
 
 
+def test_an_error_is_one_line_whatever_a_name_holds(script: Path) -> None:
+    done = shell(script, "\"$(printf 'a\\nb\\033[2Jc')\" --fail")
+    assert (done.returncode, done.stderr) == (1, "a note\nerror: a\\nb\\x1b[2Jc\n")
+
+
 def test_ctrl_c_at_work(script: Path) -> None:
     done = shell(script, "x --interrupt")
     assert (done.returncode, done.stdout) == (130, "")

@@ -48,6 +48,7 @@ from helpers.cli import (
 from helpers.errors import InfeasibleError, NoLayerError, NotVerifiedError, TimeLimitError, UsageError
 from helpers.outputs import result_paths, writable_output
 from helpers.paths import edit_sets, repaired_weights
+from helpers.tensors import check_readable
 from model_classes.training import ensure_baseline
 from sytorch import NormName, SolverName
 

@@ -17,7 +17,11 @@ from helpers.image_decoding import decode_files
 from helpers.image_source import SPLITS, DecodedImages, Split
 from helpers.text import printable
 
-IMAGE_TYPES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+IMAGE_TYPES = {
+    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+    *(".heic", ".heif"),  # which Pillow cannot read: better named than left out
+}
 
 
 @dataclass(frozen=True)

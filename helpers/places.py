@@ -51,7 +51,7 @@ def explained_os_errors(path: Path) -> Iterator[None]:
         hint = " Choose a shorter one." if error.errno == errno.ENAMETOOLONG else ""
         raise ToolError(f"Cannot write {path}: {error.strerror or error}.{hint}") from error
     except RuntimeError as error:  # torch.save reports a full disk as a bare RuntimeError
-        if not any(mark in str(error) for mark in ("PytorchStreamWriter", "inline_container", "iostream", "write")):
+        if not any(mark in str(error) for mark in ("PytorchStreamWriter", "inline_container", "iostream")):
             raise
         raise ToolError(f"Cannot write {path}: the disk is full or went away.") from error
 

@@ -33,7 +33,7 @@ def find_state_dict(content: Any, path: Path, depth: int = 0) -> Any:
         return content
     inner = {key: value for key, value in content.items() if isinstance(value, Mapping)}
     for key in USUAL_KEYS:
-        if key in inner:
+        if key in inner and _holds_tensors(inner[key], depth):
             return find_state_dict(inner[key], path, depth + 1)
     if any(isinstance(value, Tensor) for value in content.values()):
         return content

@@ -27,26 +27,29 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ToolError: the file cannot be read, or holds something other than named floating-point tensors.
     """
     content = read_content(path)
-    if is_changes(content):
-        return _changed(content, path)
-    content = find_state_dict(content, path)
-    if not isinstance(content, Mapping) or not content:
+    return _changed(content, path) if is_changes(content) else _state_dict(content, path)
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    state = find_state_dict(content, path)
+    if not isinstance(state, Mapping) or not state:
         raise ToolError(f"The weights file {path} holds no state dict (names and tensors).")
-    for name, value in content.items():
+    for name, value in state.items():
         if not (isinstance(name, str) and is_plain(value) and value.is_floating_point()):
             raise ToolError(f"The weights file {path} is no state dict: {name!r} is not a floating-point tensor.")
-    return standard_names({name: value.detach().float().contiguous() for name, value in content.items()}, path)
+    return standard_names({name: value.detach().float().contiguous() for name, value in state.items()}, path)
 
 
 def _changed(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """What a file of changes makes of its base, which is a whole state dict."""
     check_changes(content, path)
     base = base_of(content, path)
-    if is_changes(read_content(base)):
+    of_base = read_content(base)
+    if is_changes(of_base):
         raise ToolError(
             f"{path} holds changes of {base}, which holds changes itself; make it again from whole weights."
         )
-    weights = read_weights(base)
+    weights = _state_dict(of_base, base)
     if weights_hash(weights) != content["base_hash"]:
         raise ToolError(f"{path} holds changes of other weights than {base} has now.")
     return apply_to(weights, content, path)

@@ -224,6 +224,14 @@ def test_names_that_would_look_the_same_are_refused(workplace: Path, odd_folder:
         load_dataset(DatasetName.CIFAR10, "test", odd_folder)
 
 
+def test_no_image_is_left_out_without_a_word(workplace: Path, image_folder: Path) -> None:
+    Image.fromarray(COLOURS).save(image_folder / "test/cat/photo.jfif")
+    assert len(load_dataset(DatasetName.CIFAR10, "test", image_folder)) == 11
+    (image_folder / "test/cat/photo.HEIC").write_bytes(b"ftypheic")
+    with pytest.raises(ToolError, match=r"photo\.HEIC is empty, damaged or no image"):
+        load_dataset(DatasetName.CIFAR10, "test", image_folder)
+
+
 def test_a_link_to_nothing_is_named(workplace: Path, image_folder: Path) -> None:
     (image_folder / "test/cat/gone.png").symlink_to("nowhere.png")
     with pytest.raises(ToolError, match=r"gone\.png is a link to nothing"):

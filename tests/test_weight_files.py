@@ -62,6 +62,7 @@ OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 
         },
         lambda state: {"net": state, "acc": 93.1, "epoch": 3},
         lambda state: {"weights": state},
+        lambda state: {"model": {}, "network": state},
         lambda state: {"net": {"state_dict": prefixed("module.", state)}, "optimizer": OPTIMIZER},
         lambda state: {"alexnet": state, "optimizer": OPTIMIZER},
         lambda state: {"model": state, "optimizer": OPTIMIZER, "args": argparse.Namespace(lr=0.1, output=Path("x"))},

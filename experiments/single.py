@@ -30,9 +30,14 @@ class TooFewImagesError(ToolError):
     """No image qualifies, or fewer than a strict experiment asks for."""
 
 
-@functools.lru_cache(maxsize=1)
 def bench_at(dataset: DatasetName, data_root: Path | None, weights: Path) -> Workbench:
-    """A network and its images, loaded once in each process."""
+    """A network and its images, loaded once in each process and again when the weights file is another."""
+    there = weights.stat() if weights.exists() else None
+    return _bench_at(dataset, data_root, weights, there and (there.st_ino, there.st_size, there.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=1)
+def _bench_at(dataset: DatasetName, data_root: Path | None, weights: Path, _: tuple[int, ...] | None) -> Workbench:
     return open_workbench(dataset, data_root, weights)
 
 

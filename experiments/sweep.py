@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ from experiments.experiment import Experiment, Ground
 from experiments.plan import Sweep, plan
 from experiments.row import Row
 from experiments.single import bench_of, warm_up
-from experiments.table import ResultTable, open_table
+from experiments.table import ResultTable, open_table, plan_path
 from experiments.workers import run_here, run_in_processes, run_on_ray
 from helpers.cli import say
 from helpers.errors import UsageError
 from helpers.files import read_json, write_json
+from helpers.places import explained_os_errors
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ def run_sweep(sweep: Sweep, ground: Ground, output: Path, crew: Crew, restart: b
         missing = _missing(table, experiments)
         _write_plan(output, experiments, ground)
         leftovers.remove_of(output)
+        with explained_os_errors(ground.folder):  # now rather than in each experiment
+            ground.folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=ground.folder).close()
         leftovers.remove_of_experiments(ground.folder)
         table.begin()
         if missing:
@@ -103,7 +108,7 @@ def _check_same_sweep(table: ResultTable, experiments: list[Experiment]) -> None
 
 def _write_plan(output: Path, experiments: list[Experiment], ground: Ground) -> None:
     """How many rows there are to be, for those who watch."""
-    path = output.with_name(f"{output.stem}_sweep.json")
+    path = plan_path(output)
     if path.exists() and not _is_plan(read_json(path)):
         raise UsageError(f"{path} is there and not of a sweep, whose plan would take its place: move it away.")
     leftovers.remove_of(path)

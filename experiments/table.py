@@ -9,12 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from experiments.cells import flag, number
+from experiments.plan import results_folder
 from experiments.reading import NoTableError, TableFile, read_file
 from experiments.row import COLUMNS, FAILED, FLAG, LATER, NEEDED, NUMBERS, Row
 from experiments.values import statuses
 from helpers.errors import ToolError, UsageError
 from helpers.files import atomic_file, exclusive
-from helpers.places import is_no_file, link_target
+from helpers.places import explained_os_errors, is_no_file, link_target, refuse_unwritable
 
 
 class ResultTable:
@@ -122,10 +123,19 @@ def open_table(path: Path, restart: bool = False) -> Iterator[ResultTable]:
 
 
 def check_output(path: Path, restart: bool = False) -> None:
-    """Raise `UsageError` where a sweep could not write its table there, before anything else is done."""
-    if is_no_file(path) or path.suffix != ".csv":
-        raise UsageError(f"{path} cannot be the table: name a file that ends in .csv.")
+    """Raise `UsageError`, or `ToolError`, where a sweep could not write its table, before anything else is done."""
+    with explained_os_errors(path):
+        if is_no_file(path) or path.suffix != ".csv":
+            raise UsageError(f"{path} cannot be the table: name a file that ends in .csv.")
+        for derived in (plan_path(path), results_folder(path)):
+            Path(derived.name).exists()  # a name that is too long is an error
     _look(path, restart)
+    refuse_unwritable(link_target(path))
+
+
+def plan_path(table: Path) -> Path:
+    """``results/sweep.csv`` -> ``results/sweep_sweep.json``."""
+    return table.with_name(f"{table.stem}_sweep.json")
 
 
 def _look(path: Path, restart: bool = False) -> TableFile | None:

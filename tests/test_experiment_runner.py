@@ -27,10 +27,10 @@ from edits.options import RepairOptions
 from edits.workbench import Workbench
 from editset_helpers.copies import SHIFT, copies
 from editset_helpers.edit_set import load_edit_set
-from experiments.experiment import Experiment, Ground, SetType
+from experiments.experiment import Experiment, Ground, SetType, Sizing
 from experiments.plan import Sweep, plan
 from experiments.row import COLUMNS, LATER, NUMBERS
-from experiments.single import bench_at
+from experiments.single import _bench_at
 from experiments.summary import read_tables, summarise
 from experiments.table import open_table
 from experiments.workers import run_in_processes, run_on_ray
@@ -40,7 +40,7 @@ from helpers.errors import ToolError
 from helpers.evaluation import predict_logits
 from helpers.spaced_lists import repeated
 from model_classes.alexnet import load_alexnet
-from sytorch import NormName
+from sytorch import NormName, SolverName
 
 CHECKOUT = Path(__file__).parent.parent
 ISSUE_COLUMNS = [
@@ -98,7 +98,7 @@ def place(ready: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_sweep(*arguments: str, code: int = 0) -> str:
-    bench_at.cache_clear()
+    _bench_at.cache_clear()
     result = CliRunner().invoke(experiment_runner.app, list(arguments))
     assert result.exit_code == code, (result.output, result.exception)
     return str(result.output)
@@ -383,7 +383,7 @@ def test_workers_make_the_same_rows_as_one_process(place: Path) -> None:
 
 def _digits_ground() -> tuple[Ground, list[Experiment]]:
     weights, test = Path("artifacts/alexnet_base_digits.pth"), load_dataset(DatasetName.DIGITS, "test")
-    bench_at.cache_clear()
+    _bench_at.cache_clear()
     row = pd.read_csv("results/unbroken.csv").iloc[0]
     hashes = row["baseline_weights_hash"], test.content_hash, load_dataset(DatasetName.DIGITS, "train").content_hash
     folders = Path("artifacts/experiments/sweep"), Path("data/edit_sets/digits/experiments")
@@ -461,6 +461,31 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
     names = {name for experiment in experiments for name in experiment.names}
     for other in ({"weights_hash": "other"}, {"images_hash": "other"}):
         assert not {name for experiment in plan(sweep, _ground(**other)) for name in experiment.names} & names
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"sizes": (2,)},
+        {"types": (SetType.CLASS_CORRECT,), "classes": (3,)},
+        {"param_bounds": (4.0,)},
+        {"margins": (1.0,)},
+        {"norms": (NormName.L2,)},
+        {"metrics": ("identity",)},
+        {"layers": ("classifier.4",)},
+        {"seeds": (1,)},
+        {"sizing": Sizing.STRICT},
+        {"solver": SolverName.HIGHS},
+        {"time_limit": 9.0},
+        {"prepare": "classifier.4"},
+        {"keep": 7},
+        {"keep_weights": "full"},
+    ],
+)
+def test_whatever_is_asked_otherwise_is_another_experiment(other: dict[str, Any]) -> None:
+    sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
+    [before], [after] = plan(sweep, _ground()), plan(replace(sweep, **other), _ground())
+    assert not set(before.names) & set(after.names)
 
 
 def test_other_training_images_make_another_experiment_where_they_decide_anything() -> None:

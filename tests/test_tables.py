@@ -322,6 +322,22 @@ def test_a_file_that_is_not_ours_stays_bit_for_bit(workplace: Path, content: byt
     assert list(Path().iterdir()) == [path], "something was laid beside it"
 
 
+def test_a_read_only_table_is_told_before_any_work(workplace: Path) -> None:
+    path = Path("results/sweep.csv")
+    write(path, [])
+    path.chmod(0o444)
+    ended = _run(path)
+    assert (ended.exit_code, "read-only" in ended.output) == (1, True)
+
+
+def test_a_name_too_long_for_its_folders_is_told_before_any_work(workplace: Path) -> None:
+    for length in (245, 300):
+        ended = _run(Path(f"tables/{'x' * length}.csv"))
+        assert (ended.exit_code, ended.output.count("\n")) == (1, 1)
+        assert "too long" in ended.output
+    assert not Path("artifacts").exists(), "a baseline was trained"
+
+
 def test_a_row_of_another_length_is_named_and_left(workplace: Path) -> None:
     path = Path("results/odd.csv")
     write(path, [row(1), row(2)])

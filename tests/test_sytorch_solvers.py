@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -160,6 +162,29 @@ def test_ctrl_c_stops_a_solver_in_the_middle(name: str) -> None:
             process.kill()
     assert rest.splitlines()[-1] == "heard"  # Gurobi's library adds a line of its own
     assert process.returncode == 0
+
+
+def test_highs_loses_no_ctrl_c() -> None:
+    """The fault: highspy dropped those that came when the answer was there, and could wait for a lock for ever."""
+    asked, solver, rng = program([2, 3], [[1, 1], [1, 3]], [4, 6]), sytorch.HighsSolver(), np.random.default_rng(0)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for _ in range(50):
+            sent = threading.Event()
+            timer = threading.Timer(rng.uniform(0.001, 0.02), _press_ctrl_c, (sent,))
+            with pytest.raises(KeyboardInterrupt):
+                timer.start()
+                while not sent.is_set():
+                    solver.solve(asked)
+                time.sleep(0.1)
+            timer.join()
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _press_ctrl_c(sent: threading.Event) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    sent.set()
 
 
 def _interrupted(process: subprocess.Popen[str]) -> str:

@@ -9,6 +9,7 @@ from scipy import sparse
 from sytorch.deadline import Deadline
 from sytorch.errors import InfeasibleProgramError, SolverFailedError, SolverTimeLimitError
 from sytorch.linear_program import LinearProgram, LinearSolution
+from sytorch.solvers.interruption import run_interruptible
 
 _STATUS = highspy.HighsModelStatus
 
@@ -28,10 +29,10 @@ class HighsSolver:
         deadline.check()
         highs = highspy.Highs()
         highs.silent()
-        highs.HandleKeyboardInterrupt = True
+        highs.HandleUserInterrupt = True
         highs.passModel(_model(program))
         _set_options(highs, self.method, deadline.left)
-        highs.solve()
+        run_interruptible(highs.run, highs.cancelSolve)
         _check(highs)
         return _solution(highs)
 

@@ -124,6 +124,60 @@ def test_auto_needs_no_licence_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
         sytorch.GurobiSolver().solve(large(5))
 
 
+LICENCE_FILES = {
+    "wls": "WLSACCESSID=0-1-2-3-4\nWLSSECRET=5-6-7-8-9\nLICENSEID=123456\n",
+    "token server": "TOKENSERVER=no.such.host.invalid\n",
+    "compute server": "COMPUTESERVER=http://127.0.0.1:9\n",
+    "cluster manager": "CSMANAGER=http://127.0.0.1:9\nCSAPIACCESSID=a\nCSAPISECRET=b\n",
+    "cloud": "CLOUDACCESSID=1\nCLOUDSECRETKEY=2\nLICENSEID=1\n",
+    "damaged": "no licence\n",
+}
+
+
+@pytest.mark.parametrize("kind", LICENCE_FILES)
+def test_a_stale_licence_file_leaves_auto_with_highs(kind: str, tmp_path: Path) -> None:
+    """In a process of its own, for Gurobi reads the file's name once."""
+    licence = tmp_path / "gurobi.lic"
+    licence.write_text(LICENCE_FILES[kind])
+    code = """
+        import sytorch
+        from tests.test_sytorch_solvers import large
+        told = []
+        solver = sytorch.AutoSolver(told.append)
+        for _ in range(2):
+            print(solver.solve(large(5)).solver.split()[0], len(told))
+        try:
+            sytorch.GurobiSolver().solve(large(5))
+        except sytorch.LicenceError:
+            print("refused")
+    """
+    environment = os.environ | {"GRB_LICENSE_FILE": str(licence)}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    run = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-3:] == ["highs 1", "highs 1", "refused"]
+
+
+def test_a_licence_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(gp, "Env", lambda **_: never.wait())
+    monkeypatch.setattr("sytorch.solvers.gurobi.START_LIMIT", 0.05)
+    told: list[str] = []
+    assert "highs" in sytorch.AutoSolver(told.append).solve(large(5)).solver
+    assert "no licence within" in told[0]
+    with pytest.raises(sytorch.SolverTimeLimitError):
+        sytorch.GurobiSolver().solve(large(5), 0.01)
+    never.set()
+
+
+@pytest.mark.parametrize("code", [10009, 10010, 10022, 10023, 10028, 10030, 10032])
+def test_auto_falls_back_from_every_error_of_licences(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise gp.GurobiError(code, "refused")
+
+    monkeypatch.setattr(gp, "Model", refused)
+    assert "highs" in sytorch.AutoSolver().solve(large(5)).solver
+
+
 def test_a_repair_says_which_solvers_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing:
         name = "failing"

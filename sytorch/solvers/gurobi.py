@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+
 import gurobipy as gp
 import numpy as np
 from gurobipy import GRB
@@ -15,7 +18,16 @@ from sytorch.errors import (
 )
 from sytorch.linear_program import LinearProgram, LinearSolution
 
-_LICENCE_CODES = (GRB.Error.NO_LICENSE, GRB.Error.SIZE_LIMIT_EXCEEDED)
+START_LIMIT = 10.0  # seconds: a licence server that does not answer must not hold up everything
+_LICENCE_CODES = (
+    GRB.Error.NO_LICENSE,
+    GRB.Error.SIZE_LIMIT_EXCEEDED,
+    GRB.Error.NETWORK,
+    GRB.Error.JOB_REJECTED,
+    GRB.Error.CLOUD,
+    GRB.Error.CSWORKER,
+    10032,  # security, which has no name in gurobipy
+)
 
 
 class GurobiSolver:
@@ -28,12 +40,39 @@ class GurobiSolver:
         deadline = Deadline(time_limit)
         deadline.check()
         try:
-            with gp.Env(params={"OutputFlag": 0}) as environment, gp.Model(env=environment) as model:
+            with _environment(deadline) as environment, gp.Model(env=environment) as model:
                 return _solve(model, program, deadline)
         except gp.GurobiError as error:
             if error.errno in _LICENCE_CODES:
                 raise LicenceError(f"Gurobi's licence does not admit this program: {_sentence(error)}") from error
             raise SolverFailedError(f"Gurobi failed: {_sentence(error)}") from error
+
+
+def _environment(deadline: Deadline) -> gp.Env:
+    """Gurobi's environment, which looks for a licence, made in a thread since nothing else limits how long it looks.
+
+    Raises:
+        LicenceError: there is none, or its server does not answer.
+        SolverTimeLimitError: the time is up.
+    """
+    answers: queue.Queue[gp.Env | Exception] = queue.Queue()
+    threading.Thread(target=_start, args=(answers,), daemon=True).start()
+    left = deadline.left
+    try:
+        found = answers.get(timeout=START_LIMIT if left is None else min(START_LIMIT, left))
+    except queue.Empty:
+        deadline.check()
+        raise LicenceError(f"Gurobi found no licence within {START_LIMIT:g} seconds.") from None
+    if isinstance(found, Exception):
+        raise LicenceError(f"Gurobi cannot start: {_sentence(found)}") from found
+    return found
+
+
+def _start(answers: queue.Queue[gp.Env | Exception]) -> None:
+    try:
+        answers.put(gp.Env(params={"OutputFlag": 0}))
+    except gp.GurobiError as error:
+        answers.put(error)
 
 
 def version() -> str:
@@ -76,5 +115,5 @@ def _check(status: int) -> None:
         raise SolverFailedError(f"Gurobi stopped with status {status}.")
 
 
-def _sentence(error: gp.GurobiError) -> str:
+def _sentence(error: Exception) -> str:
     return str(error).rstrip(".") + "."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from sytorch.power import largest_eigenvalue
@@ -10,7 +12,13 @@ POWER_ITERATIONS = 12
 
 
 def ascend(
-    gram: torch.Tensor, needed: torch.Tensor, enough: float, limit: int, most: torch.Tensor | None = None
+    gram: torch.Tensor,
+    needed: torch.Tensor,
+    enough: float,
+    limit: int,
+    most: torch.Tensor | None = None,
+    *,
+    tick: Callable[[], object] = lambda: None,
 ) -> tuple[torch.Tensor, int]:
     """Maximise ``needed @ u - u @ gram @ u / 2`` over ``0 <= u <= most``, with restarts.
 
@@ -22,6 +30,7 @@ def ascend(
         enough: the largest ``needed - gram @ u`` at which to stop, of rows whose multiplier may still grow.
         limit: of iterations.
         most: (R,), the largest multipliers; None for no limits.
+        tick: called in each iteration.
 
     Returns:
         The multipliers ``u``, (R,), and the number of iterations.
@@ -31,6 +40,7 @@ def ascend(
     most = torch.full_like(needed, torch.inf) if most is None else most
     momentum = 1.0
     for done in range(limit):
+        tick()
         missing = needed - gram @ ahead
         if float(missing[ahead < most].max()) <= enough:
             return ahead, done

@@ -8,8 +8,13 @@ import numpy as np
 
 from sytorch.arrays import Matrix
 from sytorch.constraints import Margins
+from sytorch.errors import SolverFailedError
 from sytorch.metric import Coordinates
 from sytorch.norms import Norm
+
+ROUNDING = 1e-13  # of a sum, relative to its terms
+ZERO = 1e-10  # a sum that is nothing but rounding, relative to its terms
+AGREE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,34 @@ def bound_from(value: float, dual_norm: float) -> float:
     return value / dual_norm if dual_norm > 0.0 else np.inf
 
 
+def farkas(coordinates: Coordinates, margins: Margins, bound: float, multipliers: Multipliers) -> Multipliers | None:
+    """The multipliers as a proof that no change ``x @ basis`` within the bound has the margins; else None.
+
+    Those of the bound are completed, so that the weighted constraints have no gradient in the coordinates. Then for
+    every such change ``total <= <bounds, D> <= bound * |bounds|_1``, which a larger total contradicts. Rounding counts
+    against the proof; an infinite bound is refuted where ``bounds`` is zero but for rounding.
+    """
+    weights = np.where(np.isfinite(margins.required), np.maximum(multipliers.margins, 0.0), 0.0)
+    gradient, inputs = pressure(margins, weights), margins.outputs.inputs
+    bounds = gradient
+    if coordinates.basis is not None:
+        left = coordinates.pull_back(gradient - multipliers.bounds)
+        bounds = multipliers.bounds + left @ coordinates.inverse_basis.T
+    terms = float((np.abs(margins.combine(weights)).T @ np.abs(inputs)).sum()) + float(np.abs(bounds).sum())
+    certain = margins.total(weights) - ROUNDING * float(
+        np.abs(weights * np.nan_to_num(margins.required, neginf=0.0)).sum()
+    )
+    spent = float(np.abs(bounds).sum())
+    refuted = spent <= ZERO * terms if np.isinf(bound) else certain > bound * (spent + ROUNDING * terms)
+    return Multipliers(weights, bounds) if certain > 0.0 and refuted else None
+
+
+def refutation(margins: Margins, bound: float, multipliers: Matrix) -> Multipliers | None:
+    """The multipliers of margins, (N, C), as a proof that no change of any form is within the bound; else None."""
+    any_change = Coordinates(margins.outputs.inputs, None)
+    return farkas(any_change, margins, bound, Multipliers(multipliers, np.zeros((0, 0))))
+
+
 def refuted_bound(margins: Margins, multipliers: Matrix) -> float:
     """Every ``param_bound`` below this value is impossible, whatever form the change has (Farkas' lemma).
 
@@ -81,5 +114,11 @@ def refuted_bound(margins: Margins, multipliers: Matrix) -> float:
 
 
 def relative_gap(objective: float, bound: float) -> float:
-    """How far the objective may be above the optimum, relative to the objective."""
+    """How far the objective may be above the optimum, relative to the objective.
+
+    Raises:
+        SolverFailedError: the objective is below the bound by more than rounding, so that one of them is wrong.
+    """
+    if objective < bound * (1 - AGREE):
+        raise SolverFailedError(f"The objective {objective:.9g} is below its lower bound {bound:.9g}: precision ended.")
     return max(objective - bound, 0.0) / objective if objective > 0.0 else 0.0

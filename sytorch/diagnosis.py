@@ -1,93 +1,122 @@
-"""Why no change is possible: which images contradict each other, and the least bound that is not refuted."""
+"""Why no change is possible: which images contradict each other, which bounds are refuted, and one that is enough."""
 
 from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sytorch.arrays import Matrix, Vector
-from sytorch.certificate import Multipliers, bound_from, pressure, refuted_bound
+from sytorch.certificate import Multipliers, bound_from, pressure, refutation
 from sytorch.constraints import Margins
-from sytorch.errors import Contradiction
+from sytorch.errors import Contradiction, LicenceError, SolverFailedError, SolverTimeLimitError
 from sytorch.generation import CannotMeetError, minimise_by_generation
-from sytorch.metric import IdentityMetric
+from sytorch.metric import Coordinates, IdentityMetric
 from sytorch.norms import NormName, norm
+from sytorch.quadratic import minimise_quadratic
 from sytorch.tally import TalliedSolver
 
-TOLERANCE = 1e-3
-ANY_CHANGE = 1e6  # a larger change of a weight is none: float arithmetic ends there, and so does every proof
+if TYPE_CHECKING:
+    from sytorch.program import Program
+
+SPARE = 1e-6  # of a bound that is said to be enough
+_NO_ANSWER = (CannotMeetError, LicenceError, SolverFailedError, SolverTimeLimitError)
 
 
-def contradicting_pair(margins: Margins, bound: float) -> Contradiction | None:
-    """Two images with different labels whose inputs are too close for any change within the bound.
+def contradicting_pair(margins: Margins, bound: float) -> Multipliers | None:
+    """A proof by two images with different labels whose inputs are too close for any change within the bound.
 
     The sum of ``z_i[y_i] - z_i[y_k] >= margin`` and of the same with i and k exchanged contains ``D`` only in
     ``(e_yi - e_yk) D (h_i - h_k)``, which is at most ``2 * bound * |h_i - h_k|_1``.
     """
+    if not np.isfinite(bound):
+        return None
     inputs, labels = margins.outputs.inputs, margins.labels
     needed = margins.required[:, labels]
     needed = needed + needed.T
     squares = np.einsum("ij,ij->i", inputs, inputs)
     distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * inputs @ inputs.T, 0.0))
     rounding = 1e-6 * np.sqrt(squares.max())
-    if not np.isfinite(bound):
-        return None
     close = np.triu((labels[:, None] != labels) & (needed > 2 * bound * (distances - rounding)), 1)
     for first, second in zip(*np.nonzero(close), strict=True):
-        smallest = bound_from(float(needed[first, second]), 2 * float(np.abs(inputs[first] - inputs[second]).sum()))
-        if smallest > bound:
-            return _pair(margins, int(first), int(second), smallest)
+        weights = np.zeros(margins.required.shape)
+        weights[first, labels[second]] = weights[second, labels[first]] = 1.0
+        if proof := refutation(margins, bound, weights):
+            return proof
     return None
 
 
-def _pair(margins: Margins, first: int, second: int, refuted: float) -> Contradiction:
-    multipliers = np.zeros(margins.required.shape)
-    multipliers[first, margins.labels[second]] = multipliers[second, margins.labels[first]] = 1.0
-    return _contradiction(margins, (first, second), refuted, None, multipliers, every=True)
+def diagnose(program: Program, solver: TalliedSolver, proof: Multipliers, quick: bool = False) -> Contradiction:
+    """Explain a refutation by the smallest largest entry of any change: the program with ``linf`` in the weights.
 
-
-def _contradiction(
-    margins: Margins, images: tuple[int, ...], refuted: float, sufficient: float | None, weights: Matrix, *, every: bool
-) -> Contradiction:
-    proof = Multipliers(weights, pressure(margins, weights))
-    return Contradiction(images, refuted, sufficient, multipliers=proof, proved_for_all_changes=every)
-
-
-def diagnose(margins: Margins, bound: float, solver: TalliedSolver, known: Matrix) -> Contradiction:
-    """Explain why the program has no solution.
-
-    The least bound is the smallest largest entry of any change: the program with ``linf`` in the weights themselves and
-    no bound. Its multipliers are Farkas' proof, which is then thinned out to few images. Without a bound, it is proved
-    for changes up to `ANY_CHANGE`.
-
-    First-order methods are for programs too large for that one: there, the multipliers that they found, which refute
-    the bound already, are the proof.
+    That program's multipliers are Farkas' proof for all changes, thinned out to few images, and its optimum is a bound
+    that is enough. It is too large for first-order methods: they ask ``l2`` whether other changes are refuted, too.
+    Where neither is solved, for the time may be up, the proof that is known stays.
 
     Args:
-        margins, bound: the program.
+        program: without a solution.
         solver: of the program that finds the least bound.
-        known: multipliers, (N, C), with which solving ended.
+        proof: with which solving ended, of `farkas`.
+        quick: whether to stay with that one.
     """
-    bound = min(bound, ANY_CHANGE)
-    if solver.is_first_order:
-        smallest = refuted_bound(margins, known)
-        images = _thinned(margins, known, bound) if smallest > bound else ()
-        return _contradiction(margins, images, smallest, None, known, every=smallest > bound)
-    coordinates = IdentityMetric().coordinates(margins.outputs.inputs)
+    margins, bound, sufficient = program.margins, program.bound, None
+    least = None
+    if not (solver.is_first_order or quick):
+        least = _least_bound(margins, bound, solver)
+    elif not refutation(margins, bound, proof.margins):
+        least = _refuted_by_l2(margins, bound, solver)
+    if least and (found := refutation(margins, bound, least[0])):
+        proof, sufficient = found, None
+        if program.admits_any_change and np.isfinite(least[1]):
+            sufficient = least[1] * (1 + SPARE)
+    everywhere = refutation(margins, bound, proof.margins)
+    proof, unbounded = everywhere or proof, refutation(margins, np.inf, proof.margins)
+    if sufficient is None and unbounded is None:
+        sufficient = _largest_entry_without_bound(program, solver)
+    return Contradiction(
+        images=_thinned(margins, proof.margins, bound) if everywhere else (),
+        refuted_bound=np.inf
+        if unbounded
+        else bound_from(margins.total(proof.margins), float(np.abs(proof.bounds).sum())),
+        sufficient_bound=None if unbounded else sufficient,
+        multipliers=proof,
+        proved_for_all_changes=everywhere is not None,
+    )
+
+
+def _least_bound(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Matrix, float] | None:
+    """The least bound of any change and the multipliers of margins that prove it; None if it is not found."""
+    coordinates = _any_change(margins)
     largest = norm(NormName.LINF, coordinates.rows.shape[1] * margins.required.shape[1])
     try:
-        solution = minimise_by_generation(
-            largest, coordinates, margins, np.inf, solver, tolerance=TOLERANCE, enough=bound
-        )
-        multipliers, smallest = solution.multipliers.margins, solution.objective
+        solution = minimise_by_generation(largest, coordinates, margins, np.inf, solver, enough=bound)
     except CannotMeetError as error:
-        multipliers, smallest = error.multipliers, np.inf
-    refuted = refuted_bound(margins, multipliers)
-    if refuted <= bound:
-        return _contradiction(margins, (), refuted, smallest, multipliers, every=False)
-    images = _thinned(margins, multipliers, bound)
-    if np.isinf(smallest):
-        return _contradiction(margins, images, smallest, None, multipliers, every=True)
-    return _contradiction(margins, images, refuted, smallest, multipliers, every=True)
+        return error.proof.margins, np.inf
+    except _NO_ANSWER:
+        return None
+    return solution.multipliers.margins, solution.objective
+
+
+def _refuted_by_l2(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Matrix, float] | None:
+    """Multipliers that refute the bound for all changes, and infinity for what is enough; None if not found."""
+    with contextlib.suppress(LicenceError, SolverFailedError, SolverTimeLimitError):
+        try:
+            minimise_quadratic(IdentityMetric(), margins, bound, solver)
+        except CannotMeetError as error:
+            return error.proof.margins, np.inf
+    return None
+
+
+def _largest_entry_without_bound(program: Program, solver: TalliedSolver) -> float | None:
+    try:
+        return program.without_bound().minimum(solver).max_abs_change * (1 + SPARE)
+    except _NO_ANSWER:
+        return None
+
+
+def _any_change(margins: Margins) -> Coordinates:
+    return IdentityMetric().coordinates(margins.outputs.inputs)
 
 
 def _thinned(margins: Margins, multipliers: Matrix, bound: float) -> tuple[int, ...]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sytorch.arrays import Matrix
-from sytorch.certificate import Multipliers, lower_bound, refuted_bound, relative_gap
+from sytorch.certificate import Multipliers, farkas, lower_bound, refutation, relative_gap
 from sytorch.constraints import Margins
 from sytorch.errors import SolverFailedError
-from sytorch.generation import CannotMeetError
+from sytorch.generation import FEASIBILITY, CannotMeetError
 from sytorch.metric import Coordinates
 from sytorch.norms import NormName, norm
 from sytorch.saddle import Saddle, State
@@ -30,6 +30,9 @@ ITERATION_LIMIT = 50_000
 RESTART = 0.4  # restart when the error has fallen to this share,
 LONGEST = 0.36  # or when this share of all iterations passed without
 WITHIN = 1e-4  # the iteration keeps the bound with so much to spare, which making the margins exact may use up
+
+PROJECTIONS = 30
+SPARE = 1e-4
 
 
 @dataclass(eq=False)
@@ -84,7 +87,7 @@ class FirstOrder:
                 self.features = sorted(broken | set(self.features))
                 saddle, state = self._saddle(), _watching_more(state, saddle.features, self.features)
                 current = _Round(state)
-            if relative_gap(self.best.objective, self.best.low) <= self.gap:
+            if self.best.x is not None and relative_gap(self.best.objective, self.best.low) <= self.gap:
                 return self._solution(solver)
             state, balance, current = _restarted(saddle, state, balance, current, done)
         raise SolverFailedError(
@@ -109,20 +112,37 @@ class FirstOrder:
         low = lower_bound(self.norm, self.coordinates, self.margins, self.bound, multipliers)
         if low > self.best.low:
             self.best.low, self.best.multipliers = low, multipliers
-        if refuted_bound(self.margins, multipliers.margins) > self.bound:
-            raise CannotMeetError(multipliers.margins)
-        x = self._feasible(state.x.double().numpy().T)
+        proof = farkas(self.coordinates, self.margins, self.bound, multipliers) if self.best.x is None else None
+        if proof := proof or refutation(self.margins, self.bound, multipliers.margins):
+            raise CannotMeetError(proof)
+        x, meets = self._feasible(state.x.double().numpy().T)
         beyond = np.abs(self.coordinates.change(x)) > self.bound * (1 + 1e-9)
-        if not beyond.any() and self.norm.value(x) < self.best.objective:
+        if meets and not beyond.any() and self.norm.value(x) < self.best.objective:
             self.best.x, self.best.objective = x, self.norm.value(x)
         return set(np.flatnonzero(beyond.any(axis=0)).tolist())
 
-    def _feasible(self, x: Matrix) -> Matrix:
-        """The nearest ``x``, (C, m), whose own logits are higher by what the worst margin of each image lacks."""
-        shortfall = self.margins.shortfall(self.coordinates.rows @ x.T).max(axis=1)
-        raised = np.zeros(self.margins.required.shape)
-        raised[np.arange(len(raised)), self.margins.labels] = np.maximum(shortfall, 0.0)
-        return np.asarray(x + (self._inverse @ raised).T)
+    def _feasible(self, x: Matrix) -> tuple[Matrix, bool]:
+        """An ``x``, (C, m), near by, own logits raised by what the worst margin lacks, and whether it has the margins.
+
+        Where the images' logits can be moved one by one, once is enough. Where they depend on each other, raising one
+        moves others: a little more is asked for, and that again and again (projections in turn).
+        """
+        for _ in range(PROJECTIONS):
+            shortfall = self.margins.shortfall(self.coordinates.rows @ x.T).max(axis=1)
+            if shortfall.max() <= FEASIBILITY:
+                return x, True
+            raised = np.zeros(self.margins.required.shape)
+            raised[np.arange(len(raised)), self.margins.labels] = np.where(
+                shortfall > 0.0, shortfall + self._spare, 0.0
+            )
+            x = x + (self._inverse @ raised).T
+        return x, False
+
+    @functools.cached_property
+    def _spare(self) -> float:
+        """What is asked for beyond the margins, where the images' logits depend on each other."""
+        rows = self.coordinates.rows
+        return 0.0 if np.allclose(rows @ self._inverse, np.eye(len(rows)), atol=1e-9) else SPARE
 
     @functools.cached_property
     def _inverse(self) -> Matrix:
@@ -133,7 +153,10 @@ class FirstOrder:
         best = self.best
         assert best.x is not None and best.multipliers is not None
         change = self.coordinates.change(best.x)
-        return Solution(change, best.objective, best.low, best.multipliers, "first-order", solver.effort())
+        x = None if self.coordinates.basis is None else best.x
+        return Solution(
+            change, best.objective, best.low, best.multipliers, "first-order", solver.effort(), coordinates=x
+        )
 
 
 def minimise_first_order(coordinates: Coordinates, margins: Margins, bound: float, solver: TalliedSolver) -> Solution:

@@ -1,7 +1,8 @@
 """Rows when violated, columns when their reduced cost is negative, until neither exists: that is the optimum of all.
 
 The restricted program is kept feasible by one elastic column with a penalty. Where it stays in use however high the
-penalty, the constraints contradict each other.
+penalty, the elastic column alone is minimised: its multipliers prove that the constraints contradict each other, or the
+solver's precision is at its end. What is required is to be of the size of 1: see `sytorch.Program`.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from sytorch.arrays import Mask, Matrix
-from sytorch.certificate import Multipliers, lower_bound, pressure, relative_gap, slope
+from sytorch.certificate import Multipliers, farkas, lower_bound, pressure, slope
 from sytorch.constraints import Margins
 from sytorch.errors import InfeasibleProgramError, SolverFailedError
 from sytorch.metric import Coordinates
-from sytorch.norms import Norm
+from sytorch.norms import Norm, NormName
 from sytorch.restricted import Point, RestrictedProgram
 from sytorch.solution import Solution
 from sytorch.tally import TalliedSolver
 
-FEASIBILITY = 1e-7
-PENALTIES = (1e4, 1e7)
+FEASIBILITY = 1e-8
+PENALTIES = (1e4, 1e7, 1e10)
+TOLERANCE, ROUGH = 1e-7, 1e-3  # relative gaps
 ROUND_LIMIT = 1000
+UNKNOWN = "the solver's precision ended; try another --solver or --norm, a larger --param-bound or a smaller --margin."
 STEP = 0.1
+NOTHING = Norm(NormName.L1, 0.0, 0.0)  # that a change costs, while feasibility alone is sought
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,16 @@ class Proof:
     multipliers: Multipliers
 
     def gap(self, objective: float) -> float:
-        """The relative gap that is left below ``objective``."""
-        return relative_gap(objective, self.lower_bound)
+        """The gap that is left below ``objective``, relative to it."""
+        return (objective - self.lower_bound) / objective if objective > 0.0 else 0.0
 
 
 class CannotMeetError(InfeasibleProgramError):
-    """Not even the highest penalty meets the margins; carries the multipliers that show it."""
+    """No change that is searched meets the margins; carries the multipliers, of `farkas`, that prove it."""
 
-    def __init__(self, multipliers: Matrix):
+    def __init__(self, proof: Multipliers):
         super().__init__("the margins cannot be met")
-        self.multipliers = multipliers
+        self.proof = proof
 
 
 def minimise_by_generation(
@@ -54,7 +58,6 @@ def minimise_by_generation(
     bound: float,
     solver: TalliedSolver,
     *,
-    tolerance: float = 1e-7,
     enough: float = 0.0,
 ) -> Solution:
     """Minimise a norm that is no Euclidean one.
@@ -65,49 +68,90 @@ def minimise_by_generation(
         margins: the constraints.
         bound: on every ``|D|``; may be infinite.
         solver: for the restricted programs.
-        tolerance: the relative gap at which to stop.
-        enough: a value of the norm at which to stop, however large the gap.
+        enough: where positive, it is only asked whether the norm can be so small, and about how small if not.
 
     Raises:
         CannotMeetError: no ``x`` satisfies the constraints.
-        SolverFailedError: the rounds do not end; in exact arithmetic they would.
+        SolverFailedError: the rounds do not end, or neither an ``x`` nor a proof is found; in exact arithmetic one is.
     """
     working = RestrictedProgram(norm, coordinates, margins, bound)
     _add_rows(working, margins.required > FEASIBILITY, np.zeros(working.bound_rows.shape[1:]))
     _add_first_columns(working)
     for penalty in PENALTIES:
-        point, proof = _converge(working, penalty, solver, lambda value, gap: gap <= tolerance or value <= enough)
+        point, proof = _converge(working, penalty, solver, lambda value, proof: _is_enough(value, proof, enough))
         if point.missing <= FEASIBILITY:
             value, change = norm.value(point.x), coordinates.change(point.x)
-            return Solution(change, value, proof.lower_bound, proof.multipliers, "decomposed", solver.effort())
-        if proof.lower_bound > working.largest_norm:
+            x = None if coordinates.basis is None else point.x
+            return Solution(
+                change, value, proof.lower_bound, proof.multipliers, "decomposed", solver.effort(), coordinates=x
+            )
+    refute(coordinates, margins, bound, solver)
+    raise SolverFailedError(f"The margins can be met, but {UNKNOWN}")
+
+
+def _is_enough(value: float, proof: Proof, enough: float) -> bool:
+    gap = proof.gap(value)
+    return gap <= TOLERANCE or (value <= enough) or (gap <= ROUGH and 0.0 < enough < proof.lower_bound)
+
+
+def refute(coordinates: Coordinates, margins: Margins, bound: float, solver: TalliedSolver) -> None:
+    """Minimise what the margins lack, whatever the change costs; return where nothing is lacking.
+
+    Raises:
+        CannotMeetError: no ``x`` satisfies the constraints.
+        SolverFailedError: neither that nor the opposite is shown.
+    """
+    working = RestrictedProgram(NOTHING, coordinates, margins, bound)
+    _add_rows(working, margins.required > FEASIBILITY, np.zeros(working.bound_rows.shape[1:]))
+    _add_first_columns(working)
+    for _ in range(ROUND_LIMIT):
+        point = working.point(solver.solve(working.linear_program(1.0)), 1.0)
+        _raise_if_refuted(working, point)
+        grew = _add_violated_rows(working, point)
+        if not grew and point.missing <= FEASIBILITY:
+            return
+        gradient = slope(coordinates, margins, point.multipliers)
+        worth = np.stack([gradient, -gradient])
+        worth[working.entries] = -np.inf
+        if not _take_best(working.entries, worth, _column_allowance(working), at_least=1e-12) and not grew:
             break
-    raise CannotMeetError(point.multipliers.margins)
+    raise SolverFailedError(f"Whether any change meets the margins is not shown: {UNKNOWN}")
+
+
+def _raise_if_refuted(working: RestrictedProgram, point: Point) -> None:
+    if point.missing > FEASIBILITY:
+        proof = farkas(working.coordinates, working.margins, working.bound, point.multipliers)
+        if proof is not None:
+            raise CannotMeetError(proof)
 
 
 def _converge(
-    working: RestrictedProgram, penalty: float, solver: TalliedSolver, is_enough: Callable[[float, float], bool]
+    working: RestrictedProgram, penalty: float, solver: TalliedSolver, is_enough: Callable[[float, Proof], bool]
 ) -> tuple[Point, Proof]:
     """Solve and extend until nothing is violated and no column is worth adding; returns the point and its proof.
 
-    It also ends where the proof shows that the penalty is too low, or that no change within the bound is large enough.
+    It also ends where the proof shows that the penalty is too low.
+
+    Raises:
+        CannotMeetError: the multipliers refute the bound.
     """
     best: Proof | None = None
     least = np.inf
     for _ in range(ROUND_LIMIT):
         point = working.point(solver.solve(working.linear_program(penalty)), penalty)
+        _raise_if_refuted(working, point)
         grew = _add_violated_rows(working, point)
         improved = grew or point.penalised < least * (1 - 1e-9)
         least = np.inf if grew else min(least, point.penalised)
         best = _best_proof(working, point.multipliers, best)
         value = working.norm.value(point.x)
-        if not grew and point.missing <= FEASIBILITY and is_enough(value, best.gap(value)):
+        if not grew and point.missing <= FEASIBILITY and is_enough(value, best):
             return point, best
-        if point.missing > FEASIBILITY and best.lower_bound > min(penalty / 10, working.largest_norm):
+        if point.missing > FEASIBILITY and best.lower_bound > penalty / 10:
             return point, best
         if not _add_columns(working, point, best.multipliers, improved) and not grew:
             return point, best
-    raise SolverFailedError(f"The program was not solved in {ROUND_LIMIT} rounds.")
+    raise SolverFailedError(f"The program was not solved in {ROUND_LIMIT} rounds: {UNKNOWN}")
 
 
 def _best_proof(working: RestrictedProgram, found: Multipliers, best: Proof | None) -> Proof:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg.blas import dtrmm
 
 from sytorch.arrays import Matrix, Stack
 from sytorch.checks import checked_moment
@@ -30,6 +33,12 @@ class Coordinates:
         """The change ``D``, (C, d), at the coordinates ``x``, (C, m)."""
         return x if self.basis is None else x @ self.basis
 
+    @functools.cached_property
+    def inverse_basis(self) -> Matrix:
+        """The pseudo-inverse of the basis, (d, m)."""
+        assert self.basis is not None
+        return np.asarray(np.linalg.pinv(self.basis))
+
     def pull_back(self, g: Matrix) -> Matrix:
         """The gradient in the coordinates, (C, m), of a linear function of ``D`` with gradient ``g``, (C, d)."""
         return g if self.basis is None else g @ self.basis.T
@@ -48,6 +57,12 @@ class SharedMetric(Protocol):
     def check(self, classes: int, width: int) -> None:
         """Raise `InvalidInputError` unless it is of layers with so many outputs and inputs."""
 
+    def size(self, change: Matrix) -> float:
+        """``|D M^(1/2)|`` of a change, (C, d)."""
+
+    def dual_size(self, gradient: Matrix) -> float:
+        """``|G M^(-1/2)|`` of a gradient, (C, d): the largest ``<G, D>`` of a change of size 1."""
+
     def solved(self, inputs: Matrix) -> Stack:
         """``M^-1 h`` of inputs (S, d), (1, S, d); see `PerClassMetric.solved`."""
 
@@ -60,6 +75,14 @@ class IdentityMetric:
     """The weights themselves: ``M = I``."""
 
     name: str = "identity"
+
+    def size(self, change: Matrix) -> float:
+        """The Euclidean norm."""
+        return float(np.linalg.norm(change))
+
+    def dual_size(self, gradient: Matrix) -> float:
+        """The Euclidean norm, which is its own dual."""
+        return float(np.linalg.norm(gradient))
 
     def solve(self, columns: Matrix) -> Matrix:
         """The columns as they are."""
@@ -87,6 +110,14 @@ class SecondMomentMetric:
 
     factor: Matrix = field(repr=False)
     name: str = "training"
+
+    def size(self, change: Matrix) -> float:
+        """``|D M^(1/2)|`` of a change, (k, d)."""
+        return float(np.linalg.norm(dtrmm(1.0, self.factor, change.T, lower=1, trans_a=1)))
+
+    def dual_size(self, gradient: Matrix) -> float:
+        """``|G M^(-1/2)|`` of a gradient, (k, d)."""
+        return float(np.linalg.norm(solve_triangular(self.factor, gradient.T, lower=True, check_finite=False)))
 
     def solve(self, columns: Matrix) -> Matrix:
         """``M^-1 @ columns`` from the Cholesky factor."""
@@ -117,6 +148,14 @@ class PerClassMetric:
 
     classes: tuple[SecondMomentMetric, ...]
     name: str = "per-class"
+
+    def size(self, change: Matrix) -> float:
+        """``(sum of d_c M_c d_c)^(1/2)`` of a change, (C, d)."""
+        return math.hypot(*(metric.size(row[None]) for metric, row in zip(self.classes, change, strict=True)))
+
+    def dual_size(self, gradient: Matrix) -> float:
+        """The dual norm of a gradient, (C, d)."""
+        return math.hypot(*(metric.dual_size(row[None]) for metric, row in zip(self.classes, gradient, strict=True)))
 
     def check(self, classes: int, width: int) -> None:
         """Raise `InvalidInputError` unless there is a metric for each output, of so many inputs."""

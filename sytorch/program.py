@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sytorch.certificate import Multipliers
+from sytorch.arrays import Mask
+from sytorch.certificate import Multipliers, farkas
 from sytorch.checks import check_required, checked_bound
 from sytorch.constraints import Margins
 from sytorch.deadline import Deadline, as_deadline
 from sytorch.diagnosis import contradicting_pair, diagnose
-from sytorch.errors import ContradictionError, InvalidInputError
+from sytorch.errors import Contradiction, ContradictionError, InvalidInputError
 from sytorch.first_order import minimise_first_order
-from sytorch.generation import FEASIBILITY, CannotMeetError, minimise_by_generation
+from sytorch.generation import CannotMeetError, minimise_by_generation
 from sytorch.linear_program import Solver
-from sytorch.metric import Metric, PerClassMetric
-from sytorch.norms import NormName, norm, norm_name
+from sytorch.metric import Coordinates, IdentityMetric, Metric, PerClassMetric
+from sytorch.norms import Norm, NormName, norm, norm_name
 from sytorch.quadratic import minimise_quadratic
 from sytorch.solution import Solution
 from sytorch.solvers import AutoSolver, FirstOrderSolver, SolverName, solver_named
 from sytorch.tally import TalliedSolver
+from sytorch.verification import verified
 from sytorch.whole import minimise_whole
 
 MANY_IMAGES = 400  # that lack their margin; above, simplex codes take minutes and first-order methods seconds
@@ -84,18 +87,79 @@ class Program:
         """
         chosen = solver_named(solver) if isinstance(solver, str) else solver
         tallied = TalliedSolver(self._for_many_images(chosen, whole), as_deadline(time_limit))
-        if (self.margins.required <= FEASIBILITY).all():
+        tallied.check()
+        if not self._missing.any():
             return self._nothing_to_do(whole)
-        if pair := contradicting_pair(self.margins, self.bound):
-            raise ContradictionError(pair)
+        scale = float(self.margins.required.max())
         try:
-            return self._minimise(tallied, whole)
+            found = self._divided_by(scale).solved(tallied, whole)
+        except ContradictionError as error:
+            raise ContradictionError(_multiplied(error.contradiction, scale)) from error.__cause__
+        x = None if found.coordinates is None else found.coordinates * scale
+        value, low = found.objective * scale, found.lower_bound * scale
+        return replace(found, change=found.change * scale, objective=value, lower_bound=low, coordinates=x)
+
+    def refutes(self, multipliers: Multipliers) -> bool:
+        """Whether multipliers prove that no change within the bound has the margins (Farkas' lemma), in float64.
+
+        With ``w >= 0`` those of the margins, (N, C), and ``s`` those of the bound, (C, d), let ``G`` be the gradient in
+        ``D`` of ``sum of w[i, j] (D h_i)[y_i] - (D h_i)[j]``. They do where
+
+        * ``<G - s, D> = 0`` for all changes ``D`` that are searched: ``s = G`` in the identity metric and for ``l2``,
+          ``(G - s) basis^T = 0`` in the other norms' coordinates, of changes ``D = x basis``; and
+        * ``sum of w[i, j] required[i, j] > bound * sum of |s|``, for the left side is at most ``<G, D> = <s, D>``.
+
+        ``s`` is completed so that the first is exact, and rounding counts against the second. Multipliers with
+        ``s = G`` refute changes of any form.
+        """
+        return farkas(self.coordinates, self.margins, self.bound, multipliers) is not None
+
+    def without_bound(self) -> Program:
+        """The same program for changes of any size."""
+        return replace(self, bound=np.inf)
+
+    @property
+    def admits_any_change(self) -> bool:
+        """Whether all changes are searched, not just those of the form that a metric gives the other norms."""
+        return self.coordinates.basis is None
+
+    @functools.cached_property
+    def coordinates(self) -> Coordinates:
+        """Of the changes that are searched: all of them for ``l2``."""
+        metric = self.objective.metric
+        if self.objective.norm is NormName.L2 or isinstance(metric, PerClassMetric):
+            metric = IdentityMetric()
+        return metric.coordinates(self.margins.outputs.inputs)
+
+    @functools.cached_property
+    def norm(self) -> Norm:
+        """That is taken in the coordinates; ``l2`` is taken in the metric."""
+        return norm(self.objective.norm, self.margins.required.shape[1] * self.coordinates.rows.shape[1])
+
+    @property
+    def _missing(self) -> Mask:
+        """The constraints that do not hold yet, (N, C), but for rounding."""
+        rounding = 1e-12 * max(1.0, float(np.abs(self.margins.outputs.logits).max(initial=0.0)))
+        return np.asarray(self.margins.required > rounding)
+
+    def _divided_by(self, scale: float) -> Program:
+        """The same program of changes that are smaller by that factor, so that tolerances are relative to it."""
+        return replace(
+            self, margins=replace(self.margins, required=self.margins.required / scale), bound=self.bound / scale
+        )
+
+    def solved(self, solver: TalliedSolver, whole: bool) -> Solution:
+        """The solution of a program whose largest requirement is 1; see `solve`."""
+        if pair := contradicting_pair(self.margins, self.bound):
+            raise ContradictionError(diagnose(self, solver, pair, quick=True))
+        try:
+            return verified(self, self.minimum(solver, whole))
         except CannotMeetError as error:
-            raise ContradictionError(diagnose(self.margins, self.bound, tallied, error.multipliers)) from error
+            raise ContradictionError(diagnose(self, solver, error.proof)) from error
 
     def _for_many_images(self, solver: Solver, whole: bool) -> Solver:
         """The first-order methods in place of the automatic choice, where it pays."""
-        missing = int((self.margins.required > FEASIBILITY).any(axis=1).sum())
+        missing = int(self._missing.any(axis=1).sum())
         many = missing > MANY_IMAGES and self.objective.norm in FIRST_ORDER_NORMS
         if whole or not many or not isinstance(solver, AutoSolver):
             return solver
@@ -104,22 +168,35 @@ class Program:
         )
         return FirstOrderSolver()
 
-    def _minimise(self, solver: TalliedSolver, whole: bool) -> Solution:
-        name, metric = self.objective.norm, self.objective.metric
+    def minimum(self, solver: TalliedSolver, whole: bool = False) -> Solution:
+        """By the method that suits it.
+
+        Raises:
+            CannotMeetError: no change that is searched satisfies the constraints.
+        """
+        name, metric, coordinates = self.objective.norm, self.objective.metric, self.coordinates
         if name is NormName.L2 and not whole:
             return minimise_quadratic(metric, self.margins, self.bound, solver)
         if isinstance(metric, PerClassMetric):
             raise TypeError("the whole program is not written out in a metric of each class")
         if whole:
             return minimise_whole(name, metric, self.margins, self.bound, solver)
-        coordinates = metric.coordinates(self.margins.outputs.inputs)
         if name is NormName.L1 and solver.is_first_order:
             return minimise_first_order(coordinates, self.margins, self.bound, solver)
-        size = self.margins.required.shape[1] * coordinates.rows.shape[1]
-        return minimise_by_generation(norm(name, size), coordinates, self.margins, self.bound, solver)
+        return minimise_by_generation(self.norm, coordinates, self.margins, self.bound, solver)
 
     def _nothing_to_do(self, whole: bool) -> Solution:
         """Every margin is there already: the smallest change is none."""
         none = np.zeros((self.margins.required.shape[1], self.margins.outputs.inputs.shape[1]))
         multipliers = Multipliers(np.zeros(self.margins.required.shape), none)
         return Solution(none, 0.0, 0.0, multipliers, "whole" if whole else "decomposed")
+
+
+def _multiplied(contradiction: Contradiction, scale: float) -> Contradiction:
+    """With its bounds larger by that factor."""
+    sufficient = contradiction.sufficient_bound
+    return replace(
+        contradiction,
+        refuted_bound=contradiction.refuted_bound * scale,
+        sufficient_bound=None if sufficient is None else sufficient * scale,
+    )

@@ -8,31 +8,37 @@ form (it is the stationarity condition), so unlike the other norms' coordinates 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import nnls
 
 from sytorch.arrays import Indices, Mask, Matrix, Stack, Vector
 from sytorch.ascent import ascend
-from sytorch.certificate import Multipliers, bound_from, refuted_bound
+from sytorch.certificate import Multipliers, bound_from, refutation
 from sytorch.constraints import Margins
 from sytorch.errors import SolverFailedError
-from sytorch.generation import FEASIBILITY, CannotMeetError
+from sytorch.generation import FEASIBILITY, UNKNOWN, CannotMeetError
 from sytorch.gram import gram_of
 from sytorch.linear_program import LinearProgram, unbounded
 from sytorch.metric import Metric
 from sytorch.solution import Solution
 from sytorch.tally import TalliedSolver
 
-CAPS = (1e4, 1e8)
+CAPS = (1e4, 1e8)  # of the multipliers' sum, which has no limit where there is no solution
 ROUND_LIMIT = 100
 PIVOT_LIMIT = 20
 ASCENT_LIMIT = 600
 NEAR = 1e-3
-MISSED = 1e-6
+MISSED = 1e-7
+NEARLY = 1e-6
+REFINEMENTS = 3
+EXACT_LIMIT = 1000
 LONG_ASCENTS = (1_000, 4_000, 16_000)
 FIRST_ROWS = 3  # of each image; the others enter when violated
 
@@ -55,10 +61,10 @@ class WorkingConstraints:
     kernel: Stack
     rhs: Vector
 
-    def gram(self) -> Matrix:
-        """Inner products of the constraints' gradients in the inverse metric, (R, R)."""
+    def gram(self, tick: Callable[[], object]) -> Matrix:
+        """Inner products of the constraints' gradients in the inverse metric, (R, R); ``tick`` is called meanwhile."""
         weights, places, kernel = map(torch.from_numpy, (self.weights, self.places, self.kernel))
-        return np.asarray(gram_of(weights, places, kernel).numpy())
+        return np.asarray(gram_of(weights, places, kernel, tick).numpy())
 
     def change(self, multipliers: Vector) -> Matrix:
         """The change ``D``, (C, d)."""
@@ -109,6 +115,11 @@ class _Working:
         self._solved = np.concatenate([self._solved, solved], axis=1)
         self._features += features
 
+    def raised(self, change: Matrix) -> Vector:
+        """By how much a change raises the working constraints, (R,)."""
+        lead = self.margins.lead(self.margins.outputs.inputs @ change.T)
+        return np.concatenate([lead[self.margin_rows], np.stack([-change, change])[self.bound_rows]])
+
     def add_violated(self, change: Matrix) -> bool:
         before = self.margin_rows.sum() + self.bound_rows.sum()
         movement = self.margins.outputs.inputs @ change.T
@@ -134,87 +145,103 @@ def minimise_quadratic(metric: Metric, margins: Margins, bound: float, solver: T
 
     Raises:
         CannotMeetError: no change satisfies the constraints.
+        SolverFailedError: neither a change nor a proof is found.
     """
     working = _Working(metric, margins, bound)
-    for cap in CAPS:
-        solution = _converge(working, cap, solver)
-        if solution.multipliers.margins.sum() < cap * (1 - 1e-6):
-            return solution
-    raise CannotMeetError(solution.multipliers.margins)
-
-
-def _converge(working: _Working, cap: float, solver: TalliedSolver) -> Solution:
     multipliers = Multipliers(np.zeros(working.margin_rows.shape), np.zeros(working.bound_rows.shape[1:]))
     for _ in range(ROUND_LIMIT):
-        constraints = working.constraints()
-        values, size, met = _optimum(constraints, working, cap, solver, working.values(multipliers))
-        change, multipliers = constraints.change(values), working.multipliers(values)
-        if refuted_bound(working.margins, multipliers.margins) > working.bound:
-            raise CannotMeetError(multipliers.margins)
-        capped = multipliers.margins.sum() >= cap * (1 - 1e-6)
-        if not working.add_violated(change) or capped:
-            if not (capped or met):
-                multipliers = _by_long_ascent(constraints, working, solver)
-                continue
-            low = bound_from(float(constraints.rhs @ values), size)
+        step = _Step(working, working.constraints(), solver)
+        values = step.optimum(working.values(multipliers))
+        change, multipliers = step.constraints.change(values), working.multipliers(values)
+        if not working.add_violated(change):
+            size = max(float(values @ working.raised(change)), 0.0) ** 0.5
+            low = bound_from(float(step.constraints.rhs @ values), size)
             return Solution(change, size, low, multipliers, "decomposed", solver.effort())
-    raise SolverFailedError(f"The program was not solved in {ROUND_LIMIT} rounds.")
+    raise SolverFailedError(f"The program was not solved in {ROUND_LIMIT} rounds: {UNKNOWN}")
 
 
-def _optimum(
-    constraints: WorkingConstraints, working: _Working, cap: float, solver: TalliedSolver, known: Vector
-) -> tuple[Vector, float, bool]:
-    """The optimal multipliers of the working constraints, the size of the change, and whether it meets them all.
+class _Step:
+    """The optimal multipliers of the working constraints."""
 
-    ``known`` is where first-order methods start.
-    """
-    gram, rhs = constraints.gram(), constraints.rhs
-    found_by_solver = None if solver.is_first_order else _by_solver(_dual_program(gram, rhs, working, cap), solver)
-    if found_by_solver is not None:
-        approximate = found_by_solver
-    elif known.any():
-        solver.count(0, len(rhs), len(rhs))
-        approximate = known
-    else:
-        needed = torch.from_numpy(rhs).float()
-        found, iterations = ascend(torch.from_numpy(gram).float(), needed, NEAR, ASCENT_LIMIT)
-        solver.count(iterations, len(rhs), len(rhs))
-        approximate = found.double().numpy()
-    values = _polished(gram, rhs, approximate)
-    raised = gram @ values
-    return values, max(float(values @ raised), 0.0) ** 0.5, _meet(raised, rhs)
+    def __init__(self, working: _Working, constraints: WorkingConstraints, solver: TalliedSolver):
+        self.working, self.constraints, self.solver = working, constraints, solver
+        self.gram, self.rhs = constraints.gram(solver.check), constraints.rhs
+
+    def optimum(self, known: Vector) -> Vector:
+        """By the first of several ways whose change meets all working constraints.
+
+        Raises:
+            CannotMeetError: multipliers on the way refute the bound; without a solution they grow along a proof.
+            SolverFailedError: they do neither.
+        """
+        for candidate in self._candidates(known):
+            values = self._refined(_polished(self.gram, self.rhs, candidate))
+            lacking = self._lacking(values)
+            if lacking.max() <= MISSED and abs(float(values @ lacking)) <= NEARLY * abs(float(values @ self.rhs)):
+                return values
+            for found in (candidate, values):
+                weights = self.working.multipliers(found).margins
+                if proof := refutation(self.working.margins, self.working.bound, weights):
+                    raise CannotMeetError(proof)
+        raise SolverFailedError(f"Neither a change nor a proof that there is none was found: {UNKNOWN}")
+
+    def _candidates(self, known: Vector) -> Iterator[Vector]:
+        """Approximate multipliers, by ever more effort."""
+        gram, rhs, size = self.gram, self.rhs, len(self.rhs)
+        for cap in () if self.solver.is_first_order else CAPS:
+            yield from _by_solver(_dual_program(gram, rhs, self.working, cap), self.solver)
+        self.solver.count(0, size, size)
+        if known.any():
+            yield known
+        else:
+            yield self._ascended(torch.float32, NEAR, ASCENT_LIMIT)
+        if size <= EXACT_LIMIT:
+            yield from _least_distance(gram, rhs)
+        for limit in LONG_ASCENTS:
+            yield self._ascended(torch.float64, NEAR * MISSED, limit)
+
+    def _ascended(self, dtype: torch.dtype, enough: float, limit: int) -> Vector:
+        gram, rhs = torch.from_numpy(self.gram).to(dtype), torch.from_numpy(self.rhs).to(dtype)
+        found, iterations = ascend(gram, rhs, enough, limit, tick=self.solver.check)
+        self.solver.count(iterations, len(rhs), len(rhs))
+        return np.asarray(found.double().numpy())
+
+    def _lacking(self, values: Vector) -> Vector:
+        """By how much each working constraint is missed, from the change, which is more exact than products."""
+        return np.asarray(self.rhs - self.working.raised(self.constraints.change(values)))
+
+    def _refined(self, values: Vector) -> Vector:
+        """One step of iterative refinement, where inner products of images that are nearly alike have lost digits."""
+        held = values > 0.0
+        for _ in range(REFINEMENTS):
+            lacking = self._lacking(values)[held]
+            if np.abs(lacking).max(initial=0.0) <= MISSED / 10:
+                break
+            better = values.copy()
+            better[held] += _solved(self.gram[np.ix_(held, held)], lacking)
+            if (better < 0.0).any():
+                break
+            values = better
+        return values
 
 
-def _meet(raised: Vector, rhs: Vector) -> bool:
-    return bool((rhs - raised).max(initial=0.0) <= MISSED * np.abs(rhs).max(initial=1.0))
+def _by_solver(program: LinearProgram, solver: TalliedSolver) -> Iterator[Vector]:
+    """The solver's answer; none where it fails, for active-set codes of quadratic programs sometimes do."""
+    with contextlib.suppress(SolverFailedError):
+        yield np.maximum(solver.solve(program).x, 0.0)
 
 
-def _by_long_ascent(constraints: WorkingConstraints, working: _Working, solver: TalliedSolver) -> Multipliers:
-    """Multipliers that meet the constraints or refute them: where there is no solution, they grow along a proof.
-
-    Raises:
-        CannotMeetError: they refute the bound.
-        SolverFailedError: they do neither.
-    """
-    gram, rhs = constraints.gram(), constraints.rhs
-    for limit in LONG_ASCENTS:
-        found, iterations = ascend(torch.from_numpy(gram), torch.from_numpy(rhs), NEAR * MISSED, limit)
-        solver.count(iterations, len(rhs), len(rhs))
-        multipliers = working.multipliers(found.numpy())
-        if refuted_bound(working.margins, multipliers.margins) > working.bound:
-            raise CannotMeetError(multipliers.margins)
-        values = _polished(gram, rhs, found.numpy())
-        if _meet(gram @ values, rhs):
-            return working.multipliers(values)
-    raise SolverFailedError("The first-order method neither solved nor refuted the program; try --solver highs.")
-
-
-def _by_solver(program: LinearProgram, solver: TalliedSolver) -> Vector | None:
-    """The solver's answer; None where it fails, for active-set codes of quadratic programs sometimes do."""
-    try:
-        return np.maximum(solver.solve(program).x, 0.0)
-    except SolverFailedError:
-        return None
+def _least_distance(gram: Matrix, rhs: Vector) -> Iterator[Vector]:
+    """The active-set method for least distances, or its proof that none is (Lawson and Hanson 1974, chapter 23)."""
+    lengths = np.sqrt(np.maximum(gram.diagonal(), np.finfo(np.float64).tiny))
+    values, vectors = np.linalg.eigh(gram / np.outer(lengths, lengths))
+    root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    aim = np.append(np.zeros(len(rhs)), 1.0)
+    rows = np.vstack([root, rhs / lengths])
+    with contextlib.suppress(RuntimeError):  # too many iterations
+        found, _ = nnls(rows, aim)
+        left = 1.0 - float(rows[-1] @ found)
+        yield found / lengths / max(left, np.finfo(np.float64).eps)
 
 
 def _polished(gram: Matrix, rhs: Vector, values: Vector) -> Vector:

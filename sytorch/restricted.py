@@ -7,7 +7,6 @@ thousands of entries stand at the largest value, and only their signs matter.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,15 +56,6 @@ class RestrictedProgram:
     def bounds_are_columns(self) -> bool:
         """In the identity metric the bound on ``|D|`` is a bound on columns, and needs no rows."""
         return self.coordinates.basis is None
-
-    @functools.cached_property
-    def largest_norm(self) -> float:
-        """No change within the bound has a larger norm."""
-        size = self.bound * float(np.sqrt(self.bound_rows[0].size))
-        if self.coordinates.basis is not None:
-            stretch = float(np.linalg.eigvalsh(self.coordinates.basis @ self.coordinates.basis.T)[0])
-            size = size / stretch**0.5 if stretch > 0.0 else np.inf
-        return (self.norm.largest + self.norm.each * float(np.sqrt(self.entries[0].size))) * size
 
     def linear_program(self, penalty: float) -> LinearProgram:
         """Columns: the elastic one, the largest entry, patterns, entries. Rows: margins, bounds, links."""

@@ -57,6 +57,10 @@ class Solution:
     coordinates: Matrix | None = field(default=None, repr=False)
     pattern: Mapping[str, Matrix] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        """Raise `SolverFailedError` where the objective is below its lower bound."""
+        relative_gap(self.objective, self.lower_bound)
+
     @property
     def gap(self) -> float:
         """``(objective - lower_bound) / objective``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sytorch.deadline import Deadline
+from sytorch.errors import InfeasibleProgramError, SolverFailedError
 from sytorch.linear_program import LinearProgram, LinearSolution, Solver
 from sytorch.solution import Effort
 from sytorch.solvers.first_order import FirstOrderSolver
@@ -17,12 +18,26 @@ class TalliedSolver:
         self._counts = {"rows": 0, "columns": 0, "rounds": 0, "iterations": 0, "barrier_iterations": 0}
 
     def solve(self, program: LinearProgram) -> LinearSolution:
-        """Solve one program in the time that is left.
+        """Solve one program, which has a solution, in the time that is left.
 
         Raises:
             SolverTimeLimitError: none is left.
+            SolverFailedError: it gives no answer.
         """
-        self._deadline.check()
+        try:
+            return self.try_to_solve(program)
+        except InfeasibleProgramError as error:
+            raise SolverFailedError(
+                f"{error} That is not so: the solver's precision ended; try another --solver or a smaller --margin."
+            ) from error
+
+    def try_to_solve(self, program: LinearProgram) -> LinearSolution:
+        """The same of a program that may have no solution.
+
+        Raises:
+            InfeasibleProgramError: the solver says so, which proves nothing.
+        """
+        self.check()
         solution = self._solver.solve(program, self._deadline.left)
         self._counts["rows"], self._counts["columns"] = program.matrix.shape
         self._counts["rounds"] += 1
@@ -47,6 +62,10 @@ class TalliedSolver:
         self._counts["iterations"] += iterations
         if FirstOrderSolver.name not in self._names:
             self._names.append(FirstOrderSolver.name)
+        self.check()
+
+    def check(self) -> None:
+        """Raise `SolverTimeLimitError` where the time is up."""
         self._deadline.check()
 
     def effort(self) -> Effort:

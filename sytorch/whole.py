@@ -13,9 +13,9 @@ from sytorch.arrays import Indices, Mask, Matrix, Vector
 from sytorch.certificate import Multipliers, lower_bound
 from sytorch.constraints import Margins
 from sytorch.errors import InfeasibleProgramError, SolverFailedError
-from sytorch.generation import CannotMeetError
+from sytorch.generation import UNKNOWN, refute
 from sytorch.linear_program import LinearProgram, LinearSolution
-from sytorch.metric import Coordinates, SharedMetric, span_coordinates
+from sytorch.metric import Coordinates, IdentityMetric, SharedMetric, span_coordinates
 from sytorch.norms import Norm, NormName, norm
 from sytorch.solution import Solution
 from sytorch.tally import TalliedSolver
@@ -30,13 +30,18 @@ def minimise_whole(
 
     Raises:
         CannotMeetError: no change of the metric's form satisfies the constraints.
-        SolverFailedError: the bounds do not settle.
+        SolverFailedError: the bounds do not settle, or there is neither a solution nor a proof that there is none.
     """
     inputs = margins.outputs.inputs
     broken: Mask = np.zeros((2, margins.required.shape[1], inputs.shape[1]), dtype=bool)
     for _ in range(ROUND_LIMIT):
         program = _Whole(name, _coordinates(name, metric, inputs, broken), margins, bound, broken)
-        solution = program.read(_solve(program.linear_program(), margins, solver), solver)
+        try:
+            solution = program.read(solver.try_to_solve(program.linear_program()), solver)
+        except InfeasibleProgramError as error:
+            any_change = IdentityMetric().coordinates(inputs)
+            refute(any_change if name is NormName.L2 else program.coordinates, margins, bound, solver)
+            raise SolverFailedError(f"{error} That is not so: {UNKNOWN}") from error
         limit = bound * (1 + 1e-9) + 1e-12
         newly = np.stack([solution.change > limit, solution.change < -limit]) & ~broken
         if not newly.any():
@@ -52,13 +57,6 @@ def _coordinates(name: NormName, metric: SharedMetric, inputs: Matrix, broken: M
     units = np.eye(inputs.shape[1])[broken.any(axis=(0, 1))]
     spanned = span_coordinates(metric, np.vstack([inputs, units]))
     return Coordinates(rows=spanned.rows[: len(inputs)], basis=spanned.basis)
-
-
-def _solve(program: LinearProgram, margins: Margins, solver: TalliedSolver) -> LinearSolution:
-    try:
-        return solver.solve(program)
-    except InfeasibleProgramError as error:
-        raise CannotMeetError(np.zeros(margins.required.shape)) from error
 
 
 class _Whole:
@@ -107,7 +105,8 @@ class _Whole:
         multipliers = self._multipliers(np.maximum(found.duals, 0.0))
         low = lower_bound(self.norm, self.coordinates, self.margins, self.bound, multipliers)
         change, value = self.coordinates.change(x), self.norm.value(x)
-        return Solution(change, value, low, multipliers, "whole", solver.effort())
+        own = None if self.norm.is_euclidean or self.coordinates.basis is None else x
+        return Solution(change, value, low, multipliers, "whole", solver.effort(), coordinates=own)
 
     def _margin_rows(self) -> sparse.csr_array:
         own = self.margins.labels[self.images]

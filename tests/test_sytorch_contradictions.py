@@ -104,7 +104,12 @@ def test_a_form_that_the_bound_rules_out_is_told_from_a_contradiction() -> None:
     contradiction = caught.value.contradiction
     assert not contradiction.proved_for_all_changes
     assert contradiction.images == ()
-    assert contradiction.refuted_bound == pytest.approx(smallest, rel=2e-3) or contradiction.refuted_bound <= bound
+    assert bound < contradiction.refuted_bound <= in_the_span * (1 + 1e-9)
+    refuted = program.subject_to(margins, bound)
+    assert refuted.refutes(contradiction.multipliers)
+    assert not program.subject_to(margins, in_the_span).refutes(contradiction.multipliers)
+    assert contradiction.sufficient_bound is not None
+    assert program.subject_to(margins, contradiction.sufficient_bound).solve("gurobi").gap <= 1e-6
     l2 = sytorch.minimise("l2", metric).subject_to(margins, bound).solve("gurobi")  # searches all changes
     assert l2.max_abs_change <= bound * (1 + 1e-9)
 

@@ -35,7 +35,9 @@ def ascend(
     Returns:
         The multipliers ``u``, (R,), and the number of iterations.
     """
-    rate = 1.0 / (1.1 * largest_eigenvalue(lambda vector: gram @ vector, torch.ones_like(gram[0]), POWER_ITERATIONS))
+    longest = int(gram.diagonal().argmax())  # a start that is orthogonal to the largest eigenvector finds a smaller one
+    largest = largest_eigenvalue(lambda vector: gram @ vector, gram[longest], POWER_ITERATIONS)
+    rate = 1.0 / (1.1 * max(largest, float(gram[longest, longest])))
     current = ahead = torch.zeros_like(needed)
     most = torch.full_like(needed, torch.inf) if most is None else most
     momentum = 1.0

@@ -81,7 +81,8 @@ def farkas(coordinates: Coordinates, margins: Margins, bound: float, multipliers
 
     Those of the bound are completed, so that the weighted constraints have no gradient in the coordinates. Then for
     every such change ``total <= <bounds, D> <= bound * |bounds|_1``, which a larger total contradicts. Rounding counts
-    against the proof; an infinite bound is refuted where ``bounds`` is zero but for rounding.
+    against the proof; an infinite bound is refuted where ``bounds`` is zero but for rounding. Those of the margins add
+    up to 1.
     """
     weights = np.where(np.isfinite(margins.required), np.maximum(multipliers.margins, 0.0), 0.0)
     gradient, inputs = pressure(margins, weights), margins.outputs.inputs
@@ -95,7 +96,8 @@ def farkas(coordinates: Coordinates, margins: Margins, bound: float, multipliers
     )
     spent = float(np.abs(bounds).sum())
     refuted = spent <= ZERO * terms if np.isinf(bound) else certain > bound * (spent + ROUNDING * terms)
-    return Multipliers(weights, bounds) if certain > 0.0 and refuted else None
+    together = float(weights.sum())
+    return Multipliers(weights / together, bounds / together) if certain > 0.0 and refuted else None
 
 
 def refutation(margins: Margins, bound: float, multipliers: Matrix) -> Multipliers | None:

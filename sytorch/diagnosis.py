@@ -20,7 +20,9 @@ from sytorch.tally import TalliedSolver
 if TYPE_CHECKING:
     from sytorch.program import Program
 
-SPARE = 1e-6  # of a bound that is said to be enough
+NOTHING = 1e-9  # of a sum, what rounding may leave
+FEW = 300  # margins that are missing, for which the exact program takes seconds
+SPARE = 1e-3  # of a bound that is said to be enough
 _NO_ANSWER = (CannotMeetError, LicenceError, SolverFailedError, SolverTimeLimitError)
 
 
@@ -51,19 +53,19 @@ def diagnose(program: Program, solver: TalliedSolver, proof: Multipliers, quick:
     """Explain a refutation by the smallest largest entry of any change: the program with ``linf`` in the weights.
 
     That program's multipliers are Farkas' proof for all changes, thinned out to few images, and its optimum is a bound
-    that is enough. It is too large for first-order methods: they ask ``l2`` whether other changes are refuted, too.
-    Where neither is solved, for the time may be up, the proof that is known stays.
+    that is enough. Where first-order methods are asked for and many margins are missing, ``l2`` is asked whether other
+    changes are refuted, too. Where neither is solved, for the time may be up, the proof that is known stays.
 
     Args:
         program: without a solution.
         solver: of the program that finds the least bound.
         proof: with which solving ended, of `farkas`.
-        quick: whether to stay with that one.
+        quick: whether to stay with that one where many margins are missing.
     """
     margins, bound, sufficient = program.margins, program.bound, None
-    least = None
-    if not (solver.is_first_order or quick):
-        least = _least_bound(margins, bound, solver)
+    least, missing = None, int((margins.required > 0.0).sum())
+    if missing <= FEW or not (quick or solver.is_first_order):
+        least = _least_bound(margins, bound, solver.exact)
     elif not refutation(margins, bound, proof.margins):
         least = _refuted_by_l2(margins, bound, solver)
     if least and (found := refutation(margins, bound, least[0])):
@@ -122,10 +124,11 @@ def _any_change(margins: Margins) -> Coordinates:
 def _thinned(margins: Margins, multipliers: Matrix, bound: float) -> tuple[int, ...]:
     """Leave out one image after the other, the least weighty first, while the rest still refutes the bound."""
     total, gradient = margins.total(multipliers), pressure(margins, multipliers)
+    nothing = NOTHING * total
     kept = set(np.flatnonzero(multipliers.any(axis=1)).tolist())
     for image in sorted(kept, key=lambda i: float(multipliers[i].sum())):
         part, share = _of_one_image(margins, multipliers, image)
-        if bound_from(total - share, float(np.abs(gradient - part).sum())) > bound:
+        if total - share > nothing and bound_from(total - share, float(np.abs(gradient - part).sum())) > bound:
             total, gradient = total - share, gradient - part
             kept.remove(image)
     return tuple(sorted(kept))

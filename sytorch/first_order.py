@@ -31,6 +31,7 @@ RESTART = 0.4  # restart when the error has fallen to this share,
 LONGEST = 0.36  # or when this share of all iterations passed without
 WITHIN = 1e-4  # the iteration keeps the bound with so much to spare, which making the margins exact may use up
 
+FARTHEST = 1e6  # of the balance of primal and dual steps from 1
 PROJECTIONS = 30
 SPARE = 1e-4
 
@@ -71,12 +72,12 @@ class FirstOrder:
         self.best = _Best()
         self.features: list[int] = []
 
-    def solve(self, solver: TalliedSolver) -> Solution:
+    def solve(self, solver: TalliedSolver, limit: int = ITERATION_LIMIT) -> Solution:
         """Iterate until the gap is closed; see `minimise_first_order`."""
         saddle = self._saddle()
         state, balance, done = saddle.origin(), 1.0, 0
         current = _Round(state)
-        while done < ITERATION_LIMIT:
+        while done < limit:
             for _ in range(CHECK_EVERY):
                 state = saddle.step(state, balance)
                 current.add(state)
@@ -91,7 +92,7 @@ class FirstOrder:
                 return self._solution(solver)
             state, balance, current = _restarted(saddle, state, balance, current, done)
         raise SolverFailedError(
-            f"The first-order method did not close the gap in {ITERATION_LIMIT} iterations; try --norm l2."
+            f"The first-order method did not close the gap in {limit} iterations; try --norm l2 or --solver highs."
         )
 
     def _saddle(self) -> Saddle:
@@ -159,7 +160,9 @@ class FirstOrder:
         )
 
 
-def minimise_first_order(coordinates: Coordinates, margins: Margins, bound: float, solver: TalliedSolver) -> Solution:
+def minimise_first_order(
+    coordinates: Coordinates, margins: Margins, bound: float, solver: TalliedSolver, limit: int = ITERATION_LIMIT
+) -> Solution:
     """Minimise ``l1`` in coordinates, to a relative gap of `GAP`.
 
     Args:
@@ -167,13 +170,14 @@ def minimise_first_order(coordinates: Coordinates, margins: Margins, bound: floa
         margins: the constraints.
         bound: on every ``|D|``; may be infinite.
         solver: counts the iterations, and keeps the time limit.
+        limit: of the iterations.
 
     Raises:
         CannotMeetError: it is proved that no change within the bound meets the margins.
         SolverFailedError: the gap does not close.
         SolverTimeLimitError: the time is up.
     """
-    return FirstOrder(coordinates, margins, bound).solve(solver)
+    return FirstOrder(coordinates, margins, bound).solve(solver, limit)
 
 
 def _watching_more(state: State, before: list[int], after: list[int]) -> State:
@@ -194,5 +198,5 @@ def _restarted(saddle: Saddle, state: State, balance: float, current: _Round, do
         return state, balance, current
     primal, dual = nearest.distances(current.start)
     if min(primal, dual) > 1e-10:
-        balance = (balance * primal / dual) ** 0.5
+        balance = min(max((balance * primal / dual) ** 0.5, 1 / FARTHEST), FARTHEST)
     return nearest, balance, _Round(nearest, error)

@@ -66,6 +66,9 @@ class SharedMetric(Protocol):
     def solved(self, inputs: Matrix) -> Stack:
         """``M^-1 h`` of inputs (S, d), (1, S, d); see `PerClassMetric.solved`."""
 
+    def whitened(self, inputs: Matrix) -> Stack:
+        """Inputs (S, d) with the inner products ``h M^-1 h``, (1, S, d); see `PerClassMetric.whitened`."""
+
     def coordinates(self, inputs: Matrix) -> Coordinates:
         """Coordinates for changes that serve the images with these inputs, (N, d)."""
 
@@ -79,6 +82,10 @@ class IdentityMetric:
     def size(self, change: Matrix) -> float:
         """The Euclidean norm."""
         return float(np.linalg.norm(change))
+
+    def whitened(self, inputs: Matrix) -> Stack:
+        """The inputs as they are, (1, S, d)."""
+        return inputs[None]
 
     def dual_size(self, gradient: Matrix) -> float:
         """The Euclidean norm, which is its own dual."""
@@ -115,9 +122,13 @@ class SecondMomentMetric:
         """``|D M^(1/2)|`` of a change, (k, d)."""
         return float(np.linalg.norm(dtrmm(1.0, self.factor, change.T, lower=1, trans_a=1)))
 
+    def whitened(self, inputs: Matrix) -> Stack:
+        """``L^-1 h`` of inputs (S, d), (1, S, d), with ``M = L L^T``."""
+        return np.asarray(solve_triangular(self.factor, inputs.T, lower=True, check_finite=False).T)[None]
+
     def dual_size(self, gradient: Matrix) -> float:
         """``|G M^(-1/2)|`` of a gradient, (k, d)."""
-        return float(np.linalg.norm(solve_triangular(self.factor, gradient.T, lower=True, check_finite=False)))
+        return float(np.linalg.norm(self.whitened(gradient)))
 
     def solve(self, columns: Matrix) -> Matrix:
         """``M^-1 @ columns`` from the Cholesky factor."""
@@ -152,6 +163,10 @@ class PerClassMetric:
     def size(self, change: Matrix) -> float:
         """``(sum of d_c M_c d_c)^(1/2)`` of a change, (C, d)."""
         return math.hypot(*(metric.size(row[None]) for metric, row in zip(self.classes, change, strict=True)))
+
+    def whitened(self, inputs: Matrix) -> Stack:
+        """``L_c^-1 h`` of inputs (S, d), (C, S, d)."""
+        return np.concatenate([metric.whitened(inputs) for metric in self.classes])
 
     def dual_size(self, gradient: Matrix) -> float:
         """The dual norm of a gradient, (C, d)."""

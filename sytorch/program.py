@@ -12,9 +12,9 @@ from sytorch.certificate import Multipliers, farkas
 from sytorch.checks import check_required, checked_bound
 from sytorch.constraints import Margins
 from sytorch.deadline import Deadline, as_deadline
-from sytorch.diagnosis import contradicting_pair, diagnose
-from sytorch.errors import Contradiction, ContradictionError, InvalidInputError
-from sytorch.first_order import minimise_first_order
+from sytorch.diagnosis import FEW, contradicting_pair, diagnose
+from sytorch.errors import Contradiction, ContradictionError, InvalidInputError, SolverFailedError
+from sytorch.first_order import ITERATION_LIMIT, minimise_first_order
 from sytorch.generation import CannotMeetError, minimise_by_generation
 from sytorch.linear_program import Solver
 from sytorch.metric import Coordinates, IdentityMetric, Metric, PerClassMetric
@@ -27,6 +27,7 @@ from sytorch.verification import verified
 from sytorch.whole import minimise_whole
 
 MANY_IMAGES = 400  # that lack their margin; above, simplex codes take minutes and first-order methods seconds
+SHORT_LIMIT = 5_000  # first-order iterations, where an exact solver can take over
 FIRST_ORDER_NORMS = (NormName.L1, NormName.L2)
 
 
@@ -182,7 +183,14 @@ class Program:
         if whole:
             return minimise_whole(name, metric, self.margins, self.bound, solver)
         if name is NormName.L1 and solver.is_first_order:
-            return minimise_first_order(coordinates, self.margins, self.bound, solver)
+            few = int(self._missing.sum()) <= FEW
+            try:
+                limit = SHORT_LIMIT if few else ITERATION_LIMIT
+                return minimise_first_order(coordinates, self.margins, self.bound, solver, limit)
+            except SolverFailedError:
+                if not few:
+                    raise
+                solver = solver.exact
         return minimise_by_generation(self.norm, coordinates, self.margins, self.bound, solver)
 
     def _nothing_to_do(self, whole: bool) -> Solution:

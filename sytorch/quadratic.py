@@ -9,6 +9,7 @@ form (it is the stationarity condition), so unlike the other norms' coordinates 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -23,10 +24,10 @@ from sytorch.ascent import ascend
 from sytorch.certificate import Multipliers, bound_from, refutation
 from sytorch.constraints import Margins
 from sytorch.errors import SolverFailedError
-from sytorch.generation import FEASIBILITY, UNKNOWN, CannotMeetError
+from sytorch.generation import FEASIBILITY, UNKNOWN, CannotMeetError, refute
 from sytorch.gram import gram_of
 from sytorch.linear_program import LinearProgram, unbounded
-from sytorch.metric import Metric
+from sytorch.metric import IdentityMetric, Metric
 from sytorch.solution import Solution
 from sytorch.tally import TalliedSolver
 
@@ -35,10 +36,11 @@ ROUND_LIMIT = 100
 PIVOT_LIMIT = 20
 ASCENT_LIMIT = 600
 NEAR = 1e-3
-MISSED = 1e-7
+MISSED = 5e-7  # of a margin of 1, or of the bound
 NEARLY = 1e-6
 REFINEMENTS = 3
-EXACT_LIMIT = 1000
+EXACT_LIMIT = 1000  # rows, for methods that do not lose digits
+ROOT_LIMIT = 20_000_000  # numbers
 LONG_ASCENTS = (1_000, 4_000, 16_000)
 FIRST_ROWS = 3  # of each image; the others enter when violated
 
@@ -115,6 +117,14 @@ class _Working:
         self._solved = np.concatenate([self._solved, solved], axis=1)
         self._features += features
 
+    def gradients(self, constraints: WorkingConstraints) -> Matrix:
+        """The constraints' gradients in whitened inputs, (R, C * d); their inner products are those of `gram`."""
+        units = np.eye(self._solved.shape[2])[self._features]
+        whitened = self.metric.whitened(np.vstack([self.margins.outputs.inputs, units]))
+        classes = range(constraints.weights.shape[1])
+        blocks = np.broadcast_to(whitened, (len(classes), *whitened.shape[1:]))
+        return np.hstack([constraints.weights[:, [c]] * blocks[c][constraints.places] for c in classes])
+
     def raised(self, change: Matrix) -> Vector:
         """By how much a change raises the working constraints, (R,)."""
         lead = self.margins.lead(self.margins.outputs.inputs @ change.T)
@@ -166,6 +176,8 @@ class _Step:
     def __init__(self, working: _Working, constraints: WorkingConstraints, solver: TalliedSolver):
         self.working, self.constraints, self.solver = working, constraints, solver
         self.gram, self.rhs = constraints.gram(solver.check), constraints.rhs
+        margins = int(working.margin_rows.sum())
+        self.sizes = np.where(np.arange(len(self.rhs)) < margins, 1.0, working.bound)
 
     def optimum(self, known: Vector) -> Vector:
         """By the first of several ways whose change meets all working constraints.
@@ -175,14 +187,19 @@ class _Step:
             SolverFailedError: they do neither.
         """
         for candidate in self._candidates(known):
-            values = self._refined(_polished(self.gram, self.rhs, candidate))
-            lacking = self._lacking(values)
-            if lacking.max() <= MISSED and abs(float(values @ lacking)) <= NEARLY * abs(float(values @ self.rhs)):
-                return values
-            for found in (candidate, values):
+            for found in (_polished(self.gram, self.rhs, candidate), candidate):
+                values = self._refined(found)
+                lacking = self._lacking(values)
+                if (lacking / self.sizes).max() <= MISSED and abs(float(values @ lacking)) <= NEARLY * abs(
+                    float(values @ self.rhs)
+                ):
+                    return values
                 weights = self.working.multipliers(found).margins
                 if proof := refutation(self.working.margins, self.working.bound, weights):
                     raise CannotMeetError(proof)
+        if len(self.rhs) <= EXACT_LIMIT:
+            any_change = IdentityMetric().coordinates(self.working.margins.outputs.inputs)
+            refute(any_change, self.working.margins, self.working.bound, self.solver.exact)
         raise SolverFailedError(f"Neither a change nor a proof that there is none was found: {UNKNOWN}")
 
     def _candidates(self, known: Vector) -> Iterator[Vector]:
@@ -195,8 +212,8 @@ class _Step:
             yield known
         else:
             yield self._ascended(torch.float32, NEAR, ASCENT_LIMIT)
-        if size <= EXACT_LIMIT:
-            yield from _least_distance(gram, rhs)
+        if self._root is not None:
+            yield from _least_distance(self._root, rhs)
         for limit in LONG_ASCENTS:
             yield self._ascended(torch.float64, NEAR * MISSED, limit)
 
@@ -210,15 +227,26 @@ class _Step:
         """By how much each working constraint is missed, from the change, which is more exact than products."""
         return np.asarray(self.rhs - self.working.raised(self.constraints.change(values)))
 
+    @functools.cached_property
+    def _root(self) -> Matrix | None:
+        """A root of the inner products, which has the digits that these lose of images nearly alike; None if large."""
+        width: int = self.working.margins.outputs.inputs.shape[1]
+        classes = self.constraints.weights.shape[1]
+        if len(self.rhs) > EXACT_LIMIT or len(self.rhs) * width * classes > ROOT_LIMIT:
+            return None
+        return np.asarray(np.linalg.qr(self.working.gradients(self.constraints).T, mode="r"))
+
     def _refined(self, values: Vector) -> Vector:
         """One step of iterative refinement, where inner products of images that are nearly alike have lost digits."""
-        held = values > 0.0
+        held, root = values > 0.0, self._root
+        if root is None:
+            return values
         for _ in range(REFINEMENTS):
             lacking = self._lacking(values)[held]
-            if np.abs(lacking).max(initial=0.0) <= MISSED / 10:
+            if np.abs(lacking / self.sizes[held]).max(initial=0.0) <= MISSED / 10:
                 break
             better = values.copy()
-            better[held] += _solved(self.gram[np.ix_(held, held)], lacking)
+            better[held] += _solved_by_root(root[:, held], lacking)
             if (better < 0.0).any():
                 break
             values = better
@@ -231,17 +259,27 @@ def _by_solver(program: LinearProgram, solver: TalliedSolver) -> Iterator[Vector
         yield np.maximum(solver.solve(program).x, 0.0)
 
 
-def _least_distance(gram: Matrix, rhs: Vector) -> Iterator[Vector]:
-    """The active-set method for least distances, or its proof that none is (Lawson and Hanson 1974, chapter 23)."""
-    lengths = np.sqrt(np.maximum(gram.diagonal(), np.finfo(np.float64).tiny))
-    values, vectors = np.linalg.eigh(gram / np.outer(lengths, lengths))
-    root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
-    aim = np.append(np.zeros(len(rhs)), 1.0)
-    rows = np.vstack([root, rhs / lengths])
+def _least_distance(root: Matrix, rhs: Vector) -> Iterator[Vector]:
+    """The active-set method for least distances, or its proof that none is (Lawson and Hanson 1974, chapter 23).
+
+    It is exact for distances near 1, so it is done twice.
+    """
+    lengths = np.maximum(np.linalg.norm(root, axis=0), np.finfo(np.float64).tiny)
+    columns, needed, distance = root / lengths, rhs / lengths, 1.0
+    aim = np.append(np.zeros(len(root)), 1.0)
     with contextlib.suppress(RuntimeError):  # too many iterations
-        found, _ = nnls(rows, aim)
-        left = 1.0 - float(rows[-1] @ found)
-        yield found / lengths / max(left, np.finfo(np.float64).eps)
+        for _ in range(2):
+            found, _ = nnls(np.vstack([columns, needed / distance]), aim)
+            left = max(1.0 - float(needed @ found) / distance, np.finfo(np.float64).eps)
+            found = found * distance / left
+            yield found / lengths
+            distance = max(float(np.linalg.norm(columns @ found)), np.finfo(np.float64).tiny)
+
+
+def _solved_by_root(root: Matrix, rhs: Vector) -> Vector:
+    """``(root^T root)^-1 rhs``, the least of many solutions."""
+    halfway = np.linalg.lstsq(root.T, rhs, rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(root, halfway, rcond=None)[0])
 
 
 def _polished(gram: Matrix, rhs: Vector, values: Vector) -> Vector:

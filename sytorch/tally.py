@@ -7,6 +7,7 @@ from sytorch.errors import InfeasibleProgramError, SolverFailedError
 from sytorch.linear_program import LinearProgram, LinearSolution, Solver
 from sytorch.solution import Effort
 from sytorch.solvers.first_order import FirstOrderSolver
+from sytorch.solvers.highs import HighsSolver
 
 
 class TalliedSolver:
@@ -51,6 +52,11 @@ class TalliedSolver:
     def is_first_order(self) -> bool:
         """Whether programs are to be solved by first-order methods of this package."""
         return isinstance(self._solver, FirstOrderSolver)
+
+    @property
+    def exact(self) -> TalliedSolver:
+        """A solver of written-out programs within the same time: this one, or HiGHS for those of first order."""
+        return TalliedSolver(HighsSolver(), self._deadline) if self.is_first_order else self
 
     def count(self, iterations: int, rows: int, columns: int) -> None:
         """Count iterations of a first-order method.

@@ -85,6 +85,7 @@ def _solve(model: gp.Model, program: LinearProgram, deadline: Deadline) -> Linea
     model.Params.OptimalityTol = 1e-9
     model.Params.BarConvTol = 1e-12
     model.Params.BarQCPConvTol = 1e-12
+    model.Params.NonConvex = 1  # rounding makes a semidefinite matrix indefinite: an error, not a search of hours
     model.Params.Method = 1 if program.quadratic is None else 2
     x = model.addMVar(len(program.cost), lb=program.lower, ub=program.upper, obj=program.cost)
     rows = model.addMConstr(program.matrix, x, ">", program.rhs)

@@ -78,7 +78,7 @@ def exclusive(path: Path) -> Iterator[None]:
     with explained_os_errors(path):
         target = link_target(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock = target.with_name(hidden_name(target, f".{_short_hash(target.name)}.lock"))
+        lock = target.with_name(hidden_name(target, f".{short_hash(target.name)}.lock"))
         handle = _locked(lock)
     if handle is None:
         raise ToolError(f"Another run is writing {path}: wait until it ends, or name another output.")
@@ -111,7 +111,8 @@ def _is_still(handle: int, lock: Path) -> bool:
     return False
 
 
-def _short_hash(text: str) -> str:
+def short_hash(text: str) -> str:
+    """Eight hexadecimal digits that tell names from each other."""
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from helpers.places import explained_os_errors, is_no_file, link_target, refuse_
 REPORT = ".json"
 OUTCOMES = "_outcomes.pt"
 CERTIFICATE = "_certificate.npz"
+METRIC = "_metric_"
 USUAL_SUFFIX = ".pth"
 OTHER_SUFFIXES = {".safetensors", ".pt", ".bin", ".ckpt"}
 
@@ -38,6 +40,16 @@ def outcomes_path(weights: Path) -> Path:
 def certificate_path(weights: Path) -> Path:
     """``three.pth`` -> ``three_certificate.npz``."""
     return beside(weights, CERTIFICATE)
+
+
+def failed_paths(weights: Path) -> tuple[Path, Path, Path]:
+    """Where a repair that failed is told: its report, the certificate of a refutation, and the network of that."""
+    return beside(weights, "_failed.json"), beside(weights, f"_failed{CERTIFICATE}"), beside(weights, "_failed.pth")
+
+
+def metric_paths(weights: Path) -> list[Path]:
+    """The factors of a metric that are kept beside weights: ``three_metric_0_inputs_0.npy`` and the like."""
+    return [*weights.parent.glob(f"{glob.escape(beside(weights, METRIC).name)}*.npy")]
 
 
 def result_paths(weights: Path) -> tuple[Path, Path, Path, Path]:

@@ -1,0 +1,135 @@
+"""What AlexNet makes of images, and what its files hold, for the checker: written anew, with torch alone.
+
+Nothing here is shared with the code that makes repairs; see `verify`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Weights = dict[str, Tensor]
+CHANGES = "alexnet-repair changes 1"
+NAME = re.compile(r"(?:^|\.)(features|classifier|0|3)(?:\.module)?\.(\d+)\.(weight|bias)$")
+TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+NEAR = 3 / 255  # pixels that were resized in another way
+LAYERS: dict[str, tuple[Any, ...]] = {  # AlexNet: stride and padding; window and stride; side of an average
+    "features.0": ("conv", 4, 2), "features.1": ("relu",), "features.2": ("pool", 3, 2), "features.3": ("conv", 1, 2),
+    "features.4": ("relu",), "features.5": ("pool", 3, 2), "features.6": ("conv", 1, 1), "features.7": ("relu",),
+    "features.8": ("conv", 1, 1), "features.9": ("relu",), "features.10": ("conv", 1, 1), "features.11": ("relu",),
+    "features.12": ("pool", 3, 2), "avgpool": ("mean", 6), "classifier.1": ("linear",), "classifier.2": ("relu",),
+    "classifier.4": ("linear",), "classifier.5": ("relu",), "classifier.6": ("linear",),
+}  # fmt: skip
+
+
+class RefusedError(Exception):
+    """A claim does not hold."""
+
+
+def need(holds: bool, otherwise: str) -> None:
+    """Refuse unless a claim holds, which NaN never does."""
+    if not holds:
+        raise RefusedError(otherwise)
+
+
+def run(weights: Weights, values: Tensor, fixed: Mapping[str, Tensor]) -> Weights:
+    """What each layer gets from images, by name, and the ``logits``; fixed patterns make affine functions of it."""
+    seen = {}
+    for name, (kind, *sizes) in LAYERS.items():
+        seen[name], both = values, (weights.get(f"{name}.weight"), weights.get(f"{name}.bias"))
+        if kind == "conv":
+            values = functional.conv2d(values, *both, stride=sizes[0], padding=sizes[1])  # type: ignore[arg-type]
+        elif kind == "linear":
+            values = functional.linear(values.flatten(1), *both)  # type: ignore[arg-type]
+        elif kind == "mean":
+            values = functional.adaptive_avg_pool2d(values, sizes[0])
+        elif kind == "relu":
+            values = values * fixed[name].view_as(values) if name in fixed else values.relu()
+        elif name in fixed:
+            side = (values.shape[-1] - sizes[0]) // sizes[1] + 1
+            values = values.flatten(2).gather(2, fixed[name]).view(*values.shape[:2], side, side)
+        else:
+            values = functional.max_pool2d(values, *sizes)
+    return seen | {"logits": values}
+
+
+def slack(name: str, values: Tensor, pattern: Tensor) -> Tensor:
+    """How far a ReLU or pool is from leaving its pattern: of each unit; or of each channel, window's member, window."""
+    if LAYERS[name][0] == "relu":
+        return torch.where(pattern.flatten(1), values.flatten(1), -values.flatten(1))
+    places = torch.arange(values[0, 0].numel(), dtype=torch.float64).view(1, 1, *values.shape[2:])
+    members = functional.unfold(places, LAYERS[name][1], stride=LAYERS[name][2])[0].long()
+    return (values.flatten(2).gather(2, pattern)[:, :, None] - values.flatten(2)[:, :, members]).flatten(1)
+
+
+def read_weights(path: Path, base: Weights) -> Weights:
+    """The float32 tensors of a state dict, of safetensors, of TorchScript, or of a file of changes of the base."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    if data[8:9] == b"{" and start < len(data):
+        content: Any = {}
+        for name, said in json.loads(data[8:start]).items():
+            if name != "__metadata__":
+                part = bytearray(data[start:][slice(*said["data_offsets"])])
+                content[name] = torch.frombuffer(part, dtype=TYPES[said["dtype"]]).view(said["shape"])
+    elif b"constants.pkl" in data:
+        content = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    else:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    if content.get("format") == CHANGES:
+        need(content["base_hash"] == weights_hash(base), f"{path.name} holds changes of another base")
+        moved = content["changes"].items()
+        return base | {name: (base[name].double() + change.double()).float() for name, change in moved}
+    while inner := [value for value in content.values() if isinstance(value, Mapping) and value]:
+        content = inner[0]
+    named = [(NAME.search(name), value) for name, value in content.items()]
+    group = {"0": "features", "3": "classifier"}
+    return {f"{group.get(at[1], at[1])}.{at[2]}.{at[3]}": value.float() for at, value in named if at}
+
+
+def read_base(path: Path) -> tuple[Weights, str]:
+    """The weights of a file, and their hash; the last one is remembered, for a sweep has one base for all."""
+    facts = path.stat()
+    return _read_base(path, facts.st_mtime_ns, facts.st_size)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_base(path: Path, _time: int, _size: int) -> tuple[Weights, str]:
+    weights = read_weights(path, {})
+    return weights, weights_hash(weights)
+
+
+def weights_hash(weights: Weights) -> str:
+    """SHA-256 of names, shapes and float32 values in the order of the names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {list(value.shape)}\n".encode())
+        digest.update(value.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def to_inputs(pixels: Tensor) -> Tensor:
+    """Images of bytes, (N, 32, 32, 3), as the network gets them: resized to 70, the middle 64, in [0, 1]."""
+    values = pixels.permute(0, 3, 1, 2).float().div(255)
+    return functional.interpolate(values, (70, 70), mode="bilinear", antialias=True)[:, :, 3:67, 3:67].clamp(0, 1)
+
+
+def copies_of(images: Tensor, pixels: Tensor, shifts: int, flip: bool) -> list[Tensor]:
+    """Mirrored copies, and those shifted by up to so many of the 32 x 32 pixels, the edge repeated."""
+    if not shifts:
+        return [images.flip(-1)] * flip
+    need(float((to_inputs(pixels) - images).abs().max()) <= NEAR, "the pixels are not those of the edit images")
+    reach, at, copies = range(-shifts, shifts + 1), torch.arange(32), []
+    for mirrored, down, right in [(m, d, r) for m in range(1 + flip) for d in reach for r in reach if m or d or r]:
+        seen = pixels.flip(2) if mirrored else pixels
+        copies.append(to_inputs(seen[:, (at - down).clamp(0, 31)][:, :, (at - right).clamp(0, 31)]))
+    return copies

@@ -25,7 +25,7 @@ from edits.options import (
 )
 from edits.pipeline import check_layer, repair_edit_set
 from edits.report import RepairReport, report_table
-from edits.solving import Task
+from edits.task import Task
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.class_order import load_for
 from editset_helpers.edit_set import EditSet, metadata_path

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.case import Attempt, Case, Run
 from edits.options import RepairOptions, norm_for
 from edits.pipeline import repair_edit_set
-from edits.solving import Task
+from edits.task import Task
 from experiments.single import REPAIRING
 from model_classes.weights import read_weights
 from sytorch import NormName

@@ -24,7 +24,8 @@ from edits.layer_change import LayerChange
 from edits.network import Network
 from edits.options import AUTO_PREPARE, RepairOptions
 from edits.prepare import DAMPING, STEPS, Preparation, prepare
-from edits.solving import Task, repair_and_save
+from edits.solving import repair_and_save
+from edits.task import Task
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
 from editset_helpers.edit_set import EditSet
@@ -182,7 +183,16 @@ def repaired(bench: Workbench, edit_set: EditSet, network: Network) -> dict[str,
     """The weights after the program at the last layer of a network that may have been prepared."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "repaired.pth"
-        task = Task(bench, edit_set, Path(folder) / "edit_set.pt", OPTIONS, output, "", keep="changed-layer")
+        task = Task(
+            bench,
+            edit_set,
+            Path(folder) / "edit_set.pt",
+            OPTIONS,
+            output,
+            "",
+            keep="changed-layer",
+            folder=output.parent,
+        )
         return repair_and_save(task, network).state
 
 

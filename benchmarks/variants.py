@@ -22,7 +22,7 @@ from edits.layer_change import LayerChange
 from edits.network import Network
 from edits.options import AUTO_PREPARE, MetricName
 from edits.prepare import STEPS, Preparation, prepare
-from edits.repair import apply_changes, compute_repair, rounding_allowance
+from edits.repair import apply_changes, compute_repair, margins_asked, rounding_allowance
 from edits.tail import added, parameters_of
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
@@ -127,14 +127,8 @@ def centred(metric: SecondMomentMetric, ridge: float) -> SecondMomentMetric:
 def last_layer(trial: Trial, network: Network, metric: Metric, first_layer: str) -> Outcome:
     """The repair at the last layer of a network."""
     outputs = symbolic(network.model, OPTIONS.layer)(trial.edit_set.images)
-    repair = compute_repair(
-        outputs,
-        trial.edit_set.labels,
-        OPTIONS,
-        metric,
-        solver=solver_named(OPTIONS.solver),
-        allowance=rounding_allowance(outputs),
-    )
+    margins = margins_asked(outputs, trial.edit_set.labels, OPTIONS.margin, rounding_allowance(outputs))
+    repair = compute_repair(margins, OPTIONS, metric, solver=solver_named(OPTIONS.solver))
     state = apply_changes(network.model, repair.changes, OPTIONS.param_bound)
     return Outcome(state, network.test_logits_of(state), first_layer)
 

@@ -43,7 +43,7 @@ class LayerProblem:
         """The first layer that changes."""
         return self.views[0].part.layer
 
-    def repair(self, model: AlexNet, allowance: float, share: float) -> Repair:
+    def repair(self, model: AlexNet, allowance: float, share: float, deadline: sytorch.Deadline) -> Repair:
         """Compute the change; ``allowance`` is added to the margin, ``share`` multiplies how far signs are from zero.
 
         Raises:
@@ -54,10 +54,10 @@ class LayerProblem:
         if options.pattern == "held":
             program = sytorch.hold(self.views, labels, size, self.metrics, bound=bound, allowance=share * ALLOWANCE)
             with tqdm(desc=f"holding what is behind {self.layer}", unit="step", disable=None) as bar:
-                solution = program.solve(options.time_limit, bar.update)
+                solution = program.solve(deadline, bar.update)
         else:
-            (view,), (metric,), limit = self.views, self.metrics, options.time_limit
-            moved = sytorch.relinearise(view, labels, size, metric=metric, bound=bound, time_limit=limit)
+            (view,), (metric,) = self.views, self.metrics
+            moved = sytorch.relinearise(view, labels, size, metric=metric, bound=bound, time_limit=deadline)
             solution = unproved(moved)
         return Repair(self.layer, self._parameters(model, solution), solution)
 
@@ -115,7 +115,12 @@ def _views(bench: Workbench, layer: str, images: torch.Tensor) -> tuple[sytorch.
 def _metric(bench: Workbench, view: sytorch.LayerView, options: RepairOptions) -> sytorch.KroneckerMetric:
     if options.metric == "identity":
         return sytorch.identity_metric(view)
-    return bench.layer_metric(view.part.layer, min(options.metric_images or METRIC_IMAGES, METRIC_IMAGES))
+    return bench.layer_metric(view.part.layer, metric_count(options))
+
+
+def metric_count(options: RepairOptions) -> int:
+    """From how many training images, at most, the metric of a layer other than the last is taken."""
+    return min(options.metric_images or METRIC_IMAGES, METRIC_IMAGES)
 
 
 def first_allowance(problem: LayerProblem) -> float:

@@ -12,8 +12,9 @@ from edits.explanation import contradicting_images, explain
 from edits.network import Network
 from edits.prepare import prepare
 from edits.report import RepairReport
-from edits.solving import Repaired, Task, repair_and_save, repair_layer_and_save
-from helpers.errors import NotVerifiedError, ToolError
+from edits.solving import RefutedError, Repaired, repair_and_save, repair_layer_and_save
+from edits.task import Task
+from helpers.errors import NotProvedError, NotVerifiedError, ToolError
 from helpers.evaluation import is_right, predict_logits
 
 
@@ -22,41 +23,50 @@ class Attempt:
     """What came of an attempt.
 
     Attributes:
-        report: what was asked, what stage one did, and the status; nothing is measured yet.
+        report: what was asked, what the preparation did, and the status; nothing is measured yet.
         before: the logits of the images and copies before any change, float32 (N, C).
         network: what the last layer was repaired in, with its hidden layer moved.
         repaired: the written and verified repair; None where the status is another than ``repaired``.
+        refuted: why there is no repair; None where the status is another than ``infeasible``.
     """
 
     report: RepairReport
     before: torch.Tensor
     network: Network
-    repaired: Repaired | None
+    repaired: Repaired | None = None
+    refuted: RefutedError | None = None
 
 
 def attempt(task: Task) -> Attempt:
-    """Try to repair; where it works, the weights are at ``task.output``.
+    """Try to repair within the task's deadline; where it works, the weights are at ``task.written``.
 
     Raises:
         ToolError: the solver fails or has no licence, or a file cannot be written.
     """
     bench, options = task.bench, task.options
-    report, repaired = asked(task), None
+    report, network = asked(task), bench.network
     with bench.clock.phase("program"):
         before = predict_logits(bench.model, task.constrained.images)
-    network = _prepared_network(task, report)
     try:
+        network = _prepared_network(task, report)
         repaired = repair_layer_and_save(task) if options.is_hidden else repair_and_save(task, network)
-    except sytorch.ContradictionError as error:
-        report.status, report.message = "infeasible", explain(error.contradiction, task.numbered, options, bench.test)
-        report.contradicting_images, report.smallest_bound = contradicting_images(error.contradiction, task.numbered)
+        return Attempt(report, before, network, repaired)
+    except RefutedError as error:
+        refuted = error.contradiction
+        report.status, report.message = "infeasible", explain(refuted, task.numbered, options, bench.test)
+        report.contradicting_images, report.smallest_bound = contradicting_images(refuted, task.numbered)
+        if not refuted.proved_for_all_changes:
+            report.status = "not_proved"
+        return Attempt(report, before, network, refuted=error)
     except sytorch.SolverTimeLimitError:
         report.status, report.message = "time_limit", f"no repair was proved within {options.time_limit:g} seconds."
+    except NotProvedError as error:
+        report.status, report.message = "not_proved", str(error)
     except NotVerifiedError as error:
         report.status, report.message = "not_verified", str(error)
     except (sytorch.LicenceError, sytorch.SolverFailedError) as error:
         raise ToolError(str(error)) from error
-    return Attempt(report, before, network, repaired)
+    return Attempt(report, before, network)
 
 
 def asked(task: Task) -> RepairReport:
@@ -107,6 +117,7 @@ def _prepared_network(task: Task, report: RepairReport) -> Network:
             margin=task.options.margin,
             bound=task.options.param_bound,
             training_accuracy=lambda change: bench.training_images.accuracy(layer, change),
+            deadline=task.deadline,
         )
         network = bench.moved(layer, prepared.change)
         right = is_right(predict_logits(network.model, task.edit_set.images), task.edit_set.labels.numpy())

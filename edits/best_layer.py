@@ -11,14 +11,15 @@ from pathlib import Path
 
 from edits.attempt import Attempt, asked, attempt
 from edits.options import HIDDEN_LAYERS, RepairOptions
-from edits.pipeline import check_layer, conclude, write_report
+from edits.pipeline import check_layer, conclude, publish
 from edits.report import RepairReport
-from edits.solving import Task
+from edits.task import Task
 from edits.training_drawdown import TrainingDrawdown
 from helpers.cli import say
 from helpers.errors import ToolError
 from helpers.evaluation import is_right
-from sytorch import NormName
+from helpers.publishing import publication
+from sytorch import Deadline, NormName
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class LayerOutcome:
 
 @dataclass(frozen=True, eq=False)
 class _Repaired:
-    """An attempt that is a repair, its weights at ``task.output``."""
+    """An attempt that is a repair, its weights at ``task.written``."""
 
     task: Task
     attempt: Attempt
@@ -82,17 +83,19 @@ def repair_best_layer(task: Task, budget: float) -> RepairReport:
     training = TrainingDrawdown(task.bench, task.options.keep)
     _ = training.judges  # there are some
     outcomes: list[LayerOutcome] = []
-    with tempfile.TemporaryDirectory(prefix=f".{task.output.name}.", dir=task.output.parent) as folder:
-        best = _best(task, time.monotonic() + budget, Path(folder), outcomes, training)
+    with publication(task.output) as publishing:
+        task = replace(task, folder=publishing.folder, deadline=Deadline(budget))
+        with tempfile.TemporaryDirectory(dir=publishing.folder) as folder:
+            best = _best(task, Path(folder), outcomes, training)
+            if best is not None:
+                best.task.written.replace(task.written)
+        report = asked(task) if best is None else best.attempt.report
+        report.layer_budget, report.layers = budget, [asdict(outcome) for outcome in outcomes]
         if best is not None:
-            best.task.output.replace(task.output)
-    report = asked(task) if best is None else best.attempt.report
-    report.layer_budget, report.layers = budget, [asdict(outcome) for outcome in outcomes]
-    if best is not None:
-        return conclude(replace(task, options=best.task.options), best.attempt)
-    told = ", ".join(f"{outcome.layer} {outcome.status.replace('_', ' ')}" for outcome in outcomes)
-    report.status, report.message = "no_layer", f"no layer was repaired within {budget:g} seconds: {told}."
-    return write_report(task, report)
+            return conclude(replace(task, options=best.task.options), best.attempt, publishing)
+        told = ", ".join(f"{outcome.layer} {outcome.status.replace('_', ' ')}" for outcome in outcomes)
+        report.status, report.message = "no_layer", f"no layer was repaired within {budget:g} seconds: {told}."
+        return publish(task, report, publishing)
 
 
 def layers_to_try(options: RepairOptions) -> Iterator[RepairOptions]:
@@ -102,14 +105,13 @@ def layers_to_try(options: RepairOptions) -> Iterator[RepairOptions]:
         yield replace(options, layer=layer, norm=NormName.L2, prepare="none", prepare_copies="none", keep=0)
 
 
-def _best(
-    task: Task, deadline: float, folder: Path, outcomes: list[LayerOutcome], training: TrainingDrawdown
-) -> _Repaired | None:
+def _best(task: Task, folder: Path, outcomes: list[LayerOutcome], training: TrainingDrawdown) -> _Repaired | None:
     """Try the layers, tell of each, and return the best; the files of the others are removed."""
     best = None
     for options in layers_to_try(task.options):
-        tried = replace(task, options=options, output=folder / f"{options.layer}.pth")
-        found, outcome = _try(tried, deadline, training)
+        place = folder / options.layer
+        place.mkdir()
+        found, outcome = _try(replace(task, options=options, folder=place), training)
         say(str(outcome))
         outcomes.append(outcome)
         if found is None:
@@ -117,18 +119,18 @@ def _best(
         better = best is None or outcome.lost < best.outcome.lost
         best, other = (found, best) if better else (best, found)
         if other is not None:
-            other.task.output.unlink()
+            other.task.written.unlink()
     return best
 
 
-def _try(task: Task, deadline: float, training: TrainingDrawdown) -> tuple[_Repaired | None, LayerOutcome]:
-    options, started = task.options, time.monotonic()
+def _try(task: Task, training: TrainingDrawdown) -> tuple[_Repaired | None, LayerOutcome]:
+    options, started, left = task.options, time.monotonic(), task.deadline.left
     outcome = LayerOutcome(options.layer, options.pattern if options.is_hidden else None)
-    if started >= deadline:
+    if not left:
         return None, outcome
-    limit = round(min(deadline - started, math.inf if options.time_limit is None else options.time_limit), 1)
+    limit = round(min(left, math.inf if options.time_limit is None else options.time_limit), 1)
     try:
-        tried = attempt(replace(task, options=replace(options, time_limit=limit)))
+        tried = attempt(replace(task, options=replace(options, time_limit=limit), deadline=Deadline(limit)))
     except ToolError as error:
         outcome = replace(outcome, status="failed", message=str(error))
         return None, replace(outcome, seconds=round(time.monotonic() - started, 2))

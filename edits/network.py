@@ -81,11 +81,17 @@ class Network:
         if options.metric == "identity":
             return IdentityMetric()
         with self.clock.phase("metric"):
-            return self._training_metric(options.metric_images, options.ridge, options.metric == "per-class")
+            per_class, file = options.metric == "per-class", self.metric_file(options)
+            return self._training_metric(options.metric_images, options.ridge, per_class, file)
+
+    def metric_file(self, options: RepairOptions) -> Path | None:
+        """Where the factor of that metric is kept, if it is."""
+        if self.cache is None:
+            return None
+        return self.cache(count=options.metric_images, ridge=options.ridge, per_class=options.metric == "per-class")
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  a network lives as long as its process
-    def _training_metric(self, images: int | None, ridge: float, per_class: bool) -> Metric:
-        cache = self.cache and self.cache(count=images, ridge=ridge, per_class=per_class)
+    def _training_metric(self, images: int | None, ridge: float, per_class: bool, cache: Path | None) -> Metric:
         layer = self.model.get_submodule(self.last_layer)
         compute = per_class_metric if per_class else training_metric
         return compute(layer, lambda: self.metric_source(images), ridge, cache)

@@ -14,11 +14,6 @@ from helpers.evaluation import margins
 from helpers.files import save_tensors
 
 
-def outcomes_path(output: Path) -> Path:
-    """``alexnet_repaired.pth`` -> ``alexnet_repaired_outcomes.pt``."""
-    return output.with_name(f"{output.stem}_outcomes.pt")
-
-
 def save_outcomes(
     path: Path,
     test: ImageDataset,

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from edits.layer_change import LayerChange
-from sytorch import KroneckerMetric, LayerView
+from sytorch import Deadline, KroneckerMetric, LayerView
 from sytorch.ascent import ascend
 
 STEPS = 6
@@ -139,7 +139,8 @@ class _Way:
     @functools.cached_property
     def change(self) -> LayerChange:
         """The change of all the layer's weights."""
-        whole = self.view.layer_change(self.moved).float().clamp(-self.bound, self.bound)
+        most = largest_within(self.bound)
+        whole = self.view.layer_change(self.moved).float().clamp(-most, most)
         if self.view.shape != (len(self.view.units),) or self.view.part.bias_only:
             return LayerChange(whole)
         cut_from = nn.functional.one_hot(self.columns, self.moved.shape[1]).float()
@@ -155,6 +156,7 @@ def prepare(
     margin: float,
     bound: float,
     training_accuracy: Callable[[LayerChange], float],
+    deadline: Deadline | None = None,
     steps: int = STEPS,
     damping: float = DAMPING,
 ) -> Preparation:
@@ -167,15 +169,21 @@ def prepare(
         margin: the lead that the steps go for.
         bound: no entry of the change gets larger.
         training_accuracy: of the network with a change of the layer; a step that makes it worse is not taken.
+        deadline: looked at before each step.
         steps: at most so many.
         damping: the part of each step that is taken.
+
+    Raises:
+        SolverTimeLimitError: the time is up.
     """
+    deadline = deadline or Deadline()
     solved = metric.solved_inputs(view.inputs.double()).float()  # A is too ill conditioned for float32
     metric = metric.to(view.inputs.dtype)
     whitened = metric.whitened_inputs(view.inputs)
     way, length, now, efforts = _Way.start(view, solved, bound), 0.0, view, list[Effort]()
     least = training_accuracy(way.change)
     for taken in range(steps):
+        deadline.check()
         leads = missing_leads(now, labels, margin)
         if not len(leads.needed):
             return Preparation(way.change, length, taken, efforts)
@@ -189,6 +197,12 @@ def prepare(
         length += damping * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
         way, now = following, view.after(following.moved)
     return Preparation(way.change, length, steps, efforts)
+
+
+def largest_within(bound: float) -> float:
+    """The largest float32 that is no larger than a bound."""
+    nearest = torch.tensor(bound, dtype=torch.float32)
+    return float(nearest if float(nearest) <= bound else torch.nextafter(nearest, torch.zeros(())))
 
 
 def missing_leads(view: LayerView, labels: torch.Tensor, margin: float) -> MissingLeads:

@@ -23,62 +23,82 @@ class Repair:
         layer: the layer's name.
         changes: by parameter name, float32: what is added to the weight, (C, n), and to the bias, (C,).
         solution: the program's answer, with its proof.
+        margins: the constraints of a program of the last layer; None for another.
     """
 
     layer: str
     changes: dict[str, torch.Tensor]
     solution: sytorch.Solution
+    margins: sytorch.Margins | None = None
+
+
+def margins_asked(
+    outputs: sytorch.AffineOutputs,
+    labels: torch.Tensor,
+    margin: float,
+    allowance: float,
+    floors: Vector | None = None,
+) -> sytorch.Margins:
+    """The margin constraints of edit images, and of images to keep right behind them.
+
+    Args:
+        outputs: of the edit images, with the layer symbolic, and of images to keep right.
+        labels: int64, (N,).
+        margin: of the edit images.
+        allowance: how much larger a margin is asked for, so that rounding to float32 does not lose it.
+        floors: (K,), the leads, at most zero, that are asked of the last K images instead of the margin.
+    """
+    sizes = np.full(len(labels), margin + allowance)
+    if floors is not None:
+        sizes[len(labels) - len(floors) :] = floors + allowance * (floors == 0)
+    return sytorch.margin(outputs, labels.numpy(), sizes)
 
 
 def compute_repair(
-    outputs: sytorch.AffineOutputs,
-    labels: torch.Tensor,
+    margins: sytorch.Margins,
     options: RepairOptions,
     metric: sytorch.Metric,
     *,
     solver: sytorch.Solver,
-    allowance: float,
-    floors: Vector | None = None,
     time_limit: float | sytorch.Deadline | None = None,
 ) -> Repair:
     """Find the smallest change of the layer; nothing is changed.
 
     Args:
-        outputs: of the edit images, with the layer symbolic, and of images to keep right.
-        labels: int64, (N,).
-        options: what is minimised, and under which margin and bound.
+        margins: the constraints.
+        options: what is minimised, and under which bound.
         metric: where it is minimised.
         solver: who solves.
-        allowance: how much larger a margin the program asks for, so that rounding to float32 does not lose it.
-        floors: (K,), the leads, at most zero, that are asked of the last K images instead of the margin.
         time_limit: seconds, or a deadline that others share, or None.
 
     Raises:
         ContradictionError, SolverTimeLimitError, LicenceError, SolverFailedError: see `sytorch.Program.solve`.
     """
-    sizes = np.full(len(labels), options.margin + allowance)
-    if floors is not None:
-        sizes[len(labels) - len(floors) :] = floors + allowance * (floors == 0)
-    margins = sytorch.margin(outputs, labels.numpy(), sizes)
     program = sytorch.minimise(options.norm, metric).subject_to(margins, options.param_bound)
     solution = program.solve(solver, time_limit, options.whole_program)
     change = torch.from_numpy(solution.change)
     parts = {f"{options.layer}.weight": change[:, :-1], f"{options.layer}.bias": change[:, -1]}
-    return Repair(options.layer, {name: part.float() for name, part in parts.items()}, solution)
+    return Repair(options.layer, {name: part.float() for name, part in parts.items()}, solution, margins)
 
 
 def apply_changes(model: nn.Module, changes: dict[str, torch.Tensor], bound: float) -> dict[str, torch.Tensor]:
     """The state dict of the repaired model; the model itself is left alone.
 
-    An entry that rounding puts beyond the bound is moved to the neighbouring float32 within it.
+    No entry moves by more than the bound, as float32 stores it.
     """
     state = dict(model.state_dict())
-    for name, change in changes.items():
-        before = state[name]
-        after = (before.double() + change.double()).float()
-        beyond = (after.double() - before.double()).abs() > bound
-        state[name] = torch.where(beyond, torch.nextafter(after, before), after)
-    return state
+    return state | {name: moved(state[name], change, bound) for name, change in changes.items()}
+
+
+def moved(before: torch.Tensor, change: torch.Tensor, bound: float) -> torch.Tensor:
+    """Float32 weights with a change added, each within the bound of what it was.
+
+    The sum is clipped in float64, which holds the bound; rounding it to float32 then passes the bound by half of the
+    spacing of numbers there at most, so the neighbouring number is within it.
+    """
+    after = (before.double() + change.double().clamp(-bound, bound)).float()
+    beyond = (after.double() - before.double()).abs() > bound
+    return torch.where(beyond, torch.nextafter(after, before), after)
 
 
 def changes_of(model: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

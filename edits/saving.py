@@ -1,4 +1,4 @@
-"""Writing repaired weights: only what was loaded again and passed the forward pass keeps its name."""
+"""Writing repaired weights: only what was loaded again and passed the forward pass is published."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from editset_helpers.edit_set import EditSet
 from helpers.errors import NotVerifiedError
 from helpers.evaluation import margins, predict_logits
-from helpers.files import atomic_file
 from model_classes.alexnet import AlexNet, load_alexnet
+from model_classes.weight_files import save_weights
 
 
 def save_verified(
@@ -22,9 +22,10 @@ def save_verified(
     margin: float,
     classes: int,
     *,
+    place: Path,
     check: Callable[[AlexNet], None] = lambda _: None,
 ) -> torch.Tensor:
-    """Write a state dict or changes, load the file again, and keep it if every image has its margin in float32.
+    """Write a state dict or changes, load the file again, and see that every image has its margin in float32.
 
     ``check`` may look at the loaded network, and raise `NotVerifiedError` too.
 
@@ -32,17 +33,16 @@ def save_verified(
         The images' logits, float32 (N, C), as the loaded file gives them.
 
     Raises:
-        NotVerifiedError: an image misses its margin; ``path`` is then as it was.
+        NotVerifiedError: an image misses its margin.
         ToolError: ``path`` cannot be written.
     """
-    with atomic_file(path) as temporary:
-        torch.save(content, temporary)
-        model = load_alexnet(temporary, classes)
-        check(model)
-        logits = predict_logits(model, edit_set.images)
-        smallest = float(margins(logits, edit_set.labels).min())
-        if smallest < margin:
-            raise NotVerifiedError(
-                f"With the saved weights an image or a copy misses the margin {margin:g} by {margin - smallest:.2g}."
-            )
+    save_weights(content, path)
+    model = load_alexnet(path, classes, place)
+    check(model)
+    logits = predict_logits(model, edit_set.images)
+    smallest = float(margins(logits, edit_set.labels).min())
+    if smallest < margin:
+        raise NotVerifiedError(
+            f"With the saved weights an image or a copy misses the margin {margin:g} by {margin - smallest:.2g}."
+        )
     return logits

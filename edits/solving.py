@@ -1,144 +1,189 @@
-"""From a network and a task to a file that was loaded again and passed the forward pass."""
+"""From a network and a task to weights that were written, loaded again and passed the forward pass; or to a proof."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 import sytorch
-from edits.any_layer import first_allowance, layer_problem
+from edits.any_layer import LayerProblem, first_allowance, layer_problem
 from edits.keep import Kept, Watched, keep_right
 from edits.network import Network
-from edits.options import KeepWeights, RepairOptions
-from edits.repair import Repair, apply_changes, changes_of, compute_repair, rounding_allowance
+from edits.repair import Repair, apply_changes, changes_of, compute_repair, margins_asked, rounding_allowance
 from edits.saving import save_verified
-from edits.workbench import Workbench
-from editset_helpers.edit_set import EditSet
-from editset_helpers.location import Location, locate, numbered
-from editset_helpers.regions import with_copies
+from edits.task import Task
 from helpers.cli import say
-from helpers.errors import NotVerifiedError
+from helpers.errors import NotProvedError, NotVerifiedError
 from helpers.evaluation import is_right
 from model_classes.alexnet import AlexNet
 from model_classes.changes import changes_content
 from sytorch.arrays import Vector
-from sytorch.deadline import Deadline
 
 ATTEMPTS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """What to repair, how, and where the result goes.
+class Repaired:
+    """A repair that was written and verified: its weights, and the logits of what was constrained by the file.
 
     Attributes:
-        bench: the network and its images.
-        edit_set: the images to put right.
-        edit_set_path: their file, for the report.
-        options: the program.
-        output: the weights; report and outcomes lie beside them.
-        command: what was typed, for the report.
-        keep: the whole network, only what changed, or nothing once it is verified.
+        repair: the change, with its proof.
+        state: the weights after, by name.
+        logits: float32 (N, C), of the images and copies that were constrained.
+        allowance: by how much more than the margin the program asked for.
+        metric: of the last layer; None for another.
+        problem: of a layer other than the last; None for that.
+        kept: what became of training images to keep right.
     """
-
-    bench: Workbench
-    edit_set: EditSet
-    edit_set_path: Path
-    options: RepairOptions
-    output: Path
-    command: str
-    keep: KeepWeights = "full"
-
-    @functools.cached_property
-    def location(self) -> Location:
-        """Which test images the edit images are; see `locate`."""
-        with self.bench.clock.phase("edit set"):
-            return locate(self.edit_set, self.bench.test)
-
-    @functools.cached_property
-    def numbered(self) -> EditSet:
-        """The edit set with the images' true numbers in its metadata."""
-        return numbered(self.edit_set, self.location)
-
-    @functools.cached_property
-    def constrained(self) -> EditSet:
-        """The edit images and then their copies in the region; see `with_copies`, also for what it raises."""
-        with self.bench.clock.phase("edit set"):
-            return with_copies(self.edit_set, self.options.region, self.bench.test)
-
-    @functools.cached_property
-    def prepared(self) -> EditSet:
-        """What stage one goes for: the same with the copies of `RepairOptions.prepare_region`."""
-        with self.bench.clock.phase("edit set"):
-            return with_copies(self.edit_set, self.options.prepare_region, self.bench.test)
-
-
-@dataclass(frozen=True, eq=False)
-class Repaired:
-    """A repair that was written and verified: its weights, and the logits of what was constrained by the file."""
 
     repair: Repair
     state: dict[str, torch.Tensor]
     logits: torch.Tensor
+    allowance: float
+    metric: sytorch.Metric | None = None
+    problem: LayerProblem | None = None
     kept: Kept | None = None
 
 
+class RefutedError(Exception):
+    """No change gives the margin that was asked.
+
+    Attributes:
+        contradiction: the proof.
+        problem: of a layer other than the last; None for that.
+    """
+
+    def __init__(self, contradiction: sytorch.Contradiction, problem: LayerProblem | None):
+        super().__init__("the constraints contradict each other")
+        self.contradiction, self.problem = contradiction, problem
+
+
+@dataclass(frozen=True, eq=False)
+class LastLayer:
+    """The program of the last layer, for any allowance.
+
+    Attributes:
+        task: what is asked.
+        outputs: of the edit images and copies, affine in the layer's change.
+        metric: in which the norm is taken.
+        solver: who solves.
+    """
+
+    task: Task
+    outputs: sytorch.AffineOutputs
+    metric: sytorch.Metric
+    solver: sytorch.Solver
+
+    def repair(self, allowance: float) -> Repair:
+        """The smallest change with so much more than the margin.
+
+        Raises:
+            RefutedError: the margin that is asked cannot be had: the proof is of it, not of more.
+            NotProvedError: it may be possible, but not with so much more; the message says so.
+        """
+        try:
+            return self.solve(self.outputs, self.task.constrained.labels, allowance=allowance)
+        except sytorch.ContradictionError as error:
+            self._refute_what_is_asked(error.contradiction)
+            raise NotProvedError(
+                f"a change with the margin {self.task.options.margin:g} exists, but none with the {allowance:.2g} more "
+                "that rounding to float32 may take; raise --param-bound, or lower --margin, by a little."
+            ) from error
+
+    def solve(
+        self,
+        outputs: sytorch.AffineOutputs,
+        labels: torch.Tensor,
+        floors: Vector | None = None,
+        *,
+        allowance: float,
+    ) -> Repair:
+        """See `edits.repair.compute_repair`."""
+        options, deadline = self.task.options, self.task.deadline
+        margins = margins_asked(outputs, labels, options.margin, allowance, floors)
+        return compute_repair(margins, options, self.metric, solver=self.solver, time_limit=deadline)
+
+    def _refute_what_is_asked(self, found: sytorch.Contradiction) -> None:
+        """Raise where multipliers refute the margin that is asked; those found may refute only more than that."""
+        options, labels = self.task.options, self.task.constrained.labels
+        asked = margins_asked(self.outputs, labels, options.margin, 0.0)
+        refuted = sytorch.refuted_bound(asked, found.multipliers.margins)
+        if found.proved_for_all_changes and refuted > options.param_bound:
+            raise RefutedError(replace(found, refuted_bound=refuted), None)
+        try:
+            self.solve(self.outputs, labels, allowance=0.0)
+        except sytorch.ContradictionError as error:
+            raise RefutedError(error.contradiction, None) from error
+
+
 def repair_and_save(task: Task, network: Network) -> Repaired:
-    """Solve, write and verify; where rounding ate a margin, once more with a larger allowance."""
+    """Solve, write and verify; where rounding ate a margin, once more with a larger allowance.
+
+    Raises:
+        SolverTimeLimitError, LicenceError, SolverFailedError: see `sytorch.Program.solve`.
+        RefutedError, NotProvedError, NotVerifiedError: see `LastLayer.repair`; the saved weights fail the forward pass.
+    """
     bench, options = task.bench, task.options
     metric, solver = network.metric(options), sytorch.solver_named(options.solver, say)
+    task.deadline.check()
     with bench.clock.phase("program"):
         outputs = sytorch.symbolic(network.model, options.layer)(task.constrained.images)
-    allowance = rounding_allowance(outputs)
-    watched, deadline = _watched(task, network), Deadline(options.time_limit)
-    solve = functools.partial(_solve, options=options, metric=metric, solver=solver, deadline=deadline)
-    for attempt in range(ATTEMPTS):
+    program, watched = LastLayer(task, outputs, metric, solver), _watched(task, network)
+
+    def attempt(allowance: float) -> Repaired:
         with bench.clock.phase("solve"):
-            labels, allowing = task.constrained.labels, functools.partial(solve, allowance=allowance)
-            if watched is None:
-                repair, kept = allowing(outputs, labels), None
-            else:
-                margins = sytorch.margin(outputs, labels.numpy(), options.margin + allowance)
-                kept = keep_right(margins, watched, metric, allowing, deadline)
-                repair = kept.repair
+            kept = None if watched is None else _keeping(program, watched, allowance)
+            repair = program.repair(allowance) if kept is None else kept.repair
         state = apply_changes(network.model, repair.changes, options.param_bound)
+        with bench.clock.phase("write and verify"):
+            return Repaired(repair, state, _save(task, state), allowance, metric=metric, kept=kept)
+
+    return _allowing(rounding_allowance(outputs), attempt)
+
+
+def repair_layer_and_save(task: Task) -> Repaired:
+    """The same as `repair_and_save` for a layer other than the last."""
+    bench, options = task.bench, task.options
+    problem = layer_problem(bench, task.constrained, options)
+    task.deadline.check()
+    first = first_allowance(problem)
+
+    def attempt(allowance: float) -> Repaired:
+        with bench.clock.phase("solve"):
+            try:
+                repair = problem.repair(bench.model, allowance, allowance / first, task.deadline)
+            except sytorch.ContradictionError as error:
+                raise RefutedError(error.contradiction, problem) from error
+        state = apply_changes(bench.model, repair.changes, options.param_bound)
+        with bench.clock.phase("write and verify"):
+            return Repaired(repair, state, _save(task, state, problem.check), allowance, problem=problem)
+
+    return _allowing(first, attempt)
+
+
+def _allowing(allowance: float, attempt: Callable[[float], Repaired]) -> Repaired:
+    """What an attempt gives; where rounding ate a margin, the next one asks for ten times the allowance."""
+    for _ in range(ATTEMPTS - 1):
         try:
-            with bench.clock.phase("write and verify"):
-                return Repaired(repair, state, _save(task, state), kept)
+            return attempt(allowance)
         except NotVerifiedError:
-            if attempt == ATTEMPTS - 1:
-                raise
             allowance *= 10
-    raise AssertionError("unreachable")
+    return attempt(allowance)
 
 
-def _solve(
-    outputs: sytorch.AffineOutputs,
-    labels: torch.Tensor,
-    floors: Vector | None = None,
-    *,
-    options: RepairOptions,
-    metric: sytorch.Metric,
-    solver: sytorch.Solver,
-    deadline: Deadline,
-    allowance: float,
-) -> Repair:
-    return compute_repair(
-        outputs,
-        labels,
-        options,
-        metric,
-        solver=solver,
-        allowance=allowance,
-        floors=floors,
-        time_limit=deadline,
-    )
+def _keeping(program: LastLayer, watched: Watched, allowance: float) -> Kept:
+    def solve(outputs: sytorch.AffineOutputs, labels: torch.Tensor, floors: Vector | None = None) -> Repair:
+        if floors is None:
+            return program.repair(allowance)
+        return program.solve(outputs, labels, floors, allowance=allowance)
+
+    task = program.task
+    margins = margins_asked(program.outputs, task.constrained.labels, task.options.margin, allowance)
+    return keep_right(margins, watched, program.metric, solve, task.deadline)
 
 
 def _watched(task: Task, network: Network) -> Watched | None:
@@ -154,24 +199,6 @@ def _watched(task: Task, network: Network) -> Watched | None:
         return Watched(outputs, labels, is_right(before, labels))
 
 
-def repair_layer_and_save(task: Task) -> Repaired:
-    """The same as `repair_and_save` for a layer other than the last."""
-    bench, options = task.bench, task.options
-    problem = layer_problem(bench, task.constrained, options)
-    allowance = first_allowance(problem)
-    for attempt in range(ATTEMPTS):
-        with bench.clock.phase("solve"):
-            repair = problem.repair(bench.model, allowance * 10**attempt, 10**attempt)
-        state = apply_changes(bench.model, repair.changes, options.param_bound)
-        try:
-            with bench.clock.phase("write and verify"):
-                return Repaired(repair, state, _save(task, state, problem.check))
-        except NotVerifiedError:
-            if attempt == ATTEMPTS - 1:
-                raise
-    raise AssertionError("unreachable")
-
-
 def _save(
     task: Task, state: dict[str, torch.Tensor], check: Callable[[AlexNet], None] = lambda _: None
 ) -> torch.Tensor:
@@ -180,4 +207,6 @@ def _save(
     if task.keep != "full":
         content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, task.output)
     classes = len(bench.test.class_names)
-    return save_verified(content, task.output, task.constrained, task.options.margin, classes, check=check)
+    return save_verified(
+        content, task.written, task.constrained, task.options.margin, classes, place=task.output, check=check
+    )

@@ -101,6 +101,12 @@ class Workbench:
         with self.clock.phase("metric"):
             return self._layer_metric(layer, count)
 
+    def layer_metric_files(self, layer: str, count: int | None = None) -> tuple[Path, Path]:
+        """Where the factors of that metric's inputs and outputs are kept, if they are."""
+        ridges = {"ridge": RIDGE_OF_ALL if count is None else INPUT_RIDGE, "output_ridge": OUTPUT_RIDGE}
+        name = functools.partial(cache_path, f"metric-{layer}", **self.training_images.facts, count=count, **ridges)
+        return name(factor="inputs"), name(factor="outputs")
+
     def fill_cache(self, layer: str) -> None:
         """Compute what every stage one in a hidden layer looks up in the cache."""
         self.layer_metric(layer)
@@ -159,10 +165,8 @@ class Workbench:
     def _layer_metric(self, layer: str, count: int | None) -> KroneckerMetric:
         seen = self.training_images
         ridge = RIDGE_OF_ALL if count is None else INPUT_RIDGE
-        ridges = {"ridge": ridge, "output_ridge": OUTPUT_RIDGE}
-        name = functools.partial(cache_path, f"metric-{layer}", **seen.facts, count=count, **ridges)
         width = len(self.model.get_parameter(f"{layer}.weight"))
-        paths = name(factor="inputs"), name(factor="outputs")
+        paths = self.layer_metric_files(layer, count)
         return cached_metric(lambda: seen.metric(layer, seen.right(count), (ridge, OUTPUT_RIDGE)), paths, width)
 
 

@@ -95,11 +95,11 @@ def with_copies(edit_set: EditSet, region: Region, test: ImageDataset) -> EditSe
 def _copies(edit_set: EditSet, region: Region, test: ImageDataset) -> list[torch.Tensor]:
     if not region.shifts:
         return [edit_set.images.flip(-1)]
-    pixels = _pixels(edit_set, test)
+    pixels = pixels_of(edit_set, test)
     return [to_inputs(move.of(pixels)) for move in region.moves]
 
 
-def _pixels(edit_set: EditSet, test: ImageDataset) -> NDArray[np.uint8]:
+def pixels_of(edit_set: EditSet, test: ImageDataset) -> NDArray[np.uint8]:
     """The edit images before they were resized, uint8 (N, 32, 32, 3)."""
     indices = locate(edit_set, test).indices
     if (missing := np.flatnonzero(indices < 0)).size:

@@ -12,7 +12,7 @@ import sytorch
 from edits.options import RepairOptions
 from edits.pipeline import repair_edit_set
 from edits.report import RepairReport
-from edits.solving import Task
+from edits.task import Task
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set

@@ -33,6 +33,12 @@ class NotVerifiedError(ToolError):
     exit_code = 5
 
 
+class NotProvedError(ToolError):
+    """Neither a repair was proved, nor that there is none."""
+
+    exit_code = 8
+
+
 class NoLayerError(ToolError):
     """Of all layers that were tried within the budget none could be repaired."""
 

@@ -72,18 +72,19 @@ def blank_alexnet(num_classes: int = 10) -> AlexNet:
         return AlexNet(num_classes)
 
 
-def load_alexnet(path: Path, num_classes: int = 10) -> AlexNet:
+def load_alexnet(path: Path, num_classes: int = 10, place: Path | None = None) -> AlexNet:
     """The AlexNet whose weights are in ``path``: evaluation mode, float32, on the CPU, no gradients.
 
     The file is a state dict of any floating-point type, with the names of torchvision or those of the older
-    repaired files that `model_classes.weights` describes. No code in it is run.
+    repaired files that `model_classes.weights` describes; ``place`` is where it will be, if it is not there yet. No
+    code in it is run.
 
     Raises:
         ToolError: the file is missing, empty, truncated or no tensor file; or its tensors are not those of an
             AlexNet with ``num_classes`` outputs, or not finite.
     """
     model = blank_alexnet(num_classes)
-    weights = read_weights(path)
+    weights = read_weights(path, place)
     check_weights(weights, {name: value.shape for name, value in model.state_dict().items()}, path)
     model.load_state_dict(weights, assign=True)
     return model.eval().requires_grad_(False)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.errors import ToolError
+from helpers.publishing import settle
 from helpers.tensors import is_plain
 from model_classes.changes import apply_to, base_of, check_changes, is_changes
 from model_classes.checkpoints import find_state_dict, standard_names
@@ -20,14 +21,19 @@ from model_classes.weight_files import read_content
 OUTPUT_WEIGHT = "classifier.6.weight"
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, place: Path | None = None) -> dict[str, Tensor]:
     """The tensors of a state dict, in float32 and under torchvision's names; or of a file of changes and its base.
+
+    Args:
+        path: the file.
+        place: where it will be, if it is not there yet: changes name their base from there.
 
     Raises:
         ToolError: the file cannot be read, or holds something other than named floating-point tensors.
     """
+    settle(path)
     content = read_content(path)
-    return _changed(content, path) if is_changes(content) else _state_dict(content, path)
+    return _changed(content, place or path) if is_changes(content) else _state_dict(content, path)
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:

@@ -42,7 +42,8 @@ def answer(operator: JointOperator, optimum: Optimum, bound: float, path: str, e
     whole = [block.view.layer_change(change) for block, change in zip(constraints.blocks, changes, strict=True)]
     first, *further = (part.clamp(-bound, bound).numpy() for part in whole)
     proof, pattern = constraints.multipliers(multipliers), constraints.pattern(multipliers)
-    return Solution(first, size, low, proof, path, effort, tuple(further), pattern=pattern)
+    distances = constraints.distances(optimum.granted)
+    return Solution(first, size, low, proof, path, effort, tuple(further), pattern=pattern, distances=distances)
 
 
 def _within(change: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:

@@ -72,6 +72,14 @@ class JointConstraints:
         pairs = zip(self.blocks[0].slack, held, strict=True)
         return {names[position]: part.clone().numpy() for position, part in pairs}
 
+    def distances(self, granted: torch.Tensor) -> dict[str, float]:
+        """How far held inequalities are asked to stay from being violated, by name, less what is granted, (R,)."""
+        first = self.blocks[0]
+        _, *held, _ = first.parts(self.split(granted)[0])
+        names = first.view.pattern.tail.names
+        pairs = zip(first.slack, held, strict=True)
+        return {names[position]: first.distance(position) - float(part.max()) for position, part in pairs}
+
     def multipliers(self, multipliers: torch.Tensor) -> Multipliers:
         """Those, (R,), of margins and bounds, the latter over all of each layer's weights.
 

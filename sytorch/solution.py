@@ -45,6 +45,7 @@ class Solution:
         further: where several parts change, the changes of the others, each like ``change``.
         coordinates: (C, m), the ``x`` whose norm is the objective; None where the change itself is measured.
         pattern: by module name, the multipliers of a fixed activation pattern; empty for the last layer.
+        distances: by module name, how far every number stays inside its pattern in the changes that the bound is of.
     """
 
     change: Matrix = field(repr=False)
@@ -56,6 +57,7 @@ class Solution:
     further: tuple[Matrix, ...] = field(default=(), repr=False)
     coordinates: Matrix | None = field(default=None, repr=False)
     pattern: Mapping[str, Matrix] = field(default_factory=dict, repr=False)
+    distances: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Raise `SolverFailedError` where the objective is below its lower bound."""

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from tests.kill_repairs import RepairVictim
 from tests.kill_sweeps import SweepVictim
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -49,7 +50,7 @@ class Victim(Protocol):
 
 
 # By name: from a baseline of the digits to a victim.
-KINDS: dict[str, Callable[[Path], Victim]] = {"sweep": SweepVictim}
+KINDS: dict[str, Callable[[Path], Victim]] = {"repair": RepairVictim, "sweep": SweepVictim}
 
 
 def start(victim: Victim) -> int:

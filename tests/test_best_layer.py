@@ -17,7 +17,7 @@ import edits.training_images
 import run_repair
 from edits.attempt import Attempt, attempt
 from edits.options import RepairOptions
-from edits.solving import Task
+from edits.task import Task
 from edits.training_drawdown import TrainingDrawdown
 from edits.workbench import open_workbench
 from editset_helpers.choice import choose
@@ -44,7 +44,8 @@ def run(weights: Path, *options: str) -> Result:
 
 
 def written() -> dict[str, Any]:
-    report: dict[str, Any] = json.loads(Path("repaired.json").read_text())
+    path = Path("repaired.json")
+    report: dict[str, Any] = json.loads((path if path.exists() else Path("repaired_failed.json")).read_text())
     return report
 
 

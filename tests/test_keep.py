@@ -12,7 +12,7 @@ import torch
 import sytorch
 from edits.keep import PRICES, Watched, keep_right
 from edits.options import RepairOptions
-from edits.repair import Repair, compute_repair
+from edits.repair import Repair, compute_repair, margins_asked
 from edits.soft_keep import SoftProgram
 from helpers.errors import UsageError
 from sytorch import AffineOutputs, IdentityMetric, SolverName
@@ -39,7 +39,8 @@ def solving(bound: float, norm: str = "l2"):  # type: ignore[no-untyped-def]
 
     def solve(all_outputs: AffineOutputs, labels: torch.Tensor, floors: Vector | None = None) -> Repair:
         solver = HighsSolver()
-        return compute_repair(all_outputs, labels, options, METRIC, solver=solver, allowance=1e-4, floors=floors)
+        margins = margins_asked(all_outputs, labels, options.margin, 1e-4, floors)
+        return compute_repair(margins, options, METRIC, solver=solver)
 
     return solve
 

@@ -25,7 +25,7 @@ from editset_helpers.regions import Move, Region, with_copies
 from helpers.datasets import ImageDataset
 from helpers.errors import UsageError
 from helpers.preprocessing import to_inputs
-from sytorch import Contradiction, Multipliers
+from sytorch import AffineOutputs, Contradiction, Margins, Multipliers
 
 EDIT_SET = Path("data/edit_sets/digits/misclassified_edit_dataset.pt")
 
@@ -140,15 +140,15 @@ def test_without_copies_the_copies_are_not_right(digits_baseline: Path, digits_t
 def test_a_copy_that_misses_the_margin_is_not_verified(digits_baseline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The program is given the images alone, so only the forward pass can see that copies are left out."""
 
-    def blind(outputs: Any, labels: torch.Tensor, *arguments: Any, **named: Any) -> Any:
-        alone = type(outputs)(outputs.logits[:2], outputs.inputs[:2])
-        return compute_repair(alone, labels[:2], *arguments, **named)
+    def blind(margins: Margins, *arguments: Any, **named: Any) -> Any:
+        alone = AffineOutputs(margins.outputs.logits[:2], margins.outputs.inputs[:2])
+        return compute_repair(Margins(alone, margins.labels[:2], margins.required[:2]), *arguments, **named)
 
     monkeypatch.setattr(edits.solving, "compute_repair", blind)
     result = run(digits_baseline, "--prepare", "none", "--max-samples", "2", "--shifts", "2")
     assert result.exit_code == 5 and "misses the margin 2 by" in result.stderr
     assert not Path("repaired.pth").exists()
-    assert json.loads(Path("repaired.json").read_text())["status"] == "not_verified"
+    assert json.loads(Path("repaired_failed.json").read_text())["status"] == "not_verified"
 
 
 def test_copies_count_where_the_number_of_images_decides(
@@ -164,7 +164,7 @@ def test_contradicting_copies_are_named(digits_baseline: Path) -> None:
     options = ["--prepare", "none", "--max-samples", "2", "--shifts", "1", "--param-bound", "0.0001"]
     result = run(digits_baseline, *options)
     assert result.exit_code == 3 and re.search(r"a copy \(\d .+\) of image [01] \(\d, test image \d+\)", result.stderr)
-    report = json.loads(Path("repaired.json").read_text())
+    report = json.loads(Path("repaired_failed.json").read_text())
     indices = [entry["image_idx"] for entry in load_edit_set(EDIT_SET).subset(2, 0).metadata]
     assert report["contradicting_images"] and set(report["contradicting_images"]) <= set(indices)
     assert len(report["contradicting_images"]) == len(set(report["contradicting_images"]))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,22 @@ import edits.options
 import edits.pipeline
 import edits.solving
 import run_repair
+from edits.any_layer import LayerProblem
+from edits.certifying import Claim
+from edits.claims import refuted_claim, repaired_claim
+from edits.network import Network
+from edits.solving import Repaired
+from edits.task import Task
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from model_classes.weights import read_weights
+from sytorch import Contradiction
 from tests.conftest import CHECKOUT
 
 BASE = Path("artifacts/alexnet_base_digits.pth")
 OUTPUT = Path("artifacts/alexnet_repaired_digits.pth")
+FAILED = Path("artifacts/alexnet_repaired_digits_failed.json")
 EDIT_SET = Path("data/edit_sets/digits/misclassified_edit_dataset.pt")
 LAST = {"classifier.6.weight", "classifier.6.bias"}
 HIDDEN = {"classifier.4.weight", "classifier.4.bias"}
@@ -48,7 +57,8 @@ def folder(module_folder: Path, digits_baseline: Path) -> Path:
 def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(folder)
     yield
-    OUTPUT.unlink(missing_ok=True)
+    for path in Path("artifacts").glob("alexnet_repaired*"):
+        path.unlink()
     assert not list(Path("artifacts").glob(".*")), "a temporary file was left behind"
 
 
@@ -181,7 +191,7 @@ def test_a_bound_too_small_names_the_images_and_writes_no_weights() -> None:
     assert result.exit_code == 3
     assert "contradict each other within the bound 0.001" in result.stderr
     assert OUTPUT.read_bytes() == b"kept"
-    report = json.loads(OUTPUT.with_suffix(".json").read_text())
+    report = json.loads(FAILED.read_text())
     assert report["status"] == "infeasible" and report["contradicting_images"]
     assert report["smallest_bound"] > 0.001
     assert _misclassified("--prepare", "none", "--norm", "l2", "--param-bound", "0.001").exit_code == 3
@@ -203,7 +213,7 @@ def test_one_image_with_two_labels_is_impossible() -> None:
 def test_the_time_limit() -> None:
     result = _misclassified("--prepare", "none", "--time-limit", "1e-9")
     assert result.exit_code == 4 and not OUTPUT.exists()
-    assert json.loads(OUTPUT.with_suffix(".json").read_text())["status"] == "time_limit"
+    assert json.loads(FAILED.read_text())["status"] == "time_limit"
 
 
 def test_weights_that_fail_the_forward_pass_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,20 +290,59 @@ def test_what_a_repair_is_made_from_is_not_overwritten(victim: str, tmp_path: Pa
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_no_report_of_other_weights_is_left_where_the_new_one_cannot_be_written(
-    monkeypatch: pytest.MonkeyPatch,
+def _kept_files() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path("artifacts").glob("alexnet_repaired*")}
+
+
+@pytest.mark.parametrize("where", ["measure_accuracy", "certify", "write_json"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ToolError("Cannot write it: No space left on device.")])
+def test_what_ends_a_repair_before_its_end_leaves_the_earlier_one_whole(
+    where: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _report("--prepare", "none")
+    before = _kept_files()
 
-    def full(path: Path, *_: object) -> None:
-        raise ToolError(f"Cannot write {path}: No space left on device.")
+    def fails(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr(edits.pipeline, "write_json", full)
+    monkeypatch.setattr(edits.pipeline, where, fails)
     result = _misclassified("--prepare", "none", "--margin", "3")
-    assert result.exit_code == 1
-    assert "No space left" in result.stderr
-    assert OUTPUT.exists()
-    assert not OUTPUT.with_suffix(".json").exists()
+    assert result.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert _kept_files() == before
+
+
+def test_a_failed_repair_leaves_the_earlier_one_and_tells_of_itself_beside_it() -> None:
+    _report("--prepare", "none")
+    before = _kept_files()
+    assert _misclassified("--prepare", "none", "--param-bound", "0.001").exit_code == 3
+    after = _kept_files()
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {FAILED.name, "alexnet_repaired_digits_failed_certificate.npz"}
+    _report("--prepare", "none")
+    assert set(_kept_files()) == set(before)
+
+
+def test_a_proof_that_the_checker_refuses_is_not_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Multipliers that prove nothing, as of a solver that gave up."""
+
+    def nothing(task: Task, contradiction: Contradiction, problem: LayerProblem | None) -> Claim:
+        return replace(refuted_claim(task, contradiction, problem), multipliers=contradiction.multipliers.margins * 0)
+
+    monkeypatch.setattr(edits.pipeline, "refuted_claim", nothing)
+    result = _misclassified("--prepare", "none", "--param-bound", "0.001")
+    assert result.exit_code == 8 and "refuses the proof" in result.stderr
+    assert json.loads(FAILED.read_text())["status"] == "not_proved"
+
+
+def test_an_objective_that_the_checker_refuses_is_no_repair(monkeypatch: pytest.MonkeyPatch) -> None:
+    def boasting(task: Task, network: Network, repaired: Repaired) -> Claim:
+        claim = repaired_claim(task, network, repaired)
+        return replace(claim, lower_bound=1.01 * (claim.lower_bound or 0.0))
+
+    monkeypatch.setattr(edits.pipeline, "repaired_claim", boasting)
+    result = _misclassified("--prepare", "none")
+    assert result.exit_code == 5 and "multipliers prove" in result.stderr and not OUTPUT.exists()
+    assert json.loads(FAILED.read_text())["status"] == "not_verified"
 
 
 def test_a_keep_set_is_told_in_the_report() -> None:

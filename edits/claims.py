@@ -1,0 +1,126 @@
+"""What a certificate claims of a repair, or of a proof that there is none: gathered from what was solved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+import sytorch
+from edits.any_layer import LayerProblem, metric_count
+from edits.certifying import Claim, Factor, PartClaim, PatternClaim
+from edits.network import Network
+from edits.solving import Repaired
+from edits.task import Task
+from sytorch.arrays import Matrix, Vector
+from sytorch.pattern import HeldSigns
+
+
+def repaired_claim(task: Task, network: Network, repaired: Repaired) -> Claim:
+    """The claim of a repair: its objective, and the lower bound where one was proved."""
+    solution, margins, count = repaired.repair.solution, repaired.repair.margins, len(task.constrained)
+    if repaired.problem is not None:
+        return _of_other_layer(task, repaired, repaired.problem)
+    assert repaired.metric is not None and margins is not None
+    inputs = margins.outputs.inputs[count:, :-1].astype(np.float32)
+    return Claim(
+        changed=changed_parameters(task),
+        parts=(_last_layer(task, network, repaired.metric, solution.multipliers.bounds),),
+        allowance=repaired.allowance,
+        multipliers=solution.multipliers.margins,
+        objective=solution.objective,
+        lower_bound=solution.lower_bound,
+        coordinates=solution.coordinates,
+        margins=_sizes(margins),
+        kept=(inputs, margins.labels[count:]) if len(inputs) else None,
+    )
+
+
+def refuted_claim(task: Task, contradiction: sytorch.Contradiction, problem: LayerProblem | None) -> Claim:
+    """The claim that no change within the bound gives the margin that was asked, patterns as they are fixed."""
+    parts = [PartClaim(task.options.layer)]
+    if problem is not None:
+        parts = [PartClaim(view.part.layer, view.part.units, view.part.bias_only) for view in problem.views]
+    patterns = _patterns(problem, contradiction.pattern, {})
+    margins = contradiction.multipliers.margins
+    return Claim(changed_parameters(task), tuple(parts), 0.0, margins, patterns)
+
+
+def changed_parameters(task: Task) -> tuple[str, ...]:
+    """The parameters that a repair may change."""
+    options = task.options
+    parts = sytorch.parts_named(options.layer)
+    names = [
+        f"{part.layer}.{kind}" for part in parts for kind in ("weight", "bias") if kind == "bias" or not part.bias_only
+    ]
+    if options.prepared_layer is not None:
+        names += [f"{options.prepared_layer}.weight", f"{options.prepared_layer}.bias"]
+    return tuple(names)
+
+
+def _of_other_layer(task: Task, repaired: Repaired, problem: LayerProblem) -> Claim:
+    """The claim of a program with fixed patterns; of steps that linearise anew, only what the files show."""
+    solution, bounds = repaired.repair.solution, repaired.repair.solution.multipliers
+    if solution.path == "relinearised":
+        return Claim(changed_parameters(task), (), repaired.allowance, np.zeros((0, 0)), objective=solution.objective)
+    triples = zip(problem.views, problem.metrics, (bounds.bounds, *bounds.further), strict=True)
+    return Claim(
+        changed=changed_parameters(task),
+        parts=tuple(_part(task, *triple) for triple in triples),
+        allowance=repaired.allowance,
+        multipliers=bounds.margins,
+        patterns=_patterns(problem, solution.pattern, solution.distances),
+        objective=solution.objective,
+        lower_bound=solution.lower_bound,
+        margins=np.full(len(task.constrained), task.options.margin + repaired.allowance),
+    )
+
+
+def _part(task: Task, view: sytorch.LayerView, metric: sytorch.KroneckerMetric, bounds: Matrix) -> PartClaim:
+    part, options = view.part, task.options
+    if options.metric == "identity":
+        return PartClaim(part.layer, part.units, part.bias_only, bounds=bounds)
+    here, files = metric.restricted(view), tuple[Path, ...]()
+    if part.units is None and not part.bias_only:
+        files = task.bench.layer_metric_files(part.layer, metric_count(options))
+    arrays = [
+        factor.float().numpy() if files else factor.numpy()
+        for factor in (here.inputs, here.outputs)
+        if factor is not None
+    ]
+    factors = [Factor(array, file) for array, file in zip(arrays, files or (None, None), strict=False)]
+    return PartClaim(part.layer, part.units, part.bias_only, tuple(factors[:1]), tuple(factors[1:]), bounds)
+
+
+def _patterns(
+    problem: LayerProblem | None, multipliers: Mapping[str, Matrix], distances: Mapping[str, float]
+) -> dict[str, PatternClaim]:
+    """The patterns that are fixed behind the first part that changes."""
+    if problem is None:
+        return {}
+    pattern, claims = problem.views[0].pattern, {}
+    for position, held in pattern.held.items():
+        name = pattern.tail.names[position]
+        fixed = held.positive if isinstance(held, HeldSigns) else held.winners
+        claims[name] = PatternClaim(fixed.numpy(), distances.get(name, 0.0), multipliers[name])
+    return claims
+
+
+def _last_layer(task: Task, network: Network, metric: sytorch.Metric, bounds: Matrix) -> PartClaim:
+    return PartClaim(task.options.layer, inputs=_factors(metric, network.metric_file(task.options)), bounds=bounds)
+
+
+def _factors(metric: sytorch.Metric, cached: Path | None) -> tuple[Factor, ...]:
+    if isinstance(metric, sytorch.PerClassMetric):
+        return (Factor(np.stack([part.factor.T for part in metric.classes]), cached, upper=True),)
+    if isinstance(metric, sytorch.SecondMomentMetric):
+        return (Factor(metric.factor.T[None], cached, upper=True),)
+    return ()
+
+
+def _sizes(margins: sytorch.Margins) -> Vector:
+    """What was asked of each image, (N,)."""
+    required = margins.required + margins.lead(margins.outputs.logits)
+    required[np.arange(len(required)), margins.labels] = -np.inf
+    return np.asarray(required.max(axis=1))

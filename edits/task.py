@@ -1,0 +1,83 @@
+"""What a repair is asked to do."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edits.options import KeepWeights, RepairOptions
+from edits.workbench import Workbench
+from editset_helpers.edit_set import EditSet
+from editset_helpers.location import Location, locate, numbered
+from editset_helpers.regions import with_copies
+from sytorch import Deadline
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What to repair, how, and where the result goes.
+
+    Attributes:
+        bench: the network and its images.
+        edit_set: the images to put right.
+        edit_set_path: their file.
+        options: the program.
+        output: the weights; report, outcomes and certificate lie beside them.
+        command: what was typed, for the report.
+        keep: the whole network, only what changed, or nothing once it is verified.
+        folder: where files are written before they are published; None where nothing is written yet.
+        deadline: for everything from here on.
+    """
+
+    bench: Workbench
+    edit_set: EditSet
+    edit_set_path: Path
+    options: RepairOptions
+    output: Path
+    command: str
+    keep: KeepWeights = "full"
+    folder: Path | None = None
+    deadline: Deadline = field(default_factory=Deadline)
+
+    @property
+    def written(self) -> Path:
+        """Where the weights are written before they are published."""
+        assert self.folder is not None
+        return self.folder / self.output.name
+
+    @functools.cached_property
+    def location(self) -> Location:
+        """Which test images the edit images are; see `locate`."""
+        with self.bench.clock.phase("edit set"):
+            return locate(self.edit_set, self.bench.test)
+
+    @functools.cached_property
+    def numbered(self) -> EditSet:
+        """The edit set with the images' true numbers in its metadata."""
+        return numbered(self.edit_set, self.location)
+
+    @functools.cached_property
+    def constrained(self) -> EditSet:
+        """The edit images and then their copies in the region; see `with_copies`, also for what it raises."""
+        with self.bench.clock.phase("edit set"):
+            return with_copies(self.edit_set, self.options.region, self.bench.test)
+
+    @functools.cached_property
+    def prepared(self) -> EditSet:
+        """What the preparation goes for: the same with the copies of `RepairOptions.prepare_region`."""
+        with self.bench.clock.phase("edit set"):
+            return with_copies(self.edit_set, self.options.prepare_region, self.bench.test)
+
+    @property
+    def metric_recipe(self) -> str:
+        """How the factor of the metric is made, for those who want to make it again."""
+        options, bench = self.options, self.bench
+        if options.metric == "identity":
+            return "the identity"
+        moved = "" if options.prepared_layer is None else f", after {options.prepared_layer} was changed"
+        images = "all" if options.metric_images is None else f"{options.metric_images}"
+        return (
+            f"second moment of the inputs of {options.layer}{moved}, over {images} right training images of "
+            f"{bench.test.name}, weighted by the softmax's curvature, ridge {options.ridge!r}: {self.command}"
+        )

@@ -19,7 +19,10 @@ from hypothesis.strategies import SearchStrategy
 
 Outcome = Literal["solved", "refuted", "unknown", "wrong"]
 SEED = 0
-KINDS = {"fixed-pattern": "tests.fixed_pattern_oracle"}  # modules, each of which has a KIND
+KINDS = {
+    "fixed-pattern": "tests.fixed_pattern_oracle",
+    "last-layer": "tests.last_layer_oracle",
+}  # modules, each of which has a KIND
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOpti
     if not contradiction.proved_for_all_changes:
         return (
             f"no change{stage} of the form that {options.norm} in the {options.metric} metric allows stays within "
-            f"{options.param_bound:g}, though others do; try --norm l2, --metric identity or a larger --param-bound."
+            f"{options.param_bound:g}, though others may; try --norm l2, --metric identity or a larger --param-bound."
         )
     names = [image_name(image, edit_set, class_names, options.region) for image in contradiction.images]
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

@@ -18,6 +18,7 @@ from editset_helpers.edit_set import EditSet
 from helpers.errors import NotVerifiedError, UsageError
 from model_classes.alexnet import AlexNet
 from sytorch.held_constraints import ALLOWANCE
+from sytorch.held_slack import still_of
 
 METRIC_IMAGES = 10_000
 
@@ -68,7 +69,7 @@ class LayerProblem:
         head, layer, tail = sytorch.chain_of(model).split(self.layer)
         with torch.inference_mode():
             outputs = layer(head(self.edit_set.images))
-        if broken := self.views[0].pattern.broken(tail, outputs):
+        if broken := self.views[0].pattern.broken(tail, outputs, still_of(self.views)):
             raise NotVerifiedError(f"With the saved weights {broken} activations are not what they were held at.")
 
     def _parameters(self, model: AlexNet, solution: sytorch.Solution) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
+from sytorch.checks import check_model
 from sytorch.errors import UnsupportedLayerError
 
 AFFINE = (nn.Linear, nn.Conv2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d)
@@ -75,11 +76,11 @@ def chain_of(model: nn.Module) -> Chain:
     """Read a module's layers from its forward function, which is traced, not run.
 
     Raises:
-        UnsupportedLayerError: it is not in evaluation mode, it is no chain, or one of its layers is not of the kinds in
-            `KNOWN`; the message names the layer.
+        InvalidInputError: it is not in evaluation mode.
+        UnsupportedLayerError: it is no chain, or one of its layers is not of the kinds in `KNOWN`; the message names
+            the layer.
     """
-    if model.training:
-        raise UnsupportedLayerError("The module is in training mode; call its eval() first.")
+    check_model(model)
     pairs = list(_layers(model))
     for name, layer in pairs:
         if reason := _why_unknown(layer):

@@ -33,6 +33,12 @@ def check_images(images: torch.Tensor) -> None:
         raise InvalidInputError("The images hold NaN or infinity.")
 
 
+def check_finite(*values: torch.Tensor) -> None:
+    """Raise `InvalidInputError` where what a network computes is not finite."""
+    if not all(bool(torch.isfinite(part).all()) for part in values):
+        raise InvalidInputError("The network's activations hold NaN or infinity: look at the images and the weights.")
+
+
 def check_outputs(outputs: AffineOutputs) -> None:
     """Raise `InvalidInputError` unless logits, (N, C), and inputs, (N, d), fit each other and are finite."""
     logits, inputs = outputs.logits, outputs.inputs

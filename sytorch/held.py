@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
+from sytorch.checks import check_required, checked_bound
 from sytorch.constraints import Margins, margin
 from sytorch.deadline import Deadline, as_deadline
 from sytorch.dual_operator import DualOperator
-from sytorch.errors import ContradictionError, SolverFailedError
+from sytorch.errors import ContradictionError, InvalidInputError, SolverFailedError
 from sytorch.held_answer import answer
 from sytorch.held_bounds import broken_bounds, no_bounds
 from sytorch.held_constraints import ALLOWANCE, HeldConstraints
@@ -59,19 +61,31 @@ class HeldProgram:
     hold: bool = True
     allowance: float = ALLOWANCE
 
-    def solve(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] = lambda: None) -> Solution:
+    def __post_init__(self) -> None:
+        checked_bound(self.bound)
+        check_required(self.margins.required)
+        if not 0 <= self.allowance < np.inf:
+            raise InvalidInputError(f"The allowance must be zero or more, not {self.allowance}.")
+        if not 0 < len(self.views) == len(self.metrics):
+            raise InvalidInputError(f"{len(self.views)} parts need a metric each, not {len(self.metrics)}.")
+        for metric, view in zip(self.metrics, self.views, strict=True):
+            metric.check_fits(view)
+
+    def solve(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] | None = None) -> Solution:
         """Find the smallest change.
 
         Args:
             time_limit: seconds, or a deadline that others share, or None.
-            tick: called at every step, for those who wait.
+            tick: called at every step, for those who wait; None for what the deadline calls.
 
         Raises:
-            ContradictionError: no change within the bound reaches the margins with the patterns held.
+            ContradictionError: no change within the bound reaches the margins with the patterns held; its multipliers
+                prove that, of margins and patterns, see `JointConstraints.pattern`.
             SolverTimeLimitError: neither is proved in time.
-            SolverFailedError: the iterations do not end.
+            SolverFailedError: neither is proved; the message says what may help.
         """
-        deadline = as_deadline(time_limit).ticking(tick)
+        deadline = as_deadline(time_limit) if tick is None else as_deadline(time_limit).ticking(tick)
+        deadline.check()
         self._ask_few(deadline)
         constraints = self._constraints()
         rows = self._rows(constraints, deadline)
@@ -160,7 +174,7 @@ class HeldProgram:
         """By the method that suits the constraints."""
         lengths, watch = typical_lengths(operator, deadline), self._watch(operator, deadline)
         first, *others = operator.constraints.blocks
-        if not others and first.count <= DENSE:
+        if operator.constraints.count <= DENSE:
             return by_newton(operator, lengths, start, watch, deadline)
         moves = HeldMoves(first, operator.operators[0].metric, lengths)
         if not others and not len(first.bounds.limits) and not moves.is_shallow and fits(moves):
@@ -170,8 +184,8 @@ class HeldProgram:
 
 def hold(
     view: LayerView | tuple[LayerView, ...],
-    labels: torch.Tensor,
-    size: float,
+    labels: ArrayLike | torch.Tensor,
+    size: ArrayLike,
     metric: KroneckerMetric | tuple[KroneckerMetric, ...],
     *,
     bound: float = np.inf,
@@ -179,14 +193,18 @@ def hold(
 ) -> HeldProgram:
     """The program of the least change with margins of a size, (N,) labels, and the patterns held.
 
-    Several parts, see `sytorch.linearise_together`, have a metric each.
+    Several parts, see `sytorch.linearise_together`, have a metric each. Margins are one for all or one for each image,
+    (N,), minus infinity where nothing is required; see `HeldProgram` for the rest.
+
+    Raises:
+        InvalidInputError: labels, margins, bound, metrics or allowance are not what they have to be.
     """
     views = view if isinstance(view, tuple) else (view,)
     metrics = metric if isinstance(metric, tuple) else (metric,)
     return HeldProgram(views, margins_of(views[0], labels, size), metrics, bound, True, allowance)
 
 
-def margins_of(view: LayerView, labels: torch.Tensor, size: float) -> Margins:
+def margins_of(view: LayerView, labels: ArrayLike | torch.Tensor, size: ArrayLike) -> Margins:
     """Margin constraints of the images of a view."""
     outputs = AffineOutputs(view.logits.numpy(), view.inputs.flatten(1).numpy())
-    return margin(outputs, labels.numpy(), size)
+    return margin(outputs, labels, size)

@@ -7,38 +7,35 @@ import torch
 from sytorch.linearise import LayerView
 from sytorch.pattern import HeldSigns
 
-ROUNDING = 1e-12
-
 
 def slack_of(views: tuple[LayerView, ...]) -> dict[int, torch.Tensor]:
     """By position of a held layer, (N, Q); infinite where an inequality is void.
 
-    Void are those that hold and that no change of the parts moves, near to zero as they may be, and where only biases
-    change all but the least of a unit's equal signs, for they move alike.
+    Void are those of `still_of`, near to zero as they may be, and where only biases change all but the least of a
+    unit's equal signs, for they move alike.
     """
-    first, slack = views[0], {}
-    movable = _movable(views)
-    for position, held in first.pattern.held.items():
-        values = first.pattern.values[position]
-        found = held.slack(values)
-        holds = found >= -ROUNDING * max(1.0, float(values.abs().max()))
-        slack[position] = found.masked_fill(holds & ~movable[position], torch.inf)
-    signs = first.pattern.held.get(0)
-    if first.part.bias_only and isinstance(signs, HeldSigns):
+    pattern, still = views[0].pattern, still_of(views)
+    slack = {place: held.slack(pattern.values[place]) for place, held in pattern.held.items()}
+    slack = {place: found.masked_fill(still[place], torch.inf) for place, found in slack.items()}
+    signs = pattern.held.get(0)
+    if views[0].part.bias_only and isinstance(signs, HeldSigns):
         slack[0] = _tightest(slack[0], signs.positive)
     return slack
 
 
-def _movable(views: tuple[LayerView, ...]) -> dict[int, torch.Tensor]:
-    """By position of a held layer, (N, Q): whether random moves of what changes reach an inequality at all."""
-    generator, found = torch.Generator().manual_seed(0), dict[int, torch.Tensor]()
+def still_of(views: tuple[LayerView, ...]) -> dict[int, torch.Tensor]:
+    """By position of a held layer, (N, Q): which inequalities hold, and not even a random change of the parts moves.
+
+    Those of units that do not change are among them, and all that is behind a layer of which no unit is active.
+    """
+    pattern, generator = views[0].pattern, torch.Generator().manual_seed(0)
+    still = {position: pattern.holds(position) for position in pattern.held}
     for view in views:
-        shape = (*view.inputs.shape[:2], len(view.units))
-        moves = view.moved(torch.randn(shape, generator=generator, dtype=view.inputs.dtype))
-        for position, held in view.pattern.held.items():
-            reached = held.lean(moves[position]) != 0
-            found[position] = reached | found.get(position, torch.zeros_like(reached))
-    return found
+        shape = (len(view.units), view.inputs.shape[2])
+        moves = view.move(torch.randn(shape, generator=generator, dtype=view.inputs.dtype))
+        for position, held in pattern.held.items():
+            still[position] &= held.lean(moves[position]) == 0
+    return still
 
 
 def _tightest(slack: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:

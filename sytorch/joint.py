@@ -131,9 +131,17 @@ class JointOperator:
         self.required = self.constraints.required
 
     def gram(self, chosen: torch.Tensor) -> torch.Tensor:
-        """Inner products of chosen rows, (A,) to (A, A), of a single part."""
-        (operator,) = self.operators
-        return operator.gram(chosen)
+        """Inner products of chosen rows, (A,) ascending positions to (A, A)."""
+        total, shared = torch.zeros(len(chosen), len(chosen), dtype=torch.float64), self.constraints.shared
+        first = shared
+        for operator in self.operators:
+            bounds = len(operator.constraints.bounds.limits)
+            own = (chosen < shared) | ((chosen >= first) & (chosen < first + bounds))
+            here = torch.nonzero(own)[:, 0]
+            local = torch.where(chosen[here] < shared, chosen[here], chosen[here] - first + shared)
+            total[here[:, None], here] += operator.gram(local)
+            first += bounds
+        return total
 
     def scores(self, multipliers: torch.Tensor) -> torch.Tensor:
         """(R,) to (R,)."""

@@ -10,13 +10,16 @@ a gradient and an input, have in it the product of two inner products. The metri
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from sytorch.chain import Chain, chain_of
+from sytorch.checks import check_images
+from sytorch.deadline import Deadline, as_deadline
+from sytorch.errors import InvalidInputError
 from sytorch.linearise import LayerView, linearise, patches
 from sytorch.repeats import folding_of, without_repeats
 
@@ -48,12 +51,32 @@ class KroneckerMetric:
         return KroneckerMetric(self.inputs.to(dtype), None if self.outputs is None else self.outputs.to(dtype))
 
     def restricted(self, view: LayerView) -> KroneckerMetric:
-        """The metric of the part of the layer that a view shows."""
+        """The metric of the part of the layer that a view shows.
+
+        Raises:
+            InvalidInputError: it is of another layer, or not finite.
+        """
+        self.check_fits(view)
         inputs = self.inputs[-1:].norm().view(1, 1) if view.part.bias_only else self.inputs
         if self.outputs is None or view.part.units is None:
             return KroneckerMetric(inputs, self.outputs)
         rows = self.outputs[view.units]
         return KroneckerMetric(inputs, torch.linalg.cholesky(rows @ rows.T))
+
+    def check_fits(self, view: LayerView) -> None:
+        """Raise `InvalidInputError` where it is a metric of another layer than a view's, or not finite."""
+        width, outputs = len(view.folding.sizes), self.outputs
+        square = self.inputs.ndim == 2 and self.inputs.shape[0] == self.inputs.shape[1]
+        fits = square and (view.part.bias_only or len(self.inputs) == width)
+        if not fits or (outputs is not None and outputs.shape != (view.shape[0], view.shape[0])):
+            units = "" if outputs is None else f" and {len(outputs)} outputs"
+            raise InvalidInputError(
+                f"A metric of {len(self.inputs)} inputs{units} does not fit {view.part.layer!r}, which has {width} "
+                f"inputs, one for the bias, and {view.shape[0]} outputs."
+            )
+        for factor in (self.inputs,) if outputs is None else (self.inputs, outputs):
+            if not (bool(torch.isfinite(factor).all()) and bool((factor.diagonal() > 0).all())):
+                raise InvalidInputError("The metric's factors must be finite, with a positive diagonal.")
 
     def whitened_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """Inputs (..., k) whose inner products are those in ``A^-1``."""
@@ -106,6 +129,7 @@ def kronecker_metric(
     gradient_images: int,
     *,
     ridges: tuple[float, float] = (INPUT_RIDGE, OUTPUT_RIDGE),
+    time_limit: float | Deadline | None = None,
 ) -> KroneckerMetric:
     """Estimate the metric of a layer from ordinary images.
 
@@ -118,10 +142,25 @@ def kronecker_metric(
         batches: gives the images, (n, ...) at a time.
         gradient_images: from how many of them, at most, the gradients are taken. Of a last layer none are: ``G = I``.
         ridges: of A and of G, relative to their mean diagonals.
+        time_limit: seconds, or a deadline that others share, or None; looked at before every batch.
+
+    Raises:
+        InvalidInputError: the module is in training mode, a batch holds no finite images, there is none, or a ridge or
+            the number of images is not positive.
+        SolverTimeLimitError: the time is up.
     """
-    chain = model if isinstance(model, Chain) else chain_of(model)
-    outputs = None if chain.names[-1] == layer else _outputs_moment(chain, layer, batches(), gradient_images)
-    inputs, width = _inputs_moment(chain, layer, batches)
+    chain, deadline = model if isinstance(model, Chain) else chain_of(model), as_deadline(time_limit)
+    if not (gradient_images > 0 and all(0 < ridge < torch.inf for ridge in ridges)):
+        raise InvalidInputError(f"Ridges, {ridges}, and the number of images, {gradient_images}, must be positive.")
+
+    def checked() -> Iterator[torch.Tensor]:
+        for images in batches():
+            deadline.check()
+            check_images(images)
+            yield images
+
+    outputs = None if chain.names[-1] == layer else _outputs_moment(chain, layer, checked(), gradient_images)
+    inputs, width = _inputs_moment(chain, layer, checked)
     return KroneckerMetric(
         _factor(inputs, ridges[0], width), None if outputs is None else _factor(outputs, ridges[1], len(outputs))
     )
@@ -154,6 +193,8 @@ def _inputs_sum(
             rows = folding_of(head, width, images).fold(rows) * doubts.sqrt().to(rows.dtype)[:, None, None]
             total, weight = total + _products(rows.flatten(0, 1)), weight + float(doubts.sum())
             count += len(images)
+    if not count:
+        raise InvalidInputError("There are no images to take the metric from.")
     return total, weight, count, width
 
 

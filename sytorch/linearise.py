@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from sytorch.chain import Chain, chain_of
-from sytorch.errors import UnsupportedLayerError
+from sytorch.checks import check_finite, check_images
+from sytorch.deadline import Deadline, as_deadline
+from sytorch.errors import InvalidInputError, UnsupportedLayerError
 from sytorch.parts import Part, part_named
 from sytorch.pattern import Pattern, pattern_of, window_of
 from sytorch.repeats import Folding, folding_of, without_repeats
@@ -116,6 +118,8 @@ def linearise(
     images: torch.Tensor,
     batch_size: int = 100,
     dtype: torch.dtype = torch.float64,
+    *,
+    time_limit: float | Deadline | None = None,
 ) -> LayerView:
     """Look at a layer through images, (N, ...); the module is left as it was.
 
@@ -125,27 +129,35 @@ def linearise(
         images: whose patterns are held.
         batch_size: how many images run at a time.
         dtype: in which the layer and what is behind it are computed.
+        time_limit: seconds, or a deadline that others share, or None; looked at before every batch.
 
     Raises:
+        InvalidInputError: the module is in training mode; or these are no finite images that it takes, in its own
+            floating-point type, or what it makes of them is not finite.
+        SolverTimeLimitError: the time is up.
         UnsupportedLayerError: the module is no such chain, or has no such layer or units.
     """
-    part = part_named(part) if isinstance(part, str) else part
+    part, deadline = part_named(part) if isinstance(part, str) else part, as_deadline(time_limit)
     head, layer, tail = (model if isinstance(model, Chain) else chain_of(model)).split(part.layer)
     _check_units(part, layer)
-    with torch.no_grad():
-        seen = torch.cat([head(batch) for batch in torch.split(images, batch_size)]).to(dtype)
-        outputs = Chain(("",), (layer,)).to(dtype)(seen)
+    check_images(images)
+    seen = torch.cat([_run(head, batch, deadline) for batch in torch.split(images, batch_size)]).to(dtype)
+    outputs = _run(Chain(("",), (layer,)).to(dtype), seen, deadline)
     inputs = patches(layer, seen)
     folding = folding_of(head, inputs.shape[2], images)
     inputs = folding.fold(inputs)
     pattern = pattern_of(without_repeats(tail.to(dtype), outputs), outputs)
+    check_finite(outputs, *pattern.values.values(), pattern.logits)
     units = torch.arange(outputs.shape[1])[slice(*part.units) if part.units else slice(None)]
     chosen = inputs[:, :, -1:] if part.bias_only else inputs
     return LayerView(part, chosen, outputs, pattern, outputs.shape[1:], units, folding)
 
 
 def linearise_together(
-    model: nn.Module | Chain, parts: tuple[Part, ...], images: torch.Tensor
+    model: nn.Module | Chain,
+    parts: tuple[Part, ...],
+    images: torch.Tensor,
+    time_limit: float | Deadline | None = None,
 ) -> tuple[LayerView, ...]:
     """Look at several parts through images whose patterns behind the first are held, float64, in the order they run.
 
@@ -153,11 +165,12 @@ def linearise_together(
     may.
 
     Raises:
+        InvalidInputError, SolverTimeLimitError: as `linearise`.
         UnsupportedLayerError: as `linearise`; or a layer is named twice, or more than the bias of a later one is.
     """
     chain = model if isinstance(model, Chain) else chain_of(model)
     first, *others = sorted(parts, key=lambda part: chain.position(part.layer))
-    view, before = linearise(chain, first, images), chain.position(first.layer)
+    view, before = linearise(chain, first, images, time_limit=time_limit), chain.position(first.layer)
     views = [view]
     for part in others:
         place = chain.position(part.layer)
@@ -200,6 +213,17 @@ def patches(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
     else:
         rows = values[:, None]
     return torch.cat([rows, torch.ones(*rows.shape[:2], 1, dtype=rows.dtype)], dim=2)
+
+
+def _run(chain: Chain, values: torch.Tensor, deadline: Deadline) -> torch.Tensor:
+    """What layers make of values; a sentence where they do not take them."""
+    deadline.check()
+    try:
+        with torch.no_grad():
+            return chain(values)
+    except (RuntimeError, ValueError) as error:
+        got = f"images of {tuple(values.shape[1:])} in {values.dtype}"
+        raise InvalidInputError(f"The network's {' '.join(chain.names)!r} takes no {got}: {error}") from error
 
 
 def _check_units(part: Part, layer: nn.Module) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from sytorch.chain import Chain
 
-WINNERS_ROUNDING = 1e-6
+ROUNDING, WINNERS_ROUNDING = 1e-12, 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,12 +194,14 @@ class Pattern:
                     values = layer(values)
         return Pattern(self.tail, held, seen, values)
 
-    def broken(self, tail: Chain, outputs: torch.Tensor) -> int:
+    def broken(self, tail: Chain, outputs: torch.Tensor, still: dict[int, torch.Tensor]) -> int:
         """How many inequalities the layers behind break by more than rounding when they get other outputs, (N, ...).
 
         Args:
             tail: the layers behind, as they run: in float32.
             outputs: of the changed layer.
+            still: see `sytorch.held_slack.still_of`; those are not broken. In float32, a number that nothing moves and
+                that is nearly zero may be on the other side of it from the start.
         """
         count, values = 0, outputs
         with torch.inference_mode():
@@ -207,9 +209,14 @@ class Pattern:
                 if position in self.held:
                     held, scale = self.held[position], max(1.0, float(values.abs().max()))
                     rounding = 0.0 if isinstance(held, HeldSigns) else WINNERS_ROUNDING * scale
-                    count += int((held.slack(values) < -rounding).sum())
+                    count += int(((held.slack(values) < -rounding) & ~still[position]).sum())
                 values = layer(values)
         return count
+
+    def holds(self, position: int) -> torch.Tensor:
+        """Which inequalities of a held layer hold before any change, but for rounding in float64, (N, Q)."""
+        values = self.values[position]
+        return self.held[position].slack(values) >= -ROUNDING * max(1.0, float(values.abs().max()))
 
     @property
     def end(self) -> int:

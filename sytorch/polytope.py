@@ -12,10 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from sytorch.chain import Chain, chain_of
-from sytorch.errors import SplitPolytopeError
+from sytorch.checks import check_images, checked_labels
+from sytorch.deadline import Deadline, as_deadline
+from sytorch.errors import InvalidInputError, SplitPolytopeError
+from sytorch.held_slack import still_of
 from sytorch.linearise import LayerView, linearise
 from sytorch.parts import Part, part_named
 from sytorch.pattern import pattern_of
@@ -53,16 +57,24 @@ def polytopes(groups: Sequence[torch.Tensor]) -> Polytopes:
     """The polytopes with these vertices, each (V_r, ...).
 
     Raises:
-        ValueError: there is none, or one without a vertex.
+        InvalidInputError: there is none, or one without a vertex, or they are no finite images of one shape and type.
     """
     if not len(groups) or not all(len(group) for group in groups):
-        raise ValueError("at least one polytope is needed, and each needs a vertex")
+        raise InvalidInputError("At least one polytope is needed, and each needs a vertex.")
+    for group in groups:
+        check_images(group)
+    if len({(group.shape[1:], group.dtype) for group in groups}) > 1:
+        raise InvalidInputError("The vertices of all polytopes must be of one shape and one floating-point type.")
     counts = torch.tensor([len(group) for group in groups])
     return Polytopes(torch.cat(list(groups)), torch.arange(len(groups)).repeat_interleave(counts))
 
 
 def linearise_polytopes(
-    model: nn.Module | Chain, part: Part | str, regions: Polytopes, points: torch.Tensor | None = None
+    model: nn.Module | Chain,
+    part: Part | str,
+    regions: Polytopes,
+    points: torch.Tensor | None = None,
+    time_limit: float | Deadline | None = None,
 ) -> LayerView:
     """Look at a layer through the vertices of polytopes, all those of one polytope with the same pattern held.
 
@@ -74,17 +86,23 @@ def linearise_polytopes(
         part: what is to change.
         regions: the polytopes.
         points: (R, ...), the point of which each polytope is to have the pattern; its centre where None.
+        time_limit: seconds, or a deadline that others share, or None.
 
     Raises:
+        InvalidInputError: see `linearise`; or there is not one point for each polytope.
+        SolverTimeLimitError: the time is up.
         SplitPolytopeError: the layers before that one are not affine on a polytope.
         UnsupportedLayerError: see `linearise`.
     """
-    part = part_named(part) if isinstance(part, str) else part
+    part, deadline = part_named(part) if isinstance(part, str) else part, as_deadline(time_limit)
     chain = (model if isinstance(model, Chain) else chain_of(model)).to(torch.float64)
     head, layer, _ = chain.split(part.layer)
+    points = regions.centres if points is None else points.double()
+    if len(points) != len(regions.centres):
+        raise InvalidInputError(f"{len(regions.centres)} polytopes need a point each, not {len(points)}.")
+    view = linearise(chain, part, regions.vertices.double(), time_limit=deadline)
+    chosen = linearise(chain, part, points, time_limit=deadline)
     seen = _affine_on(head, regions)
-    chosen = linearise(chain, part, regions.centres if points is None else points.double())
-    view = linearise(chain, part, regions.vertices.double())
     return replace(view, pattern=chosen.pattern.forced(layer(seen), regions.owners))
 
 
@@ -104,7 +122,13 @@ class Verdict:
     rounding: float
 
 
-def check_polytopes(model: nn.Module, view: LayerView, regions: Polytopes, labels: torch.Tensor) -> Verdict:
+def check_polytopes(
+    model: nn.Module,
+    view: LayerView,
+    regions: Polytopes,
+    labels: ArrayLike | torch.Tensor,
+    time_limit: float | Deadline | None = None,
+) -> Verdict:
     """Run a repaired module at all vertices: whether it has the pattern that was held, and what it answers.
 
     Args:
@@ -112,18 +136,24 @@ def check_polytopes(model: nn.Module, view: LayerView, regions: Polytopes, label
         view: from `linearise_polytopes`.
         regions: the polytopes, of that type.
         labels: (V,), of the vertices.
+        time_limit: seconds, or a deadline that others share, or None.
 
     Raises:
+        InvalidInputError: the module is in training mode, or labels are not what they have to be.
+        SolverTimeLimitError: the time is up.
         SplitPolytopeError: see `linearise_polytopes`.
     """
-    chain = chain_of(model)
+    own = torch.from_numpy(checked_labels(labels, *view.logits.shape))
+    deadline, chain = as_deadline(time_limit), chain_of(model)
     exact = chain.to(torch.float64)
     _affine_on(exact.split(view.part.layer)[0], regions)
+    deadline.check()
     as_run = _answers(chain, view, regions.vertices)
+    deadline.check()
     in_float64 = _answers(exact, view, regions.vertices.double())
     return Verdict(
         as_run[0] + in_float64[0],
-        min(_least_lead(as_run[1], labels), _least_lead(in_float64[1], labels)),
+        min(_least_lead(as_run[1], own), _least_lead(in_float64[1], own)),
         float((as_run[1] - in_float64[1]).abs().max()),
     )
 
@@ -133,7 +163,7 @@ def _answers(chain: Chain, view: LayerView, vertices: torch.Tensor) -> tuple[int
     head, layer, tail = chain.split(view.part.layer)
     with torch.no_grad():
         outputs = layer(head(vertices))
-        return view.pattern.broken(tail, outputs), tail(outputs).double()
+        return view.pattern.broken(tail, outputs, still_of((view,))), tail(outputs).double()
 
 
 def _least_lead(logits: torch.Tensor, labels: torch.Tensor) -> float:

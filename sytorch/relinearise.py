@@ -7,11 +7,14 @@ cut until the network itself misses less. Nothing is proved: the forward pass is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
+from sytorch.checks import checked_bound, checked_labels, checked_sizes
 from sytorch.deadline import Deadline, as_deadline
 from sytorch.errors import SolverFailedError
 from sytorch.kronecker_metric import KroneckerMetric
@@ -67,7 +70,7 @@ class _Job:
 
 def relinearise(
     view: LayerView,
-    labels: torch.Tensor,
+    labels: ArrayLike | torch.Tensor,
     size: float,
     *,
     metric: KroneckerMetric,
@@ -85,12 +88,16 @@ def relinearise(
         time_limit: seconds, or a deadline that others share, or None.
 
     Raises:
+        InvalidInputError: labels, margin, bound or metric are not what they have to be.
         SolverFailedError: the steps stop making progress before that.
         SolverTimeLimitError: the time is up.
     """
-    job = _Job(view, labels, size, metric.restricted(view), as_deadline(time_limit))
+    own = torch.from_numpy(checked_labels(labels, *view.logits.shape))
+    (least,), bound = checked_sizes([size], 1), checked_bound(bound)
+    job = _Job(view, own, float(least), metric.restricted(view), as_deadline(time_limit))
     change = torch.zeros(len(view.units), view.inputs.shape[2], dtype=torch.float64)
     for steps in range(STEP_LIMIT):
+        job.deadline.check()
         if job.missing(view) == 0.0:
             return Relinearised(view.layer_change(change).clamp(-bound, bound), job.metric.size(change), steps)
         change, view = _cut(job, view, change, _step(job, view), bound * view.scales)
@@ -109,7 +116,11 @@ def _step(job: _Job, view: LayerView) -> torch.Tensor:
     gram = logit_gram(gradients, job.metric.whitened_inputs(view.inputs), job.metric)
     own = nn.functional.one_hot(job.labels, gradients.shape[1]).double()
     weights = _least_weights(
-        gram, own, (1 + AHEAD) * job.size * (1 - own) - _leads(view.logits, own), AHEAD * job.size / 2
+        gram,
+        own,
+        (1 + AHEAD) * job.size * (1 - own) - _leads(view.logits, own),
+        AHEAD * job.size / 2,
+        lambda _: job.deadline.check(),
     )
     return job.metric.dual_change(torch.einsum("nc,ncmp->nmp", weights, gradients), view.inputs)
 
@@ -119,7 +130,9 @@ def _leads(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     return ((logits * own).sum(dim=1, keepdim=True) - logits) * (1 - own)
 
 
-def _least_weights(gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, enough: float) -> torch.Tensor:
+def _least_weights(
+    gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, enough: float, watch: Callable[[torch.Tensor], None]
+) -> torch.Tensor:
     """The weights of the logits' gradients in the least change that raises all leads as needed, up to ``enough``."""
 
     logits, first = torch.eye(own.numel(), dtype=torch.float64), torch.nonzero(own.flatten())[:, 0]
@@ -127,7 +140,7 @@ def _least_weights(gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, 
     products = rows @ gram @ rows.T
     leads = DenseRows(products, needed[own == 0])
     elastic = torch.full_like(leads.required, ELASTIC * max(float(products.diagonal().max()), 1e-300))
-    point, _ = soften(leads, elastic, beginning(leads), torch.full_like(elastic, enough))
+    point, _ = soften(leads, elastic, beginning(leads), torch.full_like(elastic, enough), watch)
     weights: torch.Tensor = point.weights @ rows
     return weights.view(needed.shape)
 

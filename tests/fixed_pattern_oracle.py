@@ -125,8 +125,8 @@ def judge(case: Case) -> Verdict:
     problem = problem_of(case)
     whole = whole_of(case, problem)
     least = whole.least_bound()
+    bound = _bound(case, problem, least)
     with mock.patch("sytorch.held.DENSE", 10_000 if case.dense else 0):
-        bound = _bound(case, problem, least)
         try:
             solution = problem.program(case, bound).solve()
         except sytorch.ContradictionError as error:
@@ -141,12 +141,14 @@ def _bound(case: Case, problem: Problem, least: float) -> float:
     name, share = case.bound
     if name == "number":
         return share
-    if name == "free":
+    if not 0 < least < np.inf:
+        return 0.1
+    if name == "between":
         try:
-            return share * problem.program(case, np.inf).solve().max_abs_change or 0.1
+            return least + share * (problem.program(case, np.inf).solve().max_abs_change - least)
         except (sytorch.ContradictionError, sytorch.SolverFailedError):
-            pass
-    return share * least if 0 < least < np.inf else 0.1
+            return least * (1 + share)
+    return share * least
 
 
 def _judged_refutation(whole: Whole, found: sytorch.Contradiction, bound: float, least: float) -> Verdict:

@@ -5,6 +5,9 @@ The long form is ``python -m tests.properties --kind fixed-pattern --count 500``
 
 from __future__ import annotations
 
+import pytest
+
+from tests.fixed_pattern_programs import Case
 from tests.properties import kind_named, tally
 
 
@@ -14,3 +17,21 @@ def test_every_answer_is_right_and_nearly_every_program_has_one() -> None:
     assert not found["wrong"], "\n".join(said)
     assert found["unknown"] <= 1, "\n".join(said)
     assert found["solved"] >= 10 and found["refuted"] >= 5
+
+
+@pytest.mark.parametrize(
+    ("named", "images", "classes", "margin", "labels", "share", "seed"),
+    [
+        (("deep", "0[1:4]"), 3, 4, 0.2, "near", 0.003, 4),
+        (("deep", "0+2.bias+4.bias"), 1, 2, 0.0, "second", 0.1, 30559),
+        (("normalised", "0"), 4, 4, 0.5, "near", 0.03, 1445),
+        (("normalised", "0+3.bias"), 1, 2, 0.5, "near", 0.03, 240),
+    ],
+)
+def test_entries_that_reach_both_sides_of_their_bound_on_the_way_are_within_both(
+    named: tuple[str, str], images: int, classes: int, margin: float, labels: str, *, share: float, seed: int
+) -> None:
+    near = {"alike": 0, "apart": 0.0, "metric": "random", "allowance": 1e-5, "bound": ("between", share)}
+    case = Case(*named, images, classes, margin=margin, labels=labels, dense=True, seed=seed, **near)  # type: ignore[arg-type]
+    verdict = kind_named("fixed-pattern").judge(case)
+    assert verdict.outcome == "solved", verdict.why

@@ -8,7 +8,7 @@ from torch import nn
 
 from model_classes.alexnet import AlexNet
 from sytorch.chain import chain_of
-from sytorch.errors import UnsupportedLayerError
+from sytorch.errors import InvalidInputError, UnsupportedLayerError
 from sytorch.linearise import linearise
 from sytorch.parts import part_named
 
@@ -78,7 +78,7 @@ def test_what_is_no_chain_is_refused_by_name(model: nn.Module, named: str) -> No
 
 
 def test_a_module_in_training_mode_is_refused() -> None:
-    with pytest.raises(UnsupportedLayerError, match="training mode"):
+    with pytest.raises(InvalidInputError, match="training mode"):
         chain_of(nn.Sequential(nn.Linear(3, 3)))
 
 

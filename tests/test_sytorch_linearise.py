@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sytorch.chain import chain_of
+from sytorch.held_slack import still_of
 from sytorch.linearise import LayerView, linearise
 from sytorch.parts import part_named
 from tests.sytorch_networks import NETWORKS, PARTS, network
@@ -102,8 +103,9 @@ def test_a_broken_pattern_is_noticed(name: str) -> None:
     model, layer, images = network(name)
     view, tail = linearise(model, layer, images), chain_of(model).split(layer)[2]
     outputs = model.get_submodule(layer)(images)
-    assert view.pattern.broken(tail, outputs) == 0
-    assert view.pattern.broken(tail, -outputs) > 0
+    still = still_of((view,))
+    assert view.pattern.broken(tail, outputs, still) == 0
+    assert view.pattern.broken(tail, -outputs, still) > 0
 
 
 @pytest.mark.parametrize("name", NETWORKS | PARTS)

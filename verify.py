@@ -7,6 +7,7 @@ What is said of files is checked in float32, as the network runs; the proof in f
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import hashlib
 import json
@@ -20,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from checker.network import LAYERS, RefusedError, Weights, copies_of, need, read_base, read_weights, run, slack
 from checker.network import weights_hash as hash_of
@@ -179,15 +179,13 @@ class Certificate:
             value += lacks.item()
             found = torch.autograd.grad(lacks, list(own.values()))
             slopes = [slope - part for slope, part in zip(slopes, found, strict=True)]
-        raised = dict(zip(own, slopes, strict=True))
-        return value, [matrix_of(raised, part["layer"]) for part in self.facts["parts"]]
+        return value, [matrix_of(dict(zip(own, slopes, strict=True)), part["layer"]) for part in self.facts["parts"]]
 
     def _lacks(self, weights: Weights, margins: Tensor, distances: Mapping[str, float]) -> Iterator[Tensor]:
         """The sum over rows of a multiplier times what the row lacks, some images at a time; kept images come last."""
         self.inputs, multipliers = list[Tensor](), self.tensors["multipliers"].clamp(min=0)
         signs = {name: self.tensors[f"signs {name}"].clamp(min=0) for name in self.facts["pattern"]}
-        count = len(self.images)
-        for at in torch.split(torch.arange(count), 250):
+        for at in torch.split(torch.arange(count := len(self.images)), 250):
             fixed = {name: self.tensors[f"fixed {name}"][at] for name in signs}
             seen = run(weights, self.images[at].double(), fixed)
             self.inputs.append(seen["classifier.6"].detach())
@@ -200,7 +198,7 @@ class Certificate:
         if "kept" in self.tensors:  # training images that are to stay right, as the last layer sees them
             self.inputs.append(self.tensors["kept"].double())
             both = weights["classifier.6.weight"], weights["classifier.6.bias"]
-            logits, labels = functional.linear(self.inputs[-1], *both), self.tensors["kept labels"]
+            logits, labels = torch.nn.functional.linear(self.inputs[-1], *both), self.tensors["kept labels"]
             yield margin_rows(logits, labels, margins[count:], multipliers[count:])
 
     def _factors(self, files: list[dict[str, Any]]) -> list[Tensor]:
@@ -208,7 +206,7 @@ class Certificate:
 
     def _in_coordinates(self, factor: Tensor, change: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """The coordinates of a change in the span of the images, (C, N), and a gradient pulled back to them."""
-        seen, x = functional.pad(torch.cat(self.inputs), (0, 1), value=1.0), self.tensors["coordinates"]
+        seen, x = torch.nn.functional.pad(torch.cat(self.inputs), (0, 1), value=1.0), self.tensors["coordinates"]
         solved = torch.cholesky_solve(seen.T, factor)
         root, inverse = symmetric_roots(seen @ solved)
         moved, wanted = change @ seen.T, x @ root
@@ -233,11 +231,10 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments, told, accepted = parser.parse_args(), [], True
     for path in [found for named in arguments.paths for found in paths_of(named)]:
-        try:
+        lines, good = [("FAILS", "certificate", "it cannot be read")], False
+        with contextlib.suppress(*UNREADABLE):
             checked = Certificate(path).check()
             lines, good = checked.lines, checked.accepted
-        except UNREADABLE as error:
-            lines, good = [("FAILS", "certificate", f"it cannot be read: {error}")], False
         told.append({"certificate": str(path), "accepted": good, "lines": lines})
         accepted = accepted and good
         if not arguments.json:

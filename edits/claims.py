@@ -32,7 +32,7 @@ def repaired_claim(task: Task, network: Network, repaired: Repaired) -> Claim:
         objective=solution.objective,
         lower_bound=solution.lower_bound,
         coordinates=solution.coordinates,
-        margins=_sizes(margins),
+        margins=_sizes(margins, count, task.options.margin + repaired.allowance),
         kept=(inputs, margins.labels[count:]) if len(inputs) else None,
     )
 
@@ -119,8 +119,10 @@ def _factors(metric: sytorch.Metric, cached: Path | None) -> tuple[Factor, ...]:
     return ()
 
 
-def _sizes(margins: sytorch.Margins) -> Vector:
-    """What was asked of each image, (N,)."""
+def _sizes(margins: sytorch.Margins, count: int, asked: float) -> Vector:
+    """What was asked of each image, (N,): of the first so many the same, of those to keep right what they can have."""
     required = margins.required + margins.lead(margins.outputs.logits)
     required[np.arange(len(required)), margins.labels] = -np.inf
-    return np.asarray(required.max(axis=1))
+    sizes = required.max(axis=1)
+    sizes[:count] = asked
+    return np.asarray(sizes)

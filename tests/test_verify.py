@@ -1,0 +1,186 @@
+"""The checker accepts what is so, and refuses all else: bits flipped, and certificates forged and sealed anew."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import verify
+from edits.options import RepairOptions
+from editset_helpers.regions import Region
+from sytorch import NormName
+from tests.certificates import LAST, Place, Sealed, certificate_of, place, refused
+from tests.conftest import CHECKOUT, with_cache
+
+KINDS = {
+    "l1": LAST,
+    "l2 with an active bound that float32 cannot hold": replace(LAST, norm=NormName.L2, param_bound=0.1),
+    "linf+l1 in the weights": replace(LAST, norm=NormName.LINF_L1, metric="identity"),
+    "a metric of each class": replace(LAST, norm=NormName.L2, metric="per-class"),
+    "prepared": RepairOptions(),
+    "shifted and mirrored copies": replace(LAST, norm=NormName.L2, region=Region(1, True)),
+    "training images kept": replace(LAST, keep=200),
+    "a fixed pattern": replace(LAST, norm=NormName.L2, layer="classifier.4.bias", margin=0.01),
+    "steps that linearise anew": replace(LAST, norm=NormName.L2, layer="classifier.4", pattern="relinearise"),
+    "infeasible": replace(LAST, param_bound=1e-3),
+    "infeasible after a preparation": replace(RepairOptions(), param_bound=1e-4),
+}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory, warm_cache: Path, digits_baseline: Path) -> Iterator[Place]:
+    folder = with_cache(tmp_path_factory.mktemp("verify"), warm_cache)
+    (folder / "artifacts").mkdir()
+    for suffix in (".pth", ".json"):
+        (folder / "artifacts" / f"alexnet_base_digits{suffix}").symlink_to(digits_baseline.with_suffix(suffix))
+    with contextlib.chdir(folder):
+        yield place(4)
+
+
+def _certificate(digits: Place, kind: str) -> Path:
+    output = Path(f"artifacts/{hashlib.sha256(kind.encode()).hexdigest()[:8]}.pth")
+    return certificate_of(digits.repair(KINDS[kind], output))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_repaired_or_refuted_is_accepted(kind: str, digits: Place) -> None:
+    path = _certificate(digits, kind)
+    checked = verify.Certificate(path).check()
+    assert checked.accepted, checked.lines
+    names = {name for _, name, _ in checked.lines}
+    assert ("refutation" in names) == kind.startswith("infeasible")
+    assert ("optimum" in names) == (not kind.startswith(("infeasible", "steps")))
+    assert ("pattern" in names) == (kind == "a fixed pattern")
+
+
+@pytest.mark.parametrize("kind", ["l1", "infeasible after a preparation"])
+def test_nothing_altered_is_accepted(kind: str, digits: Place) -> None:
+    assert refused(_certificate(digits, kind), count=30, seed=0) == []
+
+
+def _forge(sealed: Sealed, **facts: Any) -> Sealed:
+    return replace(sealed, facts={**sealed.facts, **facts})
+
+
+def _with_array(sealed: Sealed, name: str, array: np.ndarray[Any, Any]) -> Sealed:
+    return replace(sealed, arrays={**sealed.arrays, name: array})
+
+
+FORGERIES = {
+    "a larger margin": lambda it: _forge(it, margin=1.5 * it.facts["margin"]),
+    "a smaller bound": lambda it: _forge(it, bound=1e-3),
+    "a smaller objective": lambda it: _forge(it, objective=0.99 * it.facts["objective"]),
+    "a larger lower bound": lambda it: _forge(it, lower_bound=1.01 * it.facts["lower_bound"]),
+    "an objective and a bound that agree": lambda it: _forge(
+        it, objective=2 * it.facts["objective"], lower_bound=2 * it.facts["lower_bound"]
+    ),
+    "a program of more": lambda it: _with_array(
+        _forge(it, allowance=it.facts["margin"]), "margins", 2 * it.arrays["margins"]
+    ),
+    "a program of other margins": lambda it: _with_array(it, "margins", 0 * it.arrays["margins"]),
+    "no multipliers": lambda it: _with_array(it, "multipliers", 0 * it.arrays["multipliers"]),
+    "multipliers of other images": lambda it: _with_array(it, "multipliers", it.arrays["multipliers"][::-1].copy()),
+    "multipliers that are no numbers": lambda it: _with_array(it, "multipliers", np.nan * it.arrays["multipliers"]),
+    "coordinates of another change": lambda it: _with_array(it, "coordinates", 0.5 * it.arrays["coordinates"]),
+    "another norm": lambda it: _forge(it, norm="linf"),
+    "fewer changed weights": lambda it: _forge(it, changed=it.facts["changed"][:1]),
+    "the base for the repaired network": lambda it: _forge(it, network=it.facts["base"]),
+    "a margin that is no number": lambda it: _forge(it, margin=float("nan")),
+    "another format": lambda it: _forge(it, format="alexnet-repair certificate 2"),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_forged_and_sealed_anew_it_is_refused(forgery: str, digits: Place, tmp_path: Path) -> None:
+    path = _certificate(digits, "l1")
+    forged = path.with_name("forged_certificate.npz")
+    FORGERIES[forgery](Sealed.read(path)).write(forged, seal=True)
+    checked = verify.Certificate(forged).check()
+    assert not checked.accepted and checked.refused
+    assert ("ok", "seal") in {line[:2] for line in checked.lines} or forgery == "another format"
+
+
+def test_what_is_sealed_anew_without_being_altered_is_accepted(digits: Place) -> None:
+    path = _certificate(digits, "l1")
+    Sealed.read(path).write(path.with_name("same_certificate.npz"), seal=True)
+    assert verify.Certificate(path.with_name("same_certificate.npz")).check().accepted
+
+
+def test_labels_forged_in_the_edit_set_and_the_certificate(digits: Place) -> None:
+    path = _certificate(digits, "l1")
+    sealed = Sealed.read(path)
+    content = torch.load(path.parent / sealed.facts["edit_set"]["file"], weights_only=True)
+    content["labels"] = (content["labels"] + 1) % 10
+    other = path.with_name("other_edit_dataset.pt")
+    torch.save(content, other)
+    at = torch.from_numpy(sealed.arrays["positions"])
+    parts = [content[name][at].contiguous().numpy().tobytes() for name in ("images", "labels")]
+    said = {**sealed.facts["edit_set"], "file": other.name, "hash": hashlib.sha256(b"".join(parts)).hexdigest()}
+    _forge(sealed, edit_set=said).write(path.with_name("labels_certificate.npz"), seal=True)
+    checked = verify.Certificate(path.with_name("labels_certificate.npz")).check()
+    assert {name for state, name, _ in checked.lines if state == "FAILS"} >= {"margins"}
+
+
+@pytest.mark.parametrize("forgery", [{"margin": 1e-6}, {"bound": 5.0}])
+def test_a_refutation_of_something_else_is_refused(forgery: dict[str, float], digits: Place) -> None:
+    path = _certificate(digits, "infeasible")
+    _forge(Sealed.read(path), **forgery).write(path.with_name("forged_certificate.npz"), seal=True)
+    checked = verify.Certificate(path.with_name("forged_certificate.npz")).check()
+    assert [name for state, name, _ in checked.lines if state == "FAILS"] == ["refutation"]
+
+
+def test_a_metric_that_is_gone_is_said_and_not_accepted(digits: Place) -> None:
+    path = _certificate(digits, "prepared")
+    for factor in path.parent.glob(f"{path.name.removesuffix('_certificate.npz')}_metric_*.npy"):
+        factor.unlink()
+    checked = verify.Certificate(path).check()
+    assert not checked.accepted and not checked.refused
+    assert [name for state, name, _ in checked.lines if state == "not checked"] == ["optimum"]
+
+
+def _script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(CHECKOUT / "verify.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_script_tells_and_its_exit_code_says_it(digits: Place) -> None:
+    path = _certificate(digits, "l1")
+    told = _script(str(path))
+    assert told.returncode == 0 and told.stdout.strip().endswith("accepted") and "optimum" in told.stdout
+    damaged = path.with_name("damaged_certificate.npz")
+    damaged.write_bytes(path.read_bytes()[:-200])
+    told = _script(str(damaged), "--json")
+    assert told.returncode == 1 and "Traceback" not in told.stderr
+    assert json.loads(told.stdout)[0]["accepted"] is False
+    table = Path("sweep.csv")
+    table.write_text(f"experiment_id,certificate_path\na,{path}\nb,\nc,{damaged}\n")
+    told = _script(str(table))
+    assert told.returncode == 1 and told.stdout.count("accepted") == 2
+    shutil.copy(path, path.with_name("moved_certificate.npz"))
+    table.write_text(f"experiment_id,certificate_path\na,{path}\nb,{path.with_name('moved_certificate.npz')}\n")
+    assert _script(str(table)).returncode == 0
+
+
+def test_the_checker_is_short_and_knows_torch_and_numpy_alone() -> None:
+    files = [CHECKOUT / "verify.py", *(CHECKOUT / "checker").glob("*.py")]
+    assert len(files[0].read_text().splitlines()) <= 250
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                root = name.split(".")[0]
+                assert root in {"torch", "numpy", "checker"} or root in sys.stdlib_module_names, f"{file}: {name}"

@@ -50,6 +50,7 @@ from helpers.outputs import result_paths, writable_output
 from helpers.paths import edit_sets, repaired_weights
 from helpers.tensors import check_readable
 from model_classes.training import ensure_baseline
+from model_classes.weights import base_file
 from sytorch import NormName, SolverName
 
 FAILURES = {
@@ -116,7 +117,8 @@ def find_edit_set(selection: Selection, bench: Workbench) -> Path:
 def refuse_overwriting(output: Path, weights: Path, edit_set: Path) -> None:
     """Raise `UsageError` where the repair, its report or its outcomes would take the place of what it is made from."""
     made = {path.resolve() for path in result_paths(output)}
-    for source in (weights, edit_set, metadata_path(edit_set)):
+    base = base_file(weights) if any(path.exists() for path in made) else None  # weights may be changes of others
+    for source in (weights, *([] if base is None else [base]), edit_set, metadata_path(edit_set)):
         if source.resolve() in made:
             raise UsageError(
                 f"--output {output} would overwrite {source}, which the repair is made from; name another."

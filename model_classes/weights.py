@@ -46,6 +46,12 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     return standard_names({name: value.detach().float().contiguous() for name, value in state.items()}, path)
 
 
+def base_file(path: Path) -> Path | None:
+    """The weights that a file of changes changes; None for whole weights. Raises `ToolError` as `read_weights`."""
+    content = read_content(path)
+    return base_of(content, path) if is_changes(content) else None
+
+
 def _changed(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """What a file of changes makes of its base, which is a whole state dict."""
     check_changes(content, path)

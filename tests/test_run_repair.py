@@ -31,7 +31,8 @@ from edits.task import Task
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
-from model_classes.weights import read_weights
+from model_classes.changes import changes_content
+from model_classes.weights import read_weights, weights_hash
 from sytorch import Contradiction
 from tests.conftest import CHECKOUT
 
@@ -273,6 +274,16 @@ def test_a_full_disk_leaves_everything_as_it_was() -> None:
     assert "Cannot write artifacts/alexnet_repaired_digits.pth" in result.stderr
     assert "Traceback" not in result.stderr
     assert OUTPUT.read_bytes() == b"kept"
+
+
+def test_the_base_of_weights_that_are_changes_is_not_overwritten(tmp_path: Path) -> None:
+    base, changes = tmp_path / "base.pth", tmp_path / "few.pth"
+    base.write_bytes(BASE.read_bytes())
+    change = {"classifier.6.bias": torch.full((10,), 0.001, dtype=torch.float64)}
+    torch.save(changes_content(change, base, weights_hash(read_weights(base)), changes), changes)
+    result = _run("misclassified", "--dataset", "digits", "--weights", str(changes), "--output", str(base))
+    assert result.exit_code == 2 and f"--output {base} would overwrite {base}" in result.stderr
+    assert base.read_bytes() == BASE.read_bytes()
 
 
 @pytest.mark.parametrize("victim", ["weights", "edit set", "metadata"])

@@ -98,7 +98,7 @@ class Certificate:
         content = torch.load(self._path(said), map_location="cpu", weights_only=True)
         images, at = content["images"], self.tensors["positions"]
         images = (images / 255 if images.dtype == torch.uint8 else images.float())[at].contiguous()
-        labels = content["labels"].long()[at].contiguous()
+        labels = self.tensors["classes of labels"][content["labels"].long()[at]].contiguous()
         digest = hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()
         need(digest == said["hash"], f"{said['file']} holds other images or labels than those repaired")
         copies = copies_of(images, self.tensors.get("pixels", images), said["shifts"], said["flip"])

@@ -164,7 +164,9 @@ def _facts(task: Task, claim: Claim, status: str) -> dict[str, Any]:
 
 
 def _arrays(task: Task, claim: Claim) -> Arrays:
-    arrays: Arrays = {"positions": task.edit_set.file_positions, "multipliers": claim.multipliers}
+    edit_set, classes = task.edit_set, np.arange(len(task.bench.test.class_names))
+    arrays: Arrays = {"positions": edit_set.file_positions, "multipliers": claim.multipliers}
+    arrays["classes of labels"] = classes if edit_set.label_order is None else np.array(edit_set.label_order)
     if task.options.region.shifts:
         arrays["pixels"] = pixels_of(task.edit_set, task.bench.test)
     if claim.margins is not None:

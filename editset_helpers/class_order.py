@@ -98,4 +98,5 @@ def _mapped(edit_set: EditSet, names: dict[int, str], class_names: tuple[str, ..
         for facts in edit_set.metadata
     ]
     provenance = {**edit_set.provenance, "class_names": list(class_names)}
-    return replace(edit_set, labels=labels, metadata=metadata, provenance=provenance)
+    whole = tuple(order.get(label, -1) for label in range(max(order) + 1))
+    return replace(edit_set, labels=labels, metadata=metadata, provenance=provenance, label_order=whole)

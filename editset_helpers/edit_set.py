@@ -30,6 +30,8 @@ class EditSet:
         provenance: how the set was made: ``dataset``, ``dataset_hash``, ``split``, ``class_names``, ``weights_hash``,
             ``kind``, ``max_samples``, ``seed``, ``command``, ...; empty for sets by others.
         positions: of a subset, where its images are in the whole set, int64, (N,); None for a whole set.
+        label_order: where labels were put into the order of a dataset's classes, what became of each label of the file
+            (-1: none has it); None where they are as in the file.
     """
 
     images: torch.Tensor
@@ -37,6 +39,7 @@ class EditSet:
     metadata: list[dict[str, Any]]
     provenance: dict[str, Any] = field(default_factory=dict)
     positions: NDArray[np.int64] | None = None
+    label_order: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -36,9 +36,10 @@ def test_an_image_keeps_the_name_of_its_class(order: list[str], labels: list[int
     found, note = in_order_of(given_set, TEST, PATH)
     assert [NAMES[label] for label in found.labels.tolist()] == [order[label] for label in labels]
     is_same = all(NAMES[label] == order[label] for label in labels)
-    assert (note is None) == is_same
+    assert (note is None) == is_same == (found.label_order is None)
     if not is_same:
-        assert note is not None and "mapped by name" in note
+        assert note is not None and "mapped by name" in note and found.label_order is not None
+        assert [found.label_order[label] for label in labels] == found.labels.tolist()
         again, nothing = in_order_of(found, TEST, PATH)
         assert nothing is None and torch.equal(again.labels, found.labels)
     for facts, label in zip(found.metadata, found.labels.tolist(), strict=True):

@@ -52,6 +52,13 @@ class SolverFailedError(SytorchError):
     """The solver stopped without an answer; the message holds its status."""
 
 
+def gave_up(why: str) -> SolverFailedError:
+    """The error of a solver that found neither a change nor a proof that there is none."""
+    return SolverFailedError(
+        f"It is not known whether there is a change: {why}. A larger bound, a smaller margin or fewer images may help."
+    )
+
+
 class InfeasibleProgramError(SytorchError):
     """No change satisfies the constraints."""
 

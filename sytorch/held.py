@@ -20,11 +20,11 @@ from sytorch.checks import check_required, checked_bound
 from sytorch.constraints import Margins, margin
 from sytorch.deadline import Deadline, as_deadline
 from sytorch.dual_operator import DualOperator
-from sytorch.errors import ContradictionError, InvalidInputError, SolverFailedError
+from sytorch.errors import ContradictionError, InvalidInputError, SolverFailedError, gave_up
 from sytorch.held_answer import answer
 from sytorch.held_bounds import broken_bounds, no_bounds
 from sytorch.held_constraints import ALLOWANCE, HeldConstraints
-from sytorch.held_dual import Optimum, Watch, by_newton, by_proportioning, gave_up, typical_lengths
+from sytorch.held_dual import Optimum, Watch, by_newton, by_proportioning, typical_lengths
 from sytorch.held_moves import HeldMoves
 from sytorch.held_refutation import of_all_images, refute
 from sytorch.held_rows import HeldRows

@@ -7,8 +7,9 @@ import math
 import torch
 
 from sytorch.certificate import bound_from
+from sytorch.errors import gave_up
 from sytorch.held_bounds import ROUNDING
-from sytorch.held_dual import Optimum, gave_up
+from sytorch.held_dual import Optimum
 from sytorch.joint import JointOperator
 from sytorch.solution import Effort, Solution
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from sytorch.deadline import Deadline
-from sytorch.errors import SolverFailedError
+from sytorch.errors import gave_up
 from sytorch.joint import JointOperator
 from sytorch.newton import Point, soften
 from sytorch.power import largest_eigenvalue
@@ -23,6 +23,7 @@ NEWTON_SOFTNESS = (1e-2, 1e-4, 1e-6, 1e-8)
 PROXIMAL_LIMIT = 50
 SOFTNESS = (1e-3, 1e-5, 1e-7)
 ELASTIC = 1e-9
+REPEATS = 10
 PROBES = 3
 GAP = 1e-8
 
@@ -44,13 +45,6 @@ class Optimum:
     steps: int
     granted: torch.Tensor
     method: str
-
-
-def gave_up(why: str) -> SolverFailedError:
-    """Neither a change nor a proof that there is none."""
-    return SolverFailedError(
-        f"It is not known whether there is a change: {why}. A larger bound, a smaller margin or fewer images may help."
-    )
 
 
 def by_newton(
@@ -94,10 +88,12 @@ def by_proportioning(
 ) -> Optimum:
     """The same from products alone; the time is looked at for every one.
 
+    Where rounding leaves rows missed, the last program is softened around its own multipliers, as in `by_newton`.
+
     Raises:
         SolverFailedError: rounding is in the way.
     """
-    scale, point, products, done = 1 / lengths, start * lengths, 0, False
+    scale, point, products = 1 / lengths, start * lengths, 0
 
     def scaled(vector: torch.Tensor) -> torch.Tensor:
         deadline.check()
@@ -106,14 +102,18 @@ def by_proportioning(
     norm = 1.1 * largest_eigenvalue(
         scaled, torch.rand(len(lengths), generator=torch.Generator().manual_seed(0)).double(), 30
     )
-    for elastic in (*(norm * share for share in SOFTNESS), ELASTIC):
-        stage = _Stage(scaled, operator, lengths, elastic, watch)
-        solver = Proportioning(stage.product, scale * operator.required, norm, point)
+    centre = torch.zeros_like(point)
+    for elastic in (*(norm * share for share in SOFTNESS), *[ELASTIC] * REPEATS):
+        stage = _Stage(scaled, operator, lengths, elastic, centre, watch)
+        solver = Proportioning(stage.product, scale * operator.required + elastic * centre, norm, point)
         done = solver.run(stage.is_done)
         point, products = solver.point, products + solver.products
-    if not done:
-        raise gave_up("rounding ends the iterations before the optimum")
-    return _exact(operator, scale * point, products, "proportioning")
+        if elastic == ELASTIC and done:
+            return _exact(operator, scale * point, products, "proportioning")
+        if elastic == ELASTIC:
+            watch(scale * (point - centre))
+            centre = point
+    raise gave_up("rounding ends the iterations before the optimum")
 
 
 def _exact(operator: JointOperator, multipliers: torch.Tensor, steps: int, method: str) -> Optimum:
@@ -122,12 +122,13 @@ def _exact(operator: JointOperator, multipliers: torch.Tensor, steps: int, metho
 
 @dataclass(frozen=True, eq=False)
 class _Stage:
-    """The dual with scaled rows, softened: a row may be missed by ``elastic`` times its multiplier."""
+    """The dual with scaled rows, softened: one may be missed by ``elastic`` times its multiplier beyond ``centre``."""
 
     scaled: Callable[[torch.Tensor], torch.Tensor]
     operator: JointOperator
     lengths: torch.Tensor
     elastic: float
+    centre: torch.Tensor
     watch: Watch
 
     def product(self, vector: torch.Tensor) -> torch.Tensor:
@@ -140,7 +141,7 @@ class _Stage:
         slope = abs(float(point @ gradient))
         if self.elastic > ELASTIC:
             return float(gradient.min()) >= -0.1 * self.elastic * float(point.max()) and slope <= 0.1 * square
-        missed = (self.elastic * point - gradient) * self.lengths
+        missed = (self.elastic * (point - self.centre) - gradient) * self.lengths
         return bool((missed <= self.operator.constraints.tolerances).all()) and slope <= GAP * square
 
 

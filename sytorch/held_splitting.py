@@ -20,7 +20,7 @@ import torch
 
 from sytorch.certificate import bound_from
 from sytorch.deadline import Deadline
-from sytorch.errors import SolverFailedError
+from sytorch.errors import gave_up
 from sytorch.graph_projection import Blocks, GraphProjection
 from sytorch.held_dual import Optimum, Watch
 from sytorch.held_moves import HeldMoves
@@ -103,7 +103,7 @@ class Splitting:
                 return Optimum(multipliers, [change], iteration, self._granted, "splitting")
             if iteration == self._balance_at:
                 self._balance(now, halves)
-        raise SolverFailedError(f"The held program was not solved in {ITERATION_LIMIT} iterations.")
+        raise gave_up(f"splitting did not end in {ITERATION_LIMIT} iterations")
 
     def seek(self) -> None:
         """Iterate at one price until the watch raises, or there is little hope that it will."""
@@ -112,6 +112,8 @@ class Splitting:
         for iteration, _, halves in self._iterations(SEEKING_LIMIT):
             if iteration % CHECK_EVERY:
                 continue
+            if not bool(torch.isfinite(halves.multipliers).all()):  # rounding made them run away
+                return
             if float(self._moves.missing(halves.moves)[: margins.size].max()) <= REACHED * most:
                 return
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 
-from sytorch.errors import SolverFailedError
+from sytorch.errors import gave_up
 
 STEP_LIMIT = 200
 HALVINGS = 50
@@ -102,7 +102,7 @@ def soften(
         if bool((aim.weights >= -least).all()) and bool((aim.missing <= tolerances)[~missed].all()):
             return Point(aim.weights.clamp(min=0.0), aim.missing - shift), steps
         point = point.towards(aim, _step_length(elastic, point, aim))
-    raise SolverFailedError(f"The quadratic program was not solved in {STEP_LIMIT} steps.")
+    raise gave_up(f"the quadratic program was not solved in {STEP_LIMIT} steps")
 
 
 def beginning(rows: Rows) -> Point:
@@ -115,7 +115,7 @@ def _aim(rows: Rows, elastic: torch.Tensor, required: torch.Tensor, missed: torc
     weights = torch.zeros_like(elastic)
     factor, failed = torch.linalg.cholesky_ex(rows.gram(missed) + elastic[missed].diag())
     if failed:
-        raise SolverFailedError("The quadratic program's rows depend on each other too closely for double precision.")
+        raise gave_up("rows depend on each other too closely for double precision")
     weights[missed] = torch.cholesky_solve(required[missed, None], factor)[:, 0]
     missing = required - rows.scores(weights)
     missing[missed] = elastic[missed] * weights[missed]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-from sytorch.errors import SolverFailedError
+from sytorch.errors import gave_up
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 ITERATION_LIMIT = 20_000
@@ -57,7 +57,7 @@ class Proportioning:
                 self._conjugate_step()
             else:
                 self._proportion(chopped)
-        raise SolverFailedError(f"The quadratic program was not solved in {ITERATION_LIMIT} steps.")
+        raise gave_up(f"the quadratic program was not solved in {ITERATION_LIMIT} steps")
 
     def _conjugate_step(self) -> None:
         direction = self._direction

@@ -85,19 +85,28 @@ def farkas(coordinates: Coordinates, margins: Margins, bound: float, multipliers
     up to 1.
     """
     weights = np.where(np.isfinite(margins.required), np.maximum(multipliers.margins, 0.0), 0.0)
-    gradient, inputs = pressure(margins, weights), margins.outputs.inputs
-    bounds = gradient
+    gradient = bounds = pressure(margins, weights)
     if coordinates.basis is not None:
         left = coordinates.pull_back(gradient - multipliers.bounds)
         bounds = multipliers.bounds + left @ coordinates.inverse_basis.T
-    terms = float((np.abs(margins.combine(weights)).T @ np.abs(inputs)).sum()) + float(np.abs(bounds).sum())
-    certain = margins.total(weights) - ROUNDING * float(
-        np.abs(weights * np.nan_to_num(margins.required, neginf=0.0)).sum()
-    )
-    spent = float(np.abs(bounds).sum())
-    refuted = spent <= ZERO * terms if np.isinf(bound) else certain > bound * (spent + ROUNDING * terms)
     together = float(weights.sum())
-    return Multipliers(weights / together, bounds / together) if certain > 0.0 and refuted else None
+    proof = Multipliers(weights / together, bounds / together) if together > 0.0 else multipliers
+    refuted = refuted_by(margins, proof)
+    if np.isinf(bound):
+        return proof if refuted > 0.0 and np.abs(proof.bounds).sum() <= ZERO * _terms(margins, proof) else None
+    return proof if refuted > bound else None
+
+
+def refuted_by(margins: Margins, proof: Multipliers) -> float:
+    """Every smaller bound is refuted by multipliers that `farkas` completed; rounding counts against them."""
+    certain = margins.total(proof.margins) - ROUNDING * margins.total(proof.margins, magnitudes=True)
+    return bound_from(certain, float(np.abs(proof.bounds).sum()) + ROUNDING * _terms(margins, proof))
+
+
+def _terms(margins: Margins, proof: Multipliers) -> float:
+    """The sum of the magnitudes of which the gradient of the weighted constraints is made."""
+    weights, inputs = np.abs(margins.combine(proof.margins)), np.abs(margins.outputs.inputs)
+    return float((weights.T @ inputs).sum()) + float(np.abs(proof.bounds).sum())
 
 
 def refutation(margins: Margins, bound: float, multipliers: Matrix) -> Multipliers | None:

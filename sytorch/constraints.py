@@ -44,9 +44,10 @@ class Margins:
         weights[np.arange(len(weights)), self.labels] += counted.sum(axis=1)
         return weights
 
-    def total(self, multipliers: Matrix) -> float:
-        """The sum of what the constraints require, with these multipliers."""
-        return float((multipliers * np.where(np.isfinite(self.required), self.required, 0.0)).sum())
+    def total(self, multipliers: Matrix, magnitudes: bool = False) -> float:
+        """The sum of what the constraints require, or of the magnitudes of that, with these multipliers."""
+        required = np.where(np.isfinite(self.required), self.required, 0.0)
+        return float((multipliers * (np.abs(required) if magnitudes else required)).sum())
 
 
 def margin(outputs: AffineOutputs, labels: ArrayLike | torch.Tensor, size: ArrayLike) -> Margins:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sytorch.arrays import Matrix, Vector
-from sytorch.certificate import Multipliers, bound_from, pressure, refutation
+from sytorch.certificate import Multipliers, bound_from, pressure, refutation, refuted_by
 from sytorch.constraints import Margins
 from sytorch.errors import Contradiction, LicenceError, SolverFailedError, SolverTimeLimitError
 from sytorch.generation import CannotMeetError, minimise_by_generation
@@ -78,9 +78,7 @@ def diagnose(program: Program, solver: TalliedSolver, proof: Multipliers, quick:
         sufficient = _largest_entry_without_bound(program, solver)
     return Contradiction(
         images=_thinned(margins, proof.margins, bound) if everywhere else (),
-        refuted_bound=np.inf
-        if unbounded
-        else bound_from(margins.total(proof.margins), float(np.abs(proof.bounds).sum())),
+        refuted_bound=np.inf if unbounded else refuted_by(margins, proof),
         sufficient_bound=None if unbounded else sufficient,
         multipliers=proof,
         proved_for_all_changes=everywhere is not None,

@@ -21,6 +21,7 @@ from helpers.cli import say
 from helpers.errors import UsageError
 from helpers.files import read_json, write_json
 from helpers.places import explained_os_errors
+from helpers.publishing import settle_folder
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def run_sweep(sweep: Sweep, ground: Ground, output: Path, crew: Crew, restart: b
         with explained_os_errors(ground.folder):  # now rather than in each experiment
             ground.folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=ground.folder).close()
+        settle_folder(ground.folder)
         leftovers.remove_of_experiments(ground.folder)
         table.begin()
         if missing:

@@ -89,7 +89,7 @@ class Certificate:
         base, other = self.facts["base"], self.facts["network"]
         self.base, found = read_base(self._path(base))
         need(found == base["hash"], f"{base['file']} holds other weights than those repaired")
-        self.network = read_weights(self._path(other), self.base)
+        self.network = read_weights(self._path(other), self.base, base["hash"])
         need(hash_of(self.network) == other["hash"], f"{other['file']} holds other weights than those certified")
         return f"{other['file']} and its base {base['file']} are the files that were certified"
 

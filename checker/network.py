@@ -9,7 +9,8 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,29 +72,34 @@ def slack(name: str, values: Tensor, pattern: Tensor) -> Tensor:
     return (values.flatten(2).gather(2, pattern)[:, :, None] - values.flatten(2)[:, :, members]).flatten(1)
 
 
-def read_weights(path: Path, base: Weights) -> Weights:
+def read_weights(path: Path, base: Weights, base_hash: str = "") -> Weights:
     """The float32 tensors of a state dict, of safetensors, of TorchScript, or of a file of changes of the base."""
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    if data[8:9] == b"{" and start < len(data):
-        content: Any = {}
-        for name, said in json.loads(data[8:start]).items():
-            if name != "__metadata__":
-                part = bytearray(data[start:][slice(*said["data_offsets"])])
-                content[name] = torch.frombuffer(part, dtype=TYPES[said["dtype"]]).view(said["shape"])
-    elif b"constants.pkl" in data:
+    with path.open("rb") as stream:
+        start = stream.read(9)
+    if start[8:] == b"{" and not start.startswith(b"PK"):
+        content: Any = dict(read_safetensors(path.read_bytes()))
+    elif zipfile.is_zipfile(path) and any(name.endswith("constants.pkl") for name in zipfile.ZipFile(path).namelist()):
         content = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     else:
         content = torch.load(path, map_location="cpu", weights_only=True)
     if content.get("format") == CHANGES:
-        need(content["base_hash"] == weights_hash(base), f"{path.name} holds changes of another base")
+        need(content["base_hash"] == base_hash, f"{path.name} holds changes of another base")
         moved = content["changes"].items()
         return base | {name: (base[name].double() + change.double()).float() for name, change in moved}
     while inner := [value for value in content.values() if isinstance(value, Mapping) and value]:
-        content = inner[0]
+        content = max(inner, key=lambda part: sum(bool(NAME.search(str(name))) for name in part))
     named = [(NAME.search(name), value) for name, value in content.items()]
     group = {"0": "features", "3": "classifier"}
     return {f"{group.get(at[1], at[1])}.{at[2]}.{at[3]}": value.float() for at, value in named if at}
+
+
+def read_safetensors(data: bytes) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of that format: the length of a JSON header, the header, the tensors' bytes."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    for name, said in json.loads(data[8:start]).items():
+        if name != "__metadata__":
+            part = bytearray(data[start:][slice(*said["data_offsets"])])
+            yield name, torch.frombuffer(part, dtype=TYPES[said["dtype"]]).view(said["shape"])
 
 
 def read_base(path: Path) -> tuple[Weights, str]:

@@ -20,6 +20,7 @@ from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
 from helpers.evaluation import BATCH_SIZE, predict_logits
 from helpers.files import read_json
+from helpers.publishing import settle_folder
 from model_classes.alexnet import AlexNet, load_alexnet
 from model_classes.weights import weights_hash
 
@@ -98,6 +99,7 @@ def remeasure(path: Path, data_root: Path | None = None, batch_size: int = BATCH
 
 def read_repair(path: Path) -> RepairReport:
     """The report of a repair that kept its weights; raises `ToolError` for any other file."""
+    settle_folder(path.parent)
     content = read_json(path)
     known = {field.name for field in fields(RepairReport)}
     try:

@@ -15,7 +15,7 @@ from sytorch.deadline import Deadline, as_deadline
 from sytorch.diagnosis import FEW, contradicting_pair, diagnose
 from sytorch.errors import Contradiction, ContradictionError, InvalidInputError, SolverFailedError
 from sytorch.first_order import ITERATION_LIMIT, minimise_first_order
-from sytorch.generation import CannotMeetError, minimise_by_generation
+from sytorch.generation import UNKNOWN, CannotMeetError, minimise_by_generation
 from sytorch.linear_program import Solver
 from sytorch.metric import Coordinates, IdentityMetric, Metric, PerClassMetric
 from sytorch.norms import Norm, NormName, norm, norm_name
@@ -94,6 +94,8 @@ class Program:
         scale = float(self.margins.required.max())
         try:
             found = self._divided_by(scale).solved(tallied, whole)
+        except np.linalg.LinAlgError as error:
+            raise SolverFailedError(f"A matrix could not be factored ({error}): {UNKNOWN}") from error
         except ContradictionError as error:
             raise ContradictionError(_multiplied(error.contradiction, scale)) from error.__cause__
         x = None if found.coordinates is None else found.coordinates * scale

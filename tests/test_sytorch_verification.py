@@ -123,3 +123,27 @@ def test_multipliers_that_refute_nothing_do_not() -> None:
     assert not program.refutes(sytorch.Multipliers(np.array([[0.0, 1.0], [0.0, 0.0]]), np.zeros((2, 2))))
     assert not program.refutes(sytorch.Multipliers(-np.ones((2, 2)), np.zeros((2, 2))))
     assert program.refutes(sytorch.Multipliers(np.array([[0.0, 1.0], [1.0, 0.0]]), np.zeros((2, 2))))
+
+
+def test_a_factorisation_that_fails_is_a_failure_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_: Matrix) -> None:
+        raise np.linalg.LinAlgError("Eigenvalues did not converge")
+
+    program = many(10, 12, 0)
+    monkeypatch.setattr(np.linalg, "eigh", failing)
+    with pytest.raises(sytorch.SolverFailedError, match="could not be factored"):
+        program.solve("highs")
+
+
+@pytest.mark.parametrize("norm", ["l1", "linf", "linf+l1", "l2"])
+@pytest.mark.parametrize(("logits", "inputs"), [(1e6, 1.0), (1e-6, 1.0), (1.0, 1e4), (1.0, 1e-4), (1e6, 1e-4)])
+def test_the_answer_scales_with_logits_and_inputs(norm: str, logits: float, inputs: float) -> None:
+    """A saturated network, or tiny activations: tolerances are relative, so nothing else changes."""
+    program = sytorch.minimise(norm, IDENTITY).subject_to(many(12, 15, 1).margins)
+    margins = program.margins
+    outputs = sytorch.AffineOutputs(margins.outputs.logits, margins.outputs.inputs * inputs)
+    scaled = replace(program, margins=replace(margins, outputs=outputs, required=margins.required * logits))
+    expected = program.solve("highs").objective * logits / inputs
+    for bound in (np.inf, 1.5 * scaled.solve("highs").max_abs_change):
+        found = replace(scaled, bound=bound).solve("highs")
+        assert found.objective == pytest.approx(expected, rel=1e-6) and found.gap <= 1e-6

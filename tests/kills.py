@@ -102,6 +102,8 @@ def kill(victim: Victim, count: int, seed: int) -> Counter[str]:
         if code is None:
             os.kill(child, how)
             code = ended(child, LONGEST)
+        if code is None:
+            os.kill(child, signal.SIGKILL)
         assert code is not None, f"a run does not end after {how.name}: {Path('run.log').read_text()}"
         victim.check()
         if code in (-signal.SIGKILL, 130):

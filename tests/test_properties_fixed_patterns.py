@@ -5,6 +5,10 @@ The long form is ``python -m tests.properties --kind fixed-pattern --count 500``
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from tests.fixed_pattern_programs import Case
@@ -35,3 +39,10 @@ def test_entries_that_reach_both_sides_of_their_bound_on_the_way_are_within_both
     case = Case(*named, images, classes, margin=margin, labels=labels, dense=True, seed=seed, **near)  # type: ignore[arg-type]
     verdict = kind_named("fixed-pattern").judge(case)
     assert verdict.outcome == "solved", verdict.why
+
+
+def test_the_command_counts_outcomes() -> None:
+    words = ["-m", "tests.properties", "--kind", "fixed-pattern", "--count", "2"]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    assert said["solved"] + said["refuted"] + said["unknown"] == 2 and said["wrong"] == 0

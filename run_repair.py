@@ -45,7 +45,7 @@ from helpers.cli import (
     shared_options,
     tells_failures,
 )
-from helpers.errors import InfeasibleError, NoLayerError, NotVerifiedError, TimeLimitError, UsageError
+from helpers.errors import InfeasibleError, NoLayerError, NotProvedError, NotVerifiedError, TimeLimitError, UsageError
 from helpers.outputs import result_paths, writable_output
 from helpers.paths import edit_sets, repaired_weights
 from helpers.tensors import check_readable
@@ -57,6 +57,7 @@ FAILURES = {
     "infeasible": InfeasibleError,
     "time_limit": TimeLimitError,
     "not_verified": NotVerifiedError,
+    "not_proved": NotProvedError,
     "no_layer": NoLayerError,
 }
 LAYER_BUDGET = 300.0

@@ -12,6 +12,7 @@ from helpers.datasets import ImageDataset
 from sytorch import Contradiction
 
 NAMED = 6
+ANY_CHANGE = 1e6  # a larger change of a weight is none
 
 
 def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOptions, test: ImageDataset) -> str:
@@ -29,7 +30,7 @@ def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOpti
         )
     names = [image_name(image, edit_set, class_names, options.region) for image in contradiction.images]
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-    if math.isinf(contradiction.refuted_bound):
+    if contradiction.refuted_bound >= ANY_CHANGE:
         return f"these images look alike to the layer{stage} but have different labels; no change can help: {listed}."
     what = "this image cannot have its margin" if len(names) == 1 else "these images contradict each other"
     enough = contradiction.sufficient_bound
@@ -54,7 +55,7 @@ def contradicting_images(contradiction: Contradiction, edit_set: EditSet) -> tup
     indices = edit_set.test_indices()
     images = dict.fromkeys(position % len(edit_set) for position in contradiction.images)
     named = [int(image if indices is None else indices[image]) for image in images]
-    return named, contradiction.refuted_bound if math.isfinite(contradiction.refuted_bound) else None
+    return named, contradiction.refuted_bound if contradiction.refuted_bound < ANY_CHANGE else None
 
 
 def image_name(position: int, edit_set: EditSet, class_names: tuple[str, ...], region: Region) -> str:

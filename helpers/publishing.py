@@ -71,6 +71,8 @@ def publication(output: Path) -> Iterator[Publication]:
             folder.mkdir()
         try:
             yield Publication(output, folder)
+        except ToolError as error:  # the names that people know
+            raise type(error)(str(error).replace(str(folder), str(output.parent))) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -190,7 +190,7 @@ def test_a_bound_too_small_names_the_images_and_writes_no_weights() -> None:
     OUTPUT.write_bytes(b"kept")
     result = _misclassified("--prepare", "none", "--param-bound", "0.001")
     assert result.exit_code == 3
-    assert "contradict each other within the bound 0.001" in result.stderr
+    assert "within the bound 0.001: image" in result.stderr
     assert OUTPUT.read_bytes() == b"kept"
     report = json.loads(FAILED.read_text())
     assert report["status"] == "infeasible" and report["contradicting_images"]

@@ -64,7 +64,7 @@ def _environment(deadline: Deadline) -> gp.Env:
         deadline.check()
         raise LicenceError(f"Gurobi found no licence within {START_LIMIT:g} seconds.") from None
     if isinstance(found, Exception):
-        raise LicenceError(f"Gurobi cannot start: {_sentence(found)}") from found
+        raise LicenceError(f"Gurobi has no licence that it can use: {_sentence(found)}") from found
     return found
 
 

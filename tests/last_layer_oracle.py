@@ -234,7 +234,7 @@ def _faults_of_solution(case: Case, bound: float, solution: sytorch.Solution) ->
         yield f"the objective {solution.objective} is not the norm {norm}"
     if low < solution.lower_bound * (1 - NEAR) or low > norm * (1 + NEAR):
         yield f"the multipliers prove {low}, not {solution.lower_bound}; the norm is {norm}"
-    claimed = max(case.tolerance, solution.gap * (1 + NEAR))
+    claimed = case.tolerance + solution.gap
     if norm - low > claimed * norm:
         yield f"the gap from {low} to {norm} is open"
     if least_bound(case) > bound * (1 + NEAR):

@@ -64,7 +64,7 @@ def attempt(task: Task) -> Attempt:
         report.status, report.message = "not_proved", str(error)
     except NotVerifiedError as error:
         report.status, report.message = "not_verified", str(error)
-    except (sytorch.LicenceError, sytorch.SolverFailedError) as error:
+    except sytorch.SytorchError as error:
         raise ToolError(str(error)) from error
     return Attempt(report, before, network)
 

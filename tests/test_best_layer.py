@@ -100,6 +100,7 @@ def test_the_layer_that_training_images_suffer_least_from_is_kept(
         "repaired.pth",
         "repaired.json",
         "repaired_outcomes.pt",
+        "repaired_certificate.npz",
     }
 
 

@@ -38,7 +38,7 @@ PAGES = {
     "edit image": f"/edit-sets/{EDIT_SET}?image=3",
     "repairs": "/repairs",
     "repair": f"/repairs/{REPORT}",
-    "infeasible": "/repairs/artifacts/infeasible.json",
+    "infeasible": "/repairs/artifacts/infeasible_failed.json",
     "experiments": "/experiments?file=results/sweep.csv",
     "unknown": "/edit-sets/data/edit_sets/none.pt",
 }
@@ -291,8 +291,8 @@ def test_broken_and_fixed_images_by_class(page: Page) -> None:
 
 
 def test_an_infeasible_repair_shows_the_contradiction(page: Page) -> None:
-    page.goto("/repairs/artifacts/infeasible.json")
-    expect(page.get_by_text("contradict each other within the bound")).to_be_visible()
+    page.goto("/repairs/artifacts/infeasible_failed.json")
+    expect(page.get_by_text("No --param-bound below")).to_be_visible()
     assert page.get_by_role("list", name="Contradicting images").locator("img").count() >= 1
     expect(page.get_by_text("this repair wrote no outcomes")).to_be_visible()
 

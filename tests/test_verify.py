@@ -31,6 +31,7 @@ KINDS = {
     "linf+l1 in the weights": replace(LAST, norm=NormName.LINF_L1, metric="identity"),
     "a metric of each class": replace(LAST, norm=NormName.L2, metric="per-class"),
     "prepared": RepairOptions(),
+    "prepared with a bound that float32 cannot hold": replace(RepairOptions(), norm=NormName.L2, param_bound=0.1),
     "shifted and mirrored copies": replace(LAST, norm=NormName.L2, region=Region(1, True)),
     "training images kept": replace(LAST, keep=200),
     "a fixed pattern": replace(LAST, norm=NormName.L2, layer="classifier.4.bias", margin=0.01),

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import lzma
+import resource
 import shutil
+import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +28,37 @@ from model_classes.training import train_alexnet
 
 CHECKOUT = Path(__file__).parent.parent
 SHARED = CHECKOUT.parent / "shared" / "data"
+MUCH = 3 * 2**30
+PACKAGES = ("checker", "edits", "editset_helpers", "experiments", "helpers", "model_classes", "sytorch", "run_repair")
+
+
+@pytest.fixture(autouse=True)
+def _give_memory_back() -> Iterator[None]:
+    """Networks and metrics that caches keep for a process's life are dropped where they have become gigabytes."""
+    yield
+    if _resident() > MUCH:
+        for name, module in list(sys.modules.items()):
+            if name.split(".")[0] in PACKAGES:
+                _clear_caches(vars(module))
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _resident() -> int:
+    """Bytes of this process in memory; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def _clear_caches(names: Mapping[str, Any]) -> None:
+    for value in list(names.values()):
+        if isinstance(value, type) and value.__module__.split(".")[0] in PACKAGES:
+            _clear_caches(vars(value))
+        elif callable(clear := getattr(value, "cache_clear", None)):
+            clear()
 
 
 @pytest.fixture(scope="session")

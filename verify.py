@@ -22,8 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from checker.network import LAYERS, RefusedError, Weights, copies_of, need, read_base, read_weights, run, slack
-from checker.network import weights_hash as hash_of
+from checker.network import LAYERS, RefusedError, Weights, copies_of, hash_of, need, read_base, read_weights, run, slack
 from checker.terms import chosen, margin_rows, matrix_of, norm, read_factors, size, symmetric_roots
 
 FORMAT = "alexnet-repair certificate 1"
@@ -216,11 +215,12 @@ class Certificate:
 
 
 def paths_of(path: Path) -> list[Path]:
-    """The certificates that a path names: itself, or those of a sweep's table, beside it or from here."""
+    """The certificates that a path names: itself, or those of a sweep's repairs, beside its table or from here."""
     if path.suffix != ".csv":
         return [path]
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        named = [Path(row["certificate_path"]) for row in csv.DictReader(stream) if row.get("certificate_path")]
+        rows = [row for row in csv.DictReader(stream) if row.get("certificate_path") or row.get("status") == "repaired"]
+    named = [Path(row["certificate_path"] or f"no certificate of {row['experiment_id']}") for row in rows]
     return [found if found.is_file() else path.parent / found for found in named]
 
 

@@ -111,10 +111,10 @@ def read_base(path: Path) -> tuple[Weights, str]:
 @functools.lru_cache(maxsize=1)
 def _read_base(path: Path, _time: int, _size: int) -> tuple[Weights, str]:
     weights = read_weights(path, {})
-    return weights, weights_hash(weights)
+    return weights, hash_of(weights)
 
 
-def weights_hash(weights: Weights) -> str:
+def hash_of(weights: Weights) -> str:
     """SHA-256 of names, shapes and float32 values in the order of the names."""
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):

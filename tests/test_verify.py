@@ -173,6 +173,9 @@ def test_the_script_tells_and_its_exit_code_says_it(digits: Place) -> None:
     shutil.copy(path, path.with_name("moved_certificate.npz"))
     table.write_text(f"experiment_id,certificate_path\na,{path}\nb,{path.with_name('moved_certificate.npz')}\n")
     assert _script(str(table)).returncode == 0
+    table.write_text(f"experiment_id,certificate_path,status\na,{path},repaired\nb,,repaired\nc,,time_limit\n")
+    told = _script(str(table))
+    assert told.returncode == 1 and "no certificate of b" in told.stdout and "of c" not in told.stdout
 
 
 def test_the_checker_is_short_and_knows_torch_and_numpy_alone() -> None:

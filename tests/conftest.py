@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from helpers.cli import DatasetName
@@ -29,6 +30,8 @@ from model_classes.training import train_alexnet
 CHECKOUT = Path(__file__).parent.parent
 SHARED = CHECKOUT.parent / "shared" / "data"
 MUCH = 3 * 2**30
+settings.register_profile("suite", deadline=None)  # machines differ, and coverage slows what it looks at
+settings.load_profile("suite")
 PACKAGES = ("checker", "edits", "editset_helpers", "experiments", "helpers", "model_classes", "sytorch", "run_repair")
 
 

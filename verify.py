@@ -95,9 +95,9 @@ class Certificate:
     def _edit_set(self) -> str:
         said = self.facts["edit_set"]
         content = torch.load(self._path(said), map_location="cpu", weights_only=True)
-        images, at = content["images"], self.tensors["positions"]
+        images, at = content["images"].detach().to_dense(), self.tensors["positions"]
         images = (images / 255 if images.dtype == torch.uint8 else images.float())[at].contiguous()
-        labels = self.tensors["classes of labels"][content["labels"].long()[at]].contiguous()
+        labels = self.tensors["classes of labels"][content["labels"].to_dense().long()[at]].contiguous()
         digest = hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()
         need(digest == said["hash"], f"{said['file']} holds other images or labels than those repaired")
         copies = copies_of(images, self.tensors.get("pixels", images), said["shifts"], said["flip"])

@@ -11,7 +11,7 @@ from benchmarks.case import Attempt, Case, Run
 from edits.options import RepairOptions, norm_for
 from edits.pipeline import repair_edit_set
 from edits.task import Task
-from editset_helpers.edit_set import save_edit_set
+from editset_helpers.edit_set import load_edit_set, save_edit_set
 from experiments.single import REPAIRING
 from model_classes.weights import read_weights
 from sytorch import NormName
@@ -40,9 +40,10 @@ def _repair(options: Mapping[str, Any], case: Case) -> Attempt:
         time_limit=case.time_limit,
         layer="classifier.6",
     )
-    output, edit_set = case.folder / "repaired.pth", case.folder / "edit_set.pt"
-    save_edit_set(case.edit_set, edit_set)
-    report = repair_edit_set(Task(case.bench, case.edit_set, edit_set, everything, output, "", keep="changed-layer"))
+    output, path = case.folder / "repaired.pth", case.folder / "edit_set.pt"
+    save_edit_set(case.edit_set, path)
+    edit_set = load_edit_set(path)  # its images' positions are those of this file
+    report = repair_edit_set(Task(case.bench, edit_set, path, everything, output, "", keep="changed-layer"))
     seconds = sum(report.seconds.get(phase, 0.0) for phase in REPAIRING)
     if report.status != "repaired":
         return Attempt(None, seconds, report.status.replace("_", " "), report.message or "")

@@ -17,9 +17,10 @@ def largest_eigenvalue(product: Callable[[torch.Tensor], torch.Tensor], start: t
     """
     vector, length = start, 1.0
     for _ in range(iterations):
-        vector = product(vector)
-        length = float(vector.norm())
-        if length == 0.0:
+        largest = float(vector.abs().max())  # the norm alone would square what float32 can just hold
+        if largest == 0.0:
             return 1.0
-        vector = vector / length
-    return length
+        vector = vector / largest
+        vector = product(vector / vector.norm())
+        length = float(vector.norm())
+    return length or 1.0

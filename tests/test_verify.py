@@ -22,7 +22,7 @@ import verify
 from edits.options import RepairOptions
 from editset_helpers.regions import Region
 from sytorch import NormName
-from tests.certificates import LAST, Place, Sealed, certificate_of, place, refused
+from tests.certificates import EDIT_SET, LAST, Place, Sealed, certificate_of, place, refused
 from tests.conftest import CHECKOUT, with_cache
 
 KINDS = {
@@ -141,6 +141,27 @@ def test_a_refutation_of_something_else_is_refused(forgery: dict[str, float], di
     _forge(Sealed.read(path), **forgery).write(path.with_name("forged_certificate.npz"), seal=True)
     checked = verify.Certificate(path.with_name("forged_certificate.npz")).check()
     assert [name for state, name, _ in checked.lines if state == "FAILS"] == ["refutation"]
+
+
+def _with_edit_set(digits: Place, content: dict[str, Any]) -> tuple[verify.Certificate, Path]:
+    """A repair's certificate, read with another file in the place of its edit set."""
+    path, stored = _certificate(digits, "l1"), Path("stored_otherwise.pt")
+    torch.save(content, stored)
+    named = Sealed.read(path).facts["edit_set"]["file"]
+    return verify.Certificate(path, found={named: stored}), stored
+
+
+def test_an_edit_set_saved_with_gradients_or_sparse_is_read_as_the_repair_reads_it(digits: Place) -> None:
+    whole = torch.load(EDIT_SET, weights_only=True)
+    for images in (whole["images"].float().requires_grad_(), whole["images"].to_sparse()):
+        checked, _ = _with_edit_set(digits, {**whole, "images": images})
+        assert checked.check().accepted, checked.lines
+
+
+def test_an_edit_set_that_is_gone_is_a_failure(digits: Place) -> None:
+    checked, stored = _with_edit_set(digits, {})
+    stored.unlink()
+    assert not checked.check().accepted and "is not there" in checked.refused
 
 
 def test_a_metric_that_is_gone_is_said_and_not_accepted(digits: Place) -> None:

@@ -12,7 +12,6 @@ from sytorch import NormName, SolverName
 from sytorch.program import MANY_IMAGES
 
 LAST_LAYER = "classifier.6"
-AUTO_LAYER = "auto"
 AUTO_PREPARE = "classifier.4"
 MetricName = Literal["training", "per-class", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
@@ -28,7 +27,6 @@ PrepareName = Literal[
     "features.0",
 ]
 PREPARE_NAMES: tuple[PrepareName, ...] = get_args(PrepareName)
-HIDDEN_LAYERS = PREPARE_NAMES[2:]
 PatternName = Literal["held", "relinearise"]
 PrepareCopies = Literal["none", "mirrored", "shifted"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
@@ -81,8 +79,8 @@ class RepairOptions:
         """Refuse values that can never work.
 
         Raises:
-            UsageError: a bound, margin, ridge, time limit or number of images is not a positive number, or the
-                metric has no such name.
+            UsageError: a bound, margin, ridge, time limit or number of images is not a positive number, or there is
+                no such layer, metric, preparation or pattern.
         """
         limit = math.inf if self.time_limit is None else self.time_limit
         _positive("--param-bound", self.param_bound)
@@ -90,6 +88,11 @@ class RepairOptions:
         _positive("--ridge", self.ridge)
         if self.metric_images is not None:
             _positive("--metric-images", self.metric_images)
+        if self.layer == "auto":
+            raise UsageError(
+                f"--layer auto is not a layer; leave the option out: what is repaired then, {LAST_LAYER} after "
+                f"{AUTO_PREPARE} is prepared, is what it always chose."
+            )
         if self.keep < 0:
             raise UsageError(f"--keep is a number of training images, 0 or more, not {self.keep}.")
         if not limit > 0:

@@ -46,10 +46,10 @@ def repair_edit_set(task: Task) -> RepairReport:
     check_layer(task.bench, task.options)
     with publication(task.output) as publishing:
         task = replace(task, folder=publishing.folder, deadline=Deadline(task.options.time_limit))
-        return conclude(task, attempt(task), publishing)
+        return _conclude(task, attempt(task), publishing)
 
 
-def conclude(task: Task, tried: Attempt, publishing: Publication) -> RepairReport:
+def _conclude(task: Task, tried: Attempt, publishing: Publication) -> RepairReport:
     """Measure what an attempt gained and cost, check its proof as anybody would, and publish."""
     report = tried.report
     if tried.repaired is not None:
@@ -58,10 +58,10 @@ def conclude(task: Task, tried: Attempt, publishing: Publication) -> RepairRepor
         _certify_repair(task, tried, tried.repaired, publishing)
     elif tried.refuted is not None and report.status == "infeasible":
         _certify_refutation(task, tried, tried.refuted, publishing)
-    return publish(task, report, publishing)
+    return _publish(task, report, publishing)
 
 
-def publish(task: Task, report: RepairReport, publishing: Publication) -> RepairReport:
+def _publish(task: Task, report: RepairReport, publishing: Publication) -> RepairReport:
     """Write the report, with the seconds of all that was done so far, and put all files into their places."""
     report.seconds = {name: round(seconds, 4) for name, seconds in task.bench.clock.seconds.items()}
     report.peak_memory_mb = round(peak_memory_mb(), 1)

@@ -22,9 +22,8 @@ class RepairReport:
     ``prepare_copies`` are those that stage one went for without a promise; ``prepare_objective`` is the length of its
     way in its metric; ``prepare_leads`` and ``prepare_iterations`` are of each step that was computed. ``copies``
     counts the copies of edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were
-    constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``layers`` tells what
-    came of every layer of ``--layer auto``
-    within ``layer_budget`` seconds (`edits.best_layer.LayerOutcome`). ``seconds`` is by phase.
+    constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``seconds`` is by
+    phase.
     """
 
     status: str
@@ -88,8 +87,6 @@ class RepairReport:
     copies_accuracy_before: float | None = None
     copies_accuracy_after: float | None = None
     copies_min_margin: float | None = None
-    layer_budget: float | None = None
-    layers: list[dict[str, Any]] = field(default_factory=list)
     contradicting_images: list[int] = field(default_factory=list)
     smallest_bound: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -108,8 +105,6 @@ class RepairReport:
 def report_table(report: RepairReport) -> str:
     """The report for the screen."""
     blocks = [_headline(report), described(_asked(report))]
-    if report.layers:
-        blocks.append(aligned(_tried(report)))
     if report.objective is not None:
         blocks.append(described(_proved(report)))
     if report.edit_accuracy_after is not None:
@@ -155,16 +150,6 @@ def _kept(report: RepairReport) -> list[tuple[str, str]]:
         return []
     accuracies = f"{percent(report.keep_accuracy_before)} right before, {percent(report.keep_accuracy_after)} after"
     return [("kept", f"{report.kept_images} of {report.keep:,} training images as constraints; {accuracies}")]
-
-
-def _tried(report: RepairReport) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("layer", "pattern", "status", "training drawdown", "seconds")]
-    for tried in report.layers:
-        lost = tried["training_drawdown_points"]
-        points = "-" if lost is None else f"{lost:.2f}"
-        status = tried["status"].replace("_", " ")
-        rows.append((tried["layer"], tried["pattern"] or "-", status, points, f"{tried['seconds']:.1f}"))
-    return rows
 
 
 def _copied(report: RepairReport) -> list[tuple[str, str]]:

@@ -188,12 +188,6 @@ PrepareCopiesOption = Annotated[
         "promised of them. mirrored: not for digits, mostly; shifted: by one pixel any way, takes longer."
     ),
 ]
-KeepOption = Annotated[
-    int,
-    typer.Option(
-        min=0, help="Of so many training images, those that are right are to stay right. Try 10000 with --prepare none."
-    ),
-]
 ShiftsOption = Annotated[
     int,
     typer.Option(
@@ -231,7 +225,6 @@ def read_request(
     ridge: RidgeOption = 1e-3,
     prepare: PrepareOption = "auto",
     prepare_copies: PrepareCopiesOption = "none",
-    keep: KeepOption = 0,
     pattern: PatternOption = "held",
     shifts: ShiftsOption = 0,
     flip: FlipOption = False,
@@ -254,7 +247,6 @@ def read_request(
         metric_images=metric_images,
         ridge=ridge,
         prepare=prepare,
-        keep=keep,
         pattern=pattern,
         region=Region(shifts, flip),
         prepare_copies=prepare_copies,

@@ -98,7 +98,6 @@ def _asked(task: Task) -> RepairReport:
         metric=options.metric,
         prepare=options.prepared_layer,
         prepare_copies=options.prepare_copies,
-        keep=options.keep,
         pattern=options.pattern if options.is_hidden else None,
     )
 

@@ -51,7 +51,6 @@ class RepairOptions:
         ridge: added to the metric's diagonal, relative to its mean.
         prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE`, but
             ``none`` where the metric is ``identity``.
-        keep: of how many training images those that are right are to stay right, as far as the edit set leaves room.
         pattern: for a layer other than the last: ``held``, the activation patterns behind it are constraints, and the
             result is proved; ``relinearise``, they may change, and the forward pass judges.
         region: which copies of every edit image have to be right by the margin, too.
@@ -70,7 +69,6 @@ class RepairOptions:
     metric_images: int | None = None
     ridge: float = 1e-3
     prepare: PrepareName = "auto"
-    keep: int = 0
     pattern: PatternName = "held"
     region: Region = field(default_factory=Region)
     prepare_copies: PrepareCopies = "none"
@@ -93,8 +91,6 @@ class RepairOptions:
                 f"--layer auto is not a layer; leave the option out: what is repaired then, {LAST_LAYER} after "
                 f"{AUTO_PREPARE} is prepared, is what it always chose."
             )
-        if self.keep < 0:
-            raise UsageError(f"--keep is a number of training images, 0 or more, not {self.keep}.")
         if not limit > 0:
             raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
         read_metric(self.metric)

@@ -135,9 +135,9 @@ class Certificate:
         claimed, low, name = self.facts["objective"], self.facts["lower_bound"], self.facts["norm"]
         if low is None:
             return None
-        margins, count = self.tensors["margins"].double(), len(self.labels)
-        asked = self.facts["margin"] + self.facts["allowance"]
-        need(bool((margins[:count] == asked).all()), "the program asks for other margins than the certificate names")
+        margins = self.tensors["margins"].double()
+        asked = torch.full((len(self.labels),), self.facts["margin"] + self.facts["allowance"], dtype=torch.float64)
+        need(torch.equal(margins, asked), "the program asks for other margins than the certificate names")
         value, slopes = self._weighed(margins, self.facts["distances"])
         sizes, duals = list[float](), list[float]()
         for place, (part, slope) in enumerate(zip(self.facts["parts"], slopes, strict=True)):
@@ -182,7 +182,7 @@ class Certificate:
         return value, [matrix_of(dict(zip(own, slopes, strict=True)), part["layer"]) for part in self.facts["parts"]]
 
     def _lacks(self, weights: Weights, margins: Tensor, distances: Mapping[str, float]) -> Iterator[Tensor]:
-        """The sum over rows of a multiplier times what the row lacks, some images at a time; kept images come last."""
+        """The sum over rows of a multiplier times what the row lacks, some images at a time."""
         self.inputs, multipliers = list[Tensor](), self.tensors["multipliers"].clamp(min=0)
         signs = {name: self.tensors[f"signs {name}"].clamp(min=0) for name in self.facts["pattern"]}
         for at in torch.split(torch.arange(count := len(self.images)), 250):
@@ -195,11 +195,6 @@ class Certificate:
                 rows = torch.zeros(count * left.shape[1]).double().put_(self.tensors[f"signs {name} at"], signs[name])
                 lacks = lacks + (rows.view(count, -1)[at] * (distances.get(name, 0.0) - left)).sum()
             yield lacks
-        if "kept" in self.tensors:  # training images that are to stay right, as the last layer sees them
-            self.inputs.append(self.tensors["kept"].double())
-            both = weights["classifier.6.weight"], weights["classifier.6.bias"]
-            logits, labels = torch.nn.functional.linear(self.inputs[-1], *both), self.tensors["kept labels"]
-            yield margin_rows(logits, labels, margins[count:], multipliers[count:])
 
     def _factors(self, files: list[dict[str, Any]]) -> list[Tensor]:
         return [factor for said in files for factor in read_factors(self._path(said), said["hash"], said["upper"])]

@@ -190,7 +190,7 @@ def repaired(bench: Workbench, edit_set: EditSet, network: Network) -> dict[str,
             OPTIONS,
             output,
             "",
-            keep="changed-layer",
+            kept_weights="changed-layer",
             folder=output.parent,
         )
         return repair_and_save(task, network).state

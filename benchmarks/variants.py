@@ -22,7 +22,7 @@ from edits.layer_change import LayerChange
 from edits.network import Network
 from edits.options import AUTO_PREPARE, MetricName
 from edits.prepare import STEPS, Preparation, prepare
-from edits.repair import apply_changes, compute_repair, margins_asked, rounding_allowance
+from edits.repair import apply_changes, compute_repair, rounding_allowance
 from edits.tail import added, parameters_of
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
@@ -34,7 +34,7 @@ from helpers.evaluation import is_right, predict_logits
 from helpers.spaced_lists import SpacedLists
 from model_classes.alexnet import AlexNet, blank_alexnet
 from model_classes.training import ensure_baseline
-from sytorch import Metric, SecondMomentMetric, linearise, second_moment_metric, solver_named, symbolic
+from sytorch import Metric, SecondMomentMetric, linearise, margin, second_moment_metric, solver_named, symbolic
 
 SAMPLE = 20_000
 EARLIER = "classifier.1"
@@ -127,7 +127,7 @@ def centred(metric: SecondMomentMetric, ridge: float) -> SecondMomentMetric:
 def last_layer(trial: Trial, network: Network, metric: Metric, first_layer: str) -> Outcome:
     """The repair at the last layer of a network."""
     outputs = symbolic(network.model, OPTIONS.layer)(trial.edit_set.images)
-    margins = margins_asked(outputs, trial.edit_set.labels, OPTIONS.margin, rounding_allowance(outputs))
+    margins = margin(outputs, trial.edit_set.labels, OPTIONS.margin + rounding_allowance(outputs))
     repair = compute_repair(margins, OPTIONS, metric, solver=solver_named(OPTIONS.solver))
     state = apply_changes(network.model, repair.changes, OPTIONS.param_bound)
     return Outcome(state, network.test_logits_of(state), first_layer)
@@ -182,8 +182,8 @@ def growing_margin(trial: Trial, *, first: float) -> Outcome:
     """Each step goes for a larger margin than the one before, the last for the whole."""
     bench = trial.bench
     network, total = bench.network, torch.zeros(())
-    for margin in np.linspace(first, OPTIONS.margin, STEPS):
-        total = total + prepared(trial, network.model, AUTO_PREPARE, steps=1, margin=float(margin)).change.whole
+    for wanted in np.linspace(first, OPTIONS.margin, STEPS):
+        total = total + prepared(trial, network.model, AUTO_PREPARE, steps=1, margin=float(wanted)).change.whole
         network = bench.moved(AUTO_PREPARE, LayerChange(total))
     return last_layer(trial, network, sampled(network, metric="training"), AUTO_PREPARE)
 

@@ -85,12 +85,11 @@ class Claim:
         changed: the parameters that differ from the base, at most.
         parts: what the program changes.
         allowance: by how much more than the margin it asks for.
-        multipliers: of margins, (N + K, C), the K kept training images last.
+        multipliers: of margins, (N, C).
         patterns: by module name.
         objective, lower_bound: of the change; a refutation and a change without a proof have no lower bound.
         coordinates: (C, m), whose norm is the objective; None where it is that of the change itself.
-        margins: (N + K,), what was asked of each image.
-        kept: float32 (K, n), what the last layer gets from training images to keep right, and their labels, (K,).
+        margins: (N,), what was asked of each image.
     """
 
     changed: tuple[str, ...]
@@ -102,7 +101,6 @@ class Claim:
     lower_bound: float | None = None
     coordinates: Matrix | None = None
     margins: Vector | None = None
-    kept: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +171,6 @@ def _arrays(task: Task, claim: Claim) -> Arrays:
         arrays["margins"] = claim.margins
     if claim.coordinates is not None:
         arrays["coordinates"] = claim.coordinates
-    if claim.kept is not None:
-        arrays["kept"], arrays["kept labels"] = claim.kept
     for place, part in enumerate(claim.parts):
         arrays |= _sparse(f"bounds {place}", part.bounds)
     for name, pattern in claim.patterns.items():

@@ -13,17 +13,16 @@ from edits.certifying import Claim, Factor, PartClaim, PatternClaim
 from edits.network import Network
 from edits.solving import Repaired
 from edits.task import Task
-from sytorch.arrays import Matrix, Vector
+from sytorch.arrays import Matrix
 from sytorch.pattern import HeldSigns
 
 
 def repaired_claim(task: Task, network: Network, repaired: Repaired) -> Claim:
     """The claim of a repair: its objective, and the lower bound where one was proved."""
-    solution, margins, count = repaired.repair.solution, repaired.repair.margins, len(task.constrained)
+    solution = repaired.repair.solution
     if repaired.problem is not None:
         return _of_other_layer(task, repaired, repaired.problem)
-    assert repaired.metric is not None and margins is not None
-    inputs = margins.outputs.inputs[count:, :-1].astype(np.float32)
+    assert repaired.metric is not None
     return Claim(
         changed=changed_parameters(task),
         parts=(_last_layer(task, network, repaired.metric, solution.multipliers.bounds),),
@@ -32,8 +31,7 @@ def repaired_claim(task: Task, network: Network, repaired: Repaired) -> Claim:
         objective=solution.objective,
         lower_bound=solution.lower_bound,
         coordinates=solution.coordinates,
-        margins=_sizes(margins, count, task.options.margin + repaired.allowance),
-        kept=(inputs, margins.labels[count:]) if len(inputs) else None,
+        margins=np.full(len(task.constrained), task.options.margin + repaired.allowance),
     )
 
 
@@ -117,12 +115,3 @@ def _factors(metric: sytorch.Metric, cached: Path | None) -> tuple[Factor, ...]:
     if isinstance(metric, sytorch.SecondMomentMetric):
         return (Factor(metric.factor.T[None], cached, upper=True),)
     return ()
-
-
-def _sizes(margins: sytorch.Margins, count: int, asked: float) -> Vector:
-    """What was asked of each image, (N,): of the first so many the same, of those to keep right what they can have."""
-    required = margins.required + margins.lead(margins.outputs.logits)
-    required[np.arange(len(required)), margins.labels] = -np.inf
-    sizes = required.max(axis=1)
-    sizes[:count] = asked
-    return np.asarray(sizes)

@@ -74,14 +74,6 @@ class TrainingImages:
         """The positions of a fixed sample of up to ``count`` images."""
         return choose(len(self.split), count, SAMPLE_SEED)
 
-    def judges(self, keep: int = 0) -> NDArray[np.int64]:
-        """The positions of up to `JUDGES` images by which repairs are judged: none of the sample of ``keep``."""
-        return np.setdiff1d(self.sample(keep + JUDGES), self.sample(keep)) if keep else self.sample(JUDGES)
-
-    def inputs(self, layer: str, count: int) -> NDArray[np.float32]:
-        """What a layer gets from that sample, (R, ...)."""
-        return self.seen_at(layer, self.sample(count))
-
     def labels(self, count: int) -> NDArray[np.int64]:
         """The labels of that sample, (R,)."""
         return self.split.labels[self.sample(count)]

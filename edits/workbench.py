@@ -72,7 +72,6 @@ class Workbench:
         return Network(
             self.model,
             lambda: self._test_inputs(last),
-            lambda count: seen.inputs(last, count),
             lambda count: seen.all_right(last) if count is None else seen.some_right(last, count),
             self.clock,
             functools.partial(cache_path, "factors", **seen.facts, layer=last),
@@ -141,7 +140,6 @@ class Workbench:
         return Network(
             model,
             lambda: run(self._test_inputs(layer)),
-            lambda count: run(self.training_images.inputs(layer, count)),
             metric_source,
             self.clock,
         )

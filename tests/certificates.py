@@ -61,7 +61,6 @@ def kinds() -> Iterator[RepairOptions]:
         yield replace(LAST, region=region, norm=NormName.L2)
     yield replace(LAST, prepare="classifier.1")
     yield replace(LAST, prepare="features.10", prepare_copies="shifted", region=Region(flip=True))
-    yield replace(LAST, keep=200)
     for layer in LAYERS:
         yield replace(HIDDEN, layer=layer)
         if "." not in layer.removeprefix("classifier.").removeprefix("features."):
@@ -83,7 +82,7 @@ class Place:
     def repair(self, options: RepairOptions, output: Path = OUTPUT) -> RepairReport:
         """Repair with these options; only what changed is kept of the weights."""
         return repair_edit_set(
-            Task(self.bench, self.edit_set, EDIT_SET, options, output, "a test", keep="changed-layer")
+            Task(self.bench, self.edit_set, EDIT_SET, options, output, "a test", kept_weights="changed-layer")
         )
 
 

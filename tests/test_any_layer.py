@@ -41,6 +41,13 @@ def test_a_convolution_is_repaired_in_steps(warm_workplace: Path, digits_baselin
     assert code == 0 and report["edit_accuracy_after"] == 1.0 and report["lower_bound"] is None
 
 
+def test_steps_that_linearise_anew_end_with_the_time_limit(warm_workplace: Path, digits_baseline: Path) -> None:
+    words = ["misclassified", "--dataset", "digits", "--weights", str(digits_baseline), "--output", "repaired.pth"]
+    options = ["--layer", "classifier.4", "--pattern", "relinearise", "--max-samples", "1", "--metric-images", "200"]
+    result = RUNNER.invoke(run_repair.app, [*words, *options, "--time-limit", "1e-9"])
+    assert result.exit_code == 4 and "no repair was proved within 1e-09 seconds" in result.stderr
+
+
 @pytest.mark.parametrize(
     "options",
     [

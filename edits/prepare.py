@@ -20,7 +20,7 @@ from sytorch import Deadline, KroneckerMetric, LayerView
 from sytorch.ascent import ascend
 
 STEPS = 6
-DAMPING = 0.4
+DAMPING = 0.4  # the part of each step that is taken
 ITERATIONS = 200
 ENOUGH = 0.1
 TOLERATED = 1e-3  # a loss of training accuracy that is within the noise of ten thousand images
@@ -157,8 +157,6 @@ def prepare(
     bound: float,
     training_accuracy: Callable[[LayerChange], float],
     deadline: Deadline | None = None,
-    steps: int = STEPS,
-    damping: float = DAMPING,
 ) -> Preparation:
     """The change of the layer's weight and bias after all steps; nothing is changed.
 
@@ -170,8 +168,6 @@ def prepare(
         bound: no entry of the change gets larger.
         training_accuracy: of the network with a change of the layer; a step that makes it worse is not taken.
         deadline: looked at before each step.
-        steps: at most so many.
-        damping: the part of each step that is taken.
 
     Raises:
         SolverTimeLimitError: the time is up.
@@ -182,7 +178,7 @@ def prepare(
     whitened = metric.whitened_inputs(view.inputs)
     way, length, now, efforts = _Way.start(view, solved, bound), 0.0, view, list[Effort]()
     least = training_accuracy(way.change)
-    for taken in range(steps):
+    for taken in range(STEPS):
         deadline.check()
         leads = missing_leads(now, labels, margin)
         if not len(leads.needed):
@@ -191,12 +187,12 @@ def prepare(
         multipliers, iterations = ascend(gram, leads.needed, ENOUGH * margin, ITERATIONS)
         efforts.append(Effort(len(leads.needed), iterations))
         push = metric.raised_gradients(leads.pressure(multipliers, len(labels)))
-        following = way.further(damping * push)
+        following = way.further(DAMPING * push)
         if training_accuracy(following.change) < least - TOLERATED:
             return Preparation(way.change, length, taken, efforts)
-        length += damping * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
+        length += DAMPING * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
         way, now = following, view.after(following.moved)
-    return Preparation(way.change, length, steps, efforts)
+    return Preparation(way.change, length, STEPS, efforts)
 
 
 def largest_within(bound: float) -> float:

@@ -31,12 +31,6 @@ class Multipliers:
     bounds: Matrix
     further: tuple[Matrix, ...] = ()
 
-    def towards(self, other: Multipliers, share: float) -> Multipliers:
-        """The point at that share of the way to another."""
-        return Multipliers(
-            (1 - share) * self.margins + share * other.margins, (1 - share) * self.bounds + share * other.bounds
-        )
-
 
 def pressure(margins: Margins, multipliers: Matrix) -> Matrix:
     """The gradient in ``D``, (C, d), of the sum of the margin constraints with these multipliers, (N, C)."""

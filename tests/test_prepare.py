@@ -13,8 +13,8 @@ from scipy.optimize import LinearConstraint, minimize
 from torch import nn
 
 from edits.layer_change import LayerChange
-from edits.prepare import DAMPING, STEPS, MissingLeads, missing_leads, prepare
-from edits.tail import moved_layer
+from edits.prepare import MissingLeads, missing_leads, prepare
+from edits.tail import parameters_of
 from edits.training_metric import MetricSample, no_products, per_class_metric, with_weighted_products
 from sytorch import KroneckerMetric, LayerView, identity_metric, linearise
 from sytorch.ascent import ascend
@@ -158,6 +158,14 @@ def test_thin_factors_move_a_layer_as_the_whole_change_does() -> None:
     assert not wide.is_thin
 
 
+def moved_layer(module: nn.Module, change: torch.Tensor) -> nn.Module:
+    """A linear layer or convolution with a change, (outputs, n + 1), added to its weight and, last, its bias."""
+    moved = copy.deepcopy(module).requires_grad_(False)
+    for name, part in parameters_of(module, change).items():
+        moved.get_parameter(name).add_(part)
+    return moved
+
+
 def test_a_convolution_moves_by_its_change() -> None:
     layer, rng = nn.Conv2d(3, 4, 3, padding=1, stride=2), torch.Generator().manual_seed(2)
     inputs, change = torch.randn(5, 3, 8, 8, generator=rng), torch.randn(4, 28, generator=rng)
@@ -186,24 +194,28 @@ def test_steps_end_before_training_images_suffer(view: LayerView) -> None:
     assert not tried[0].any()
 
 
-def test_steps_and_damping_are_arguments(view: LayerView) -> None:
+def test_a_step_is_taken_in_part(view: LayerView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edits.prepare.STEPS", 1)
     asked = partial(prepare, view, LABELS, _some_metric(), margin=5.0, bound=1e3, training_accuracy=unharmed)
-    whole, half = asked(steps=1, damping=1.0), asked(steps=1, damping=0.5)
-    torch.testing.assert_close(half.change.whole, whole.change.whole / 2)
-    assert half.length == pytest.approx(whole.length / 2)
-    assert whole.efforts == half.efforts
-    assert [effort.leads for effort in half.efforts] == [len(missing_leads(view, LABELS, 5.0).needed)]
-    assert torch.equal(asked().change.whole, asked(steps=STEPS, damping=DAMPING).change.whole)
+    damped = asked()
+    monkeypatch.setattr("edits.prepare.DAMPING", 1.0)
+    whole = asked()
+    torch.testing.assert_close(damped.change.whole, 0.4 * whole.change.whole)
+    assert damped.length == pytest.approx(0.4 * whole.length)
+    assert whole.efforts == damped.efforts
+    assert [effort.leads for effort in damped.efforts] == [len(missing_leads(view, LABELS, 5.0).needed)]
 
 
 @pytest.mark.parametrize("name", ["convolution", "before the copies", "repeated"])
-def test_layers_of_pixels_and_of_copies_are_moved_too(name: str) -> None:
+def test_layers_of_pixels_and_of_copies_are_moved_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network itself, with the change written into its layer, is the judge."""
     model, layer, images = a_network(name)
     view = linearise(model, layer, images, dtype=torch.float32)
     labels = torch.arange(len(images)) % view.logits.shape[1]
     asked = partial(prepare, view, labels, identity_metric(view), margin=0.5, bound=1e3, training_accuracy=unharmed)
-    prepared = asked(steps=20, damping=0.3)
+    monkeypatch.setattr("edits.prepare.STEPS", 20)
+    monkeypatch.setattr("edits.prepare.DAMPING", 0.3)
+    prepared = asked()
 
     def missing(network: nn.Module) -> float:
         logits = network(images.float())

@@ -113,7 +113,7 @@ def test_many_images_are_its_own_by_default(monkeypatch: pytest.MonkeyPatch) -> 
     solution = program("l1", 0, 5.0).solve(sytorch.AutoSolver(told.append))
     assert solution.path == "first-order"
     assert len(told) == 1
-    assert program("linf", 0, 5.0).solve(sytorch.AutoSolver()).path == "decomposed"
+    assert program("linf", 0, 5.0).solve(sytorch.AutoSolver()).path == "whole"
     assert program("l1", 0, 5.0).solve(sytorch.AutoSolver(), whole=True).path == "whole"
 
 

@@ -193,8 +193,7 @@ RidgeOption = Annotated[
 PrepareOption = Annotated[
     PrepareName,
     typer.Option(
-        help="The hidden layer moved toward the margins first; none: only --layer changes. Convolutions take longer "
-        "and lose more. [auto: classifier.4]"
+        help="The hidden layer moved toward the margins first; none: only --layer changes. [auto: classifier.4]"
     ),
 ]
 PrepareCopiesOption = Annotated[

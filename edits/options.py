@@ -16,19 +16,12 @@ AUTO_LAYER = "auto"
 AUTO_PREPARE = "classifier.4"
 MetricName = Literal["training", "per-class", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
-PrepareName = Literal[
-    "auto",
-    "none",
-    "classifier.4",
-    "classifier.1",
-    "features.10",
-    "features.8",
-    "features.6",
-    "features.3",
-    "features.0",
-]
+PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
 PREPARE_NAMES: tuple[PrepareName, ...] = get_args(PrepareName)
-HIDDEN_LAYERS = PREPARE_NAMES[2:]
+HIDDEN_LAYERS = (
+    *("classifier.4", "classifier.1"),
+    *("features.10", "features.8", "features.6", "features.3", "features.0"),
+)
 PatternName = Literal["held", "relinearise"]
 PrepareCopies = Literal["none", "mirrored", "shifted"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)

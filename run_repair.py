@@ -140,9 +140,8 @@ LayerOption = Annotated[
     str,
     typer.Option(
         help="The layer that changes: classifier.6, .4, .1, features.10, ... .0; or a part of it: classifier.4.bias, "
-        "classifier.4[0:400] (units), classifier.4[0:400].bias; or several with +, the later ones biases: "
-        "classifier.4+classifier.6.bias. auto: all are tried, the last with --prepare and --norm, and the one "
-        "that training images suffer least from is kept."
+        "classifier.4[0:400] (units), classifier.4[0:400].bias. auto: all are tried, the last with --prepare and "
+        "--norm, and the one that training images suffer least from is kept."
     ),
 ]
 BudgetOption = Annotated[

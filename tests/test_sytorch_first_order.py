@@ -9,9 +9,9 @@ import torch
 import sytorch
 import sytorch.program
 from sytorch.ascent import ascend
-from sytorch.power import largest_eigenvalue
 from sytorch.first_order import GAP
 from sytorch.linear_program import LinearProgram, LinearSolution
+from sytorch.power import largest_eigenvalue
 from sytorch.symbolic import AffineOutputs
 
 IMAGES, FEATURES, CLASSES = 30, 40, 5

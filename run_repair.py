@@ -132,8 +132,7 @@ LayerOption = Annotated[
     str,
     typer.Option(
         help="The layer that changes: classifier.6, .4, .1, features.10, ... .0; or a part of it: classifier.4.bias, "
-        "classifier.4[0:400] (units), classifier.4[0:400].bias; or several with +, the later ones biases: "
-        "classifier.4+classifier.6.bias."
+        "classifier.4[0:400] (units), classifier.4[0:400].bias."
     ),
 ]
 PatternOption = Annotated[
@@ -177,8 +176,7 @@ RidgeOption = Annotated[
 PrepareOption = Annotated[
     PrepareName,
     typer.Option(
-        help="The hidden layer moved toward the margins first; none: only --layer changes. Convolutions take longer "
-        "and lose more. [auto: classifier.4]"
+        help="The hidden layer moved toward the margins first; none: only --layer changes. [auto: classifier.4]"
     ),
 ]
 PrepareCopiesOption = Annotated[

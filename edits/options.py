@@ -15,17 +15,7 @@ LAST_LAYER = "classifier.6"
 AUTO_PREPARE = "classifier.4"
 MetricName = Literal["training", "per-class", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
-PrepareName = Literal[
-    "auto",
-    "none",
-    "classifier.4",
-    "classifier.1",
-    "features.10",
-    "features.8",
-    "features.6",
-    "features.3",
-    "features.0",
-]
+PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
 PREPARE_NAMES: tuple[PrepareName, ...] = get_args(PrepareName)
 PatternName = Literal["held", "relinearise"]
 PrepareCopies = Literal["none", "mirrored", "shifted"]

@@ -112,7 +112,7 @@ class Workbench:
         self.training_images.fill_cache(layer, MOVED_METRIC_IMAGES)
 
     def moved(self, layer: str, change: LayerChange) -> Network:
-        """The network with a change added to the weight and bias of a hidden layer.
+        """The network with a change added to the weight and bias of a hidden linear layer.
 
         What comes before the layer is as it was, so its cached inputs serve the new network.
         """
@@ -134,7 +134,7 @@ class Workbench:
                 return
             unmoved = torch.split(torch.from_numpy(seen.outputs_of_some_right(layer, count)), MOMENT_BATCH)
             for sample, before in zip(seen.some_right(layer, count), unmoved, strict=True):
-                moves = change.moves(self.model.get_submodule(layer), torch.from_numpy(sample.inputs))
+                moves = change.moves(torch.from_numpy(sample.inputs))
                 yield replace(sample, inputs=run_modules(modules[1:], before + moves).numpy())
 
         return Network(

@@ -24,12 +24,10 @@ class Multipliers:
     Attributes:
         margins: (N, C), not negative, of the margin constraints.
         bounds: (C, d), of the bound on ``|D|``: positive for ``D <= bound``, negative for ``D >= -bound``.
-        further: where several parts change, those of the bounds on the others' changes.
     """
 
     margins: Matrix
     bounds: Matrix
-    further: tuple[Matrix, ...] = ()
 
 
 def pressure(margins: Margins, multipliers: Matrix) -> Matrix:

@@ -60,7 +60,7 @@ def kinds() -> Iterator[RepairOptions]:
     for region in (Region(flip=True), Region(1), Region(1, True), Region(2)):
         yield replace(LAST, region=region, norm=NormName.L2)
     yield replace(LAST, prepare="classifier.1")
-    yield replace(LAST, prepare="features.10", prepare_copies="shifted", region=Region(flip=True))
+    yield replace(LAST, prepare="classifier.1", prepare_copies="shifted", region=Region(flip=True))
     for layer in LAYERS:
         yield replace(HIDDEN, layer=layer)
         if "." not in layer.removeprefix("classifier.").removeprefix("features."):

@@ -100,7 +100,7 @@ FORGERIES = {
     "fewer changed weights": lambda it: _forge(it, changed=it.facts["changed"][:1]),
     "the base for the repaired network": lambda it: _forge(it, network=it.facts["base"]),
     "a margin that is no number": lambda it: _forge(it, margin=float("nan")),
-    "another format": lambda it: _forge(it, format="alexnet-repair certificate 2"),
+    "another format": lambda it: _forge(it, format="alexnet-repair certificate 1"),
 }
 
 

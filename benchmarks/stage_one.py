@@ -36,11 +36,11 @@ from helpers.errors import UsageError
 from helpers.evaluation import is_right, predict_logits
 from helpers.spaced_lists import SpacedLists
 from model_classes.training import ensure_baseline
-from sytorch import NormName, linearise
+from sytorch import linearise
 
 SIZES = ["100", "400", "1000", ALL]
 PLANS = ["4x0.4", f"{STEPS}x{DAMPING:g}", "8x0.4", "8x0.3", "6x0.5"]
-OPTIONS = RepairOptions(norm=NormName.L2)
+OPTIONS = RepairOptions(norm="l2")
 HEADER = ["edit images", "steps x damping", "edit set right after stage one", "drawdown", "training images lost", "s"]
 INTRODUCTION = """\
 # Steps of stage one

@@ -26,8 +26,9 @@ from edits.repair import apply_changes, compute_repair, margins_asked, rounding_
 from edits.tail import added, parameters_of
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
+from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet
-from editset_helpers.regions import Region, with_copies
+from editset_helpers.regions import Region
 from editset_helpers.selection import Selection
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
 from helpers.evaluation import is_right, predict_logits

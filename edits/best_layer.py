@@ -19,7 +19,7 @@ from helpers.cli import say
 from helpers.errors import ToolError
 from helpers.evaluation import is_right
 from helpers.publishing import publication
-from sytorch import Deadline, NormName
+from sytorch import Deadline
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def layers_to_try(options: RepairOptions) -> Iterator[RepairOptions]:
     """The last layer as asked, then every other alone: with ``l2``, which is all there is, and no keep set."""
     yield options
     for layer in HIDDEN_LAYERS:
-        yield replace(options, layer=layer, norm=NormName.L2, prepare="none", prepare_copies="none", keep=0)
+        yield replace(options, layer=layer, norm="l2", prepare="none", prepare_copies="none", keep=0)
 
 
 def _best(task: Task, folder: Path, outcomes: list[LayerOutcome], training: TrainingDrawdown) -> _Repaired | None:

@@ -27,7 +27,6 @@ from helpers.datasets import ImageDataset
 from helpers.errors import ToolError
 from helpers.preprocessing import to_inputs
 from model_classes.weights import read_weights
-from sytorch import NormName
 
 EDIT_SET = Path("data/edit_sets/digits/misclassified_edit_dataset.pt")
 LAYERS = ["classifier.6", "classifier.4", "classifier.1", *(f"features.{place}" for place in (10, 8, 6, 3, 0))]
@@ -197,8 +196,8 @@ def test_a_bad_budget_is_one_sentence(options: list[str], words: str) -> None:
 
 
 def test_hidden_layers_are_tried_alone() -> None:
-    asked = RepairOptions(prepare="classifier.1", norm=NormName.LINF, keep=100, pattern="relinearise")
+    asked = RepairOptions(prepare="classifier.1", norm="linf", keep=100, pattern="relinearise")
     first, *others = edits.best_layer.layers_to_try(asked)
     assert first == asked and [options.layer for options in others] == LAYERS[1:]
     for options in others:
-        assert options == replace(asked, layer=options.layer, norm=NormName.L2, prepare="none", keep=0)
+        assert options == replace(asked, layer=options.layer, norm="l2", prepare="none", keep=0)

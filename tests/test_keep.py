@@ -11,11 +11,11 @@ import torch
 
 import sytorch
 from edits.keep import PRICES, Watched, keep_right
-from edits.options import RepairOptions
+from edits.options import RepairOptions, read_norm
 from edits.repair import Repair, compute_repair, margins_asked
 from edits.soft_keep import SoftProgram
 from helpers.errors import UsageError
-from sytorch import AffineOutputs, IdentityMetric, SolverName
+from sytorch import AffineOutputs, IdentityMetric
 from sytorch.arrays import Vector
 from sytorch.ascent import ascend
 from sytorch.deadline import Deadline
@@ -35,7 +35,7 @@ def outputs(count: int, seed: int) -> AffineOutputs:
 
 
 def solving(bound: float, norm: str = "l2"):  # type: ignore[no-untyped-def]
-    options = RepairOptions(param_bound=bound, norm=sytorch.NormName(norm), margin=1.0, solver=SolverName.HIGHS)
+    options = RepairOptions(param_bound=bound, norm=read_norm(norm), margin=1.0, solver="highs")
 
     def solve(all_outputs: AffineOutputs, labels: torch.Tensor, floors: Vector | None = None) -> Repair:
         solver = HighsSolver()

@@ -10,12 +10,8 @@ from typing import Annotated
 
 import typer
 
-from experiments.figures import draw_figures
-from experiments.summary import as_markdown, as_text, is_summary, read_tables, summarise
 from helpers.cli import new_app, say, tells_failures
 from helpers.errors import UsageError
-from helpers.files import atomic_file
-from helpers.tables import aligned
 
 app = new_app(__doc__)
 
@@ -38,7 +34,14 @@ def analyse(tables: list[Path], output_dir: Path) -> list[Path]:
         UsageError: the folder has a ``summary.csv`` that is none of these.
         ToolError: a table is missing or none of the runner's, or the folder cannot be written.
     """
-    _refuse_foreign(output_dir / "summary.csv")
+    from experiments.figures import draw_figures
+    from experiments.summary import as_markdown, as_text, is_summary, read_tables, summarise
+    from helpers.files import atomic_file
+    from helpers.tables import aligned
+
+    path = output_dir / "summary.csv"
+    if path.is_file() and path.stat().st_size and not is_summary(path):
+        raise UsageError(f"{path} is not of analysis.py and would be replaced: give another --output-dir.")
     rows = read_tables(tables)
     summary = summarise(rows)
     print(aligned(as_text(summary)))
@@ -48,11 +51,6 @@ def analyse(tables: list[Path], output_dir: Path) -> list[Path]:
             temporary.write_text(text, encoding="utf-8")
         paths.append(output_dir / name)
     return paths
-
-
-def _refuse_foreign(path: Path) -> None:
-    if path.is_file() and path.stat().st_size and not is_summary(path):
-        raise UsageError(f"{path} is not of analysis.py and would be replaced: give another --output-dir.")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,11 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from editset_helpers.edit_set import save_edit_set
-from editset_helpers.generation import generate_edit_set, open_source
-from editset_helpers.listing import Listed, list_edit_sets
-from editset_helpers.naming import SUFFIX, Place, Wanted, place_of, usual_path
-from editset_helpers.selection import Correctness, Selection
+from editset_helpers.selection import SUFFIX, Correctness, Selection
 from helpers.cli import (
     DataRootOption,
     DatasetName,
@@ -30,11 +26,13 @@ from helpers.cli import (
     say,
     tells_failures,
 )
-from helpers.datasets import load_dataset
 from helpers.errors import UsageError
 from helpers.paths import edit_sets
 from helpers.tables import aligned
-from model_classes.training import ensure_baseline
+
+if TYPE_CHECKING:
+    from editset_helpers.listing import Listed
+    from editset_helpers.naming import Place, Wanted
 
 MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so many images. [default: all]")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
@@ -88,6 +86,8 @@ def by_class(
 @tells_failures
 def list_command(as_json: JsonOption = False) -> None:
     """The edit sets there are."""
+    from editset_helpers.listing import list_edit_sets
+
     listed = list_edit_sets(edit_sets(DatasetName.CIFAR10))
     if as_json:
         print_json([asdict(entry) for entry in listed])
@@ -115,6 +115,12 @@ def make_edit_set(
         ToolError: no such images, weights or class, no image qualifies, the file cannot be written, or another set has
             the name that was asked for.
     """
+    from editset_helpers.edit_set import save_edit_set
+    from editset_helpers.generation import generate_edit_set, open_source
+    from editset_helpers.naming import Wanted
+    from helpers.datasets import load_dataset
+    from model_classes.training import ensure_baseline
+
     name = None if output_name is None else file_name(output_name)
     selection.facts(load_dataset(dataset, "test", data_root).class_names)  # is there such a class? then train
     source = open_source(dataset, data_root, ensure_baseline(dataset, data_root, weights))
@@ -133,6 +139,8 @@ def make_edit_set(
 
 def _usual_place(wanted: Wanted, folder: Path, force: bool) -> Place:
     """Where a set goes that is named by what it holds; with ``force`` under its shortest name whatever is there."""
+    from editset_helpers.naming import Place, place_of, usual_path
+
     usual = usual_path(wanted, folder)
     if force or (usual.exists() and (why := wanted.misfit(usual)) is not None and _may_replace(usual, why)):
         return Place(usual, exists=False)
@@ -141,6 +149,8 @@ def _usual_place(wanted: Wanted, folder: Path, force: bool) -> Place:
 
 def _named_place(wanted: Wanted, path: Path, force: bool) -> Place:
     """Where a set goes that somebody named; raises `UsageError` where another is there that is to stay."""
+    from editset_helpers.naming import Place
+
     if force or not path.exists():
         return Place(path, exists=False)
     why = wanted.misfit(path)

@@ -8,16 +8,10 @@ import helpers.start  # noqa: F401 - before the slow imports
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import torch
 import typer
-from numpy.typing import NDArray
 
-from edits.remeasuring import remeasure
-from editset_helpers.class_order import load_for
-from editset_helpers.location import locate
 from helpers.cli import (
     DataRootOption,
     DatasetName,
@@ -28,13 +22,15 @@ from helpers.cli import (
     print_json,
     tells_failures,
 )
-from helpers.datasets import load_dataset
 from helpers.errors import ToolError, UsageError
-from helpers.evaluation import BATCH_SIZE, Evaluation, evaluate_logits, predict_logits
 from helpers.paths import baseline_weights
 from helpers.tables import aligned, percent
-from model_classes.alexnet import load_alexnet
-from model_classes.weights import weights_hash
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from helpers.evaluation import Evaluation
 
 app = new_app(__doc__)
 
@@ -68,13 +64,21 @@ def evaluate(
     dataset: DatasetName = DatasetName.CIFAR10,
     data_root: Path | None = None,
     edit_set: Path | None = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> Report:
     """Run weights (by default the dataset's baseline) over the test images and, if given, an edit set.
 
     Raises:
         ToolError: images, weights or edit set are missing or damaged, or the edit set has other classes.
     """
+    from editset_helpers.class_order import load_for
+    from editset_helpers.location import locate
+    from helpers.datasets import load_dataset
+    from helpers.evaluation import BATCH_SIZE, evaluate_logits, is_right, predict_logits
+    from model_classes.alexnet import load_alexnet
+    from model_classes.weights import weights_hash
+
+    batch_size = batch_size or BATCH_SIZE
     path = weights or baseline_weights(dataset)
     if weights is None and not path.exists():
         raise ToolError(f"There are no weights {path}: train them with train.py, or name some with --weights.")
@@ -85,16 +89,11 @@ def evaluate(
     test = evaluate_logits(logits, images.labels, images.class_names)
     on_edits = None
     if edits is not None:
-        edit_right = _is_right(predict_logits(model, edits.images, batch_size), edits.labels.numpy())
-        location, right = locate(edits, images), _is_right(logits, images.labels)
+        edit_right = is_right(predict_logits(model, edits.images, batch_size), edits.labels.numpy())
+        location, right = locate(edits, images), is_right(logits, images.labels)
         outside = None if location.outside is None else right[location.outside]
         on_edits = _evaluate_edits(str(edit_set), edit_right, outside, location.note)
     return Report(str(path), weights_hash(model), images.name, images.content_hash, test, on_edits)
-
-
-def _is_right(logits: torch.Tensor, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    predicted: NDArray[np.int64] = logits.argmax(dim=1).numpy()
-    return np.asarray(predicted == labels)
 
 
 def _evaluate_edits(
@@ -119,7 +118,7 @@ def main(
         Path | None,
         typer.Option("--report", help="A repair's report: measures that repair, before and after, and compares."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = BATCH_SIZE,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time. [default: 500]")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the accuracy of AlexNet weights on the test images, and on an edit set; or a repair by its report."""
@@ -135,9 +134,12 @@ def main(
         print("\n\n".join(_tables(report)))
 
 
-def compare(repair: Path, data_root: Path | None, batch_size: int, as_json: bool) -> None:
+def compare(repair: Path, data_root: Path | None, batch_size: int | None, as_json: bool) -> None:
     """Measure a repair again and show it beside its report; raises `ToolError` where they do not agree."""
-    found = remeasure(repair, data_root, batch_size)
+    from edits.remeasuring import remeasure
+    from helpers.evaluation import BATCH_SIZE
+
+    found = remeasure(repair, data_root, batch_size or BATCH_SIZE)
     if as_json:
         print_json(asdict(found))
     else:

@@ -10,14 +10,9 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from edits.options import LAST_LAYER, KeepWeights, PrepareCopies, PrepareName, read_metric
+from edits.options import LAST_LAYER, KeepWeights, PrepareCopies, PrepareName, SolverName, read_metric, read_norm
 from editset_helpers.selection import resolve_class
 from experiments.experiment import Ground, SetType, Sizing
-from experiments.plan import Sweep, results_folder
-from experiments.single import bench_at
-from experiments.summary import as_text, read_tables, summarise
-from experiments.sweep import Crew, run_sweep
-from experiments.table import check_output
 from helpers.cli import (
     DataRootOption,
     DatasetName,
@@ -32,8 +27,6 @@ from helpers.errors import ExperimentsFailedError, UsageError
 from helpers.paths import edit_sets
 from helpers.spaced_lists import SpacedLists
 from helpers.tables import aligned
-from model_classes.training import ensure_baseline
-from sytorch import NormName, SolverName
 
 T = TypeVar("T")
 
@@ -53,7 +46,9 @@ def main(
     param_bounds: Annotated[list[float] | None, typer.Option(help="Several of them, instead.")] = None,
     margin: Annotated[float, typer.Option(help="By how much the right class has to lead all others.")] = 2.0,
     margins: Annotated[list[float] | None, typer.Option(help="Several of them, instead.")] = None,
-    norms: Annotated[list[NormName] | None, typer.Option(help="What is minimised. [default: l1]")] = None,
+    norms: Annotated[
+        list[str] | None, typer.Option(help="What is minimised: l1, linf, linf+l1, l2. [default: l1]")
+    ] = None,
     metrics: Annotated[
         list[str] | None, typer.Option(help="In which metric: training, per-class (l2), identity. [default: training]")
     ] = None,
@@ -74,7 +69,7 @@ def main(
         KeepWeights, typer.Option(help="full: 228 MB an experiment; changed-layer: what changed, eval.py reads it.")
     ] = "changed-layer",
     solver: Annotated[SolverName, typer.Option(help="auto: Gurobi where its licence admits it, else HiGHS.")] = (
-        SolverName.AUTO
+        "auto"
     ),
     time_limit: Annotated[float | None, typer.Option(help="Seconds for solving one program. [default: none]")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the cores.")] = 1,
@@ -90,6 +85,15 @@ def main(
     """Run every combination of the lists, which are given with spaces; a killed sweep goes on where it stopped."""
     if workers > 1 and ray is not None:
         raise UsageError("--workers are processes of this machine, --ray is a cluster: give one of them.")
+    from experiments.plan import Sweep, results_folder
+    from experiments.single import bench_at
+    from experiments.summary import as_text, read_tables, summarise
+    from experiments.sweep import Crew, run_sweep
+    from experiments.table import check_output
+    from model_classes.training import ensure_baseline
+
+    chosen_norms = [read_norm(name) for name in norms or ["l1"]]
+    chosen_metrics = [read_metric(name) for name in metrics or ["training"]]
     check_output(output_file, restart)
     baseline = ensure_baseline(dataset, data_root, weights)
     bench = bench_at(dataset, data_root, baseline)
@@ -100,8 +104,8 @@ def main(
         classes=_once([resolve_class(name, names) for name in target_classes or map(str, range(len(names)))]),
         param_bounds=_once(param_bounds or [param_bound]),
         margins=_once(margins or [margin]),
-        norms=_once(norms or [NormName.L1]),
-        metrics=_once([read_metric(name) for name in metrics or ["training"]]),
+        norms=_once(chosen_norms),
+        metrics=_once(chosen_metrics),
         layers=_once(layers or [LAST_LAYER]),
         seeds=_once(seeds or [0]),
         sizing=sizing_strategy,

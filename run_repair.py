@@ -7,26 +7,21 @@ import helpers.start  # noqa: F401 - before the slow imports
 # isort: split
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edits.options import (
     LAST_LAYER,
     MetricName,
+    NormName,
     PatternName,
     PrepareCopies,
     PrepareName,
     RepairOptions,
+    SolverName,
     norm_for,
 )
-from edits.pipeline import check_layer, repair_edit_set
-from edits.report import RepairReport, report_table
-from edits.task import Task
-from edits.workbench import Workbench, open_workbench
-from editset_helpers.class_order import load_for
-from editset_helpers.edit_set import EditSet, metadata_path
-from editset_helpers.generation import Source, find_or_make
 from editset_helpers.regions import Region
 from editset_helpers.selection import Selection
 from helpers.cli import (
@@ -45,10 +40,11 @@ from helpers.cli import (
 from helpers.errors import InfeasibleError, NotProvedError, NotVerifiedError, TimeLimitError, UsageError
 from helpers.outputs import result_paths, writable_output
 from helpers.paths import edit_sets, repaired_weights
-from helpers.tensors import check_readable
-from model_classes.training import ensure_baseline
-from model_classes.weights import base_file
-from sytorch import NormName, SolverName
+
+if TYPE_CHECKING:
+    from edits.report import RepairReport
+    from edits.workbench import Workbench
+    from editset_helpers.edit_set import EditSet
 
 FAILURES = {
     "infeasible": InfeasibleError,
@@ -87,6 +83,13 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     Raises:
         ToolError: files or images are missing or damaged, options do not fit, or the solver fails.
     """
+
+    from edits.pipeline import check_layer, repair_edit_set
+    from edits.task import Task
+    from edits.workbench import open_workbench
+    from editset_helpers.class_order import load_for
+    from model_classes.training import ensure_baseline
+
     output = writable_output(job.output or repaired_weights(job.dataset))
     weights = ensure_baseline(job.dataset, job.data_root, job.weights)
     bench = open_workbench(job.dataset, job.data_root, weights)
@@ -103,12 +106,17 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
 
 def find_edit_set(selection: Selection, bench: Workbench) -> Path:
     """The file of a selection by the workbench's network and images, which is made where it is missing."""
+    from editset_helpers.generation import Source, find_or_make
+
     source = Source(bench.test, bench.model, bench.weights_path, bench.weights_hash)
     return find_or_make(selection, source, edit_sets(bench.dataset), command_line())
 
 
 def refuse_overwriting(output: Path, weights: Path, edit_set: Path) -> None:
     """Raise `UsageError` where the repair, its report or its outcomes would take the place of what it is made from."""
+    from editset_helpers.edit_set import metadata_path
+    from model_classes.weights import base_file
+
     made = {path.resolve() for path in result_paths(output)}
     base = base_file(weights) if any(path.exists() for path in made) else None  # weights may be changes of others
     for source in (weights, *([] if base is None else [base]), edit_set, metadata_path(edit_set)):
@@ -216,7 +224,7 @@ def read_request(
     layer: LayerOption = LAST_LAYER,
     norm: NormOption = None,
     metric: MetricOption = "training",
-    solver: SolverOption = SolverName.AUTO,
+    solver: SolverOption = "auto",
     time_limit: TimeLimitOption = None,
     whole_program: WholeOption = False,
     metric_images: MetricImagesOption = None,
@@ -237,7 +245,7 @@ def read_request(
         layer=layer,
         param_bound=param_bound,
         margin=margin,
-        norm=norm or (norm_for(1, metric) if layer == LAST_LAYER else NormName.L2),
+        norm=norm or (norm_for(1, metric) if layer == LAST_LAYER else "l2"),
         metric=metric,
         solver=solver,
         time_limit=time_limit,
@@ -276,12 +284,16 @@ def by_class(
 @shared_options(read_request)
 def file(path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar="PATH")], request: Request) -> None:
     """Repair the images of any edit set."""
+    from helpers.tensors import check_readable
+
     check_readable(path, "edit set")  # before a baseline is trained
     run(path, request)
 
 
 def run(source: Selection | Path, request: Request) -> None:
     """Repair, and show the report; raises the failure that its status names."""
+    from edits.report import report_table
+
     report = repair(source, request.job, request.options)
     if request.as_json:
         print_json(report.as_json())

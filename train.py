@@ -7,16 +7,18 @@ import helpers.start  # noqa: F401 - before the slow imports
 # isort: split
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, JsonOption, new_app, print_json, tells_failures
 from helpers.errors import ToolError, UsageError
 from helpers.paths import baseline_weights
-from model_classes.baseline import Baseline
-from model_classes.training import train_alexnet, usual_device
+
+if TYPE_CHECKING:
+    import torch
+
+    from model_classes.baseline import Baseline
 
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes over the images. [default: 12]")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of everything random: the same seed, the same weights.")]
@@ -44,6 +46,8 @@ def main(
     path = output or baseline_weights(dataset)
     if path.is_file() and not force:
         raise ToolError(f"{path} exists and was kept; --force replaces it, --output writes elsewhere.")
+    from model_classes.training import train_alexnet
+
     baseline = train_alexnet(dataset, path, data_root=data_root, epochs=epochs, seed=seed, device=choose_device(device))
     if as_json:
         print_json(asdict(baseline))
@@ -57,6 +61,10 @@ def choose_device(name: str) -> torch.device:
     Raises:
         UsageError: torch knows no such device, or cannot use it here.
     """
+    import torch
+
+    from model_classes.training import usual_device
+
     if name == "auto":
         return usual_device()
     try:

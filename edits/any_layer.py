@@ -99,9 +99,9 @@ def check_part(bench: Workbench, options: RepairOptions) -> None:
         sytorch.linearise(bench.model, options.layer, torch.zeros(1, 3, 64, 64))
     except sytorch.UnsupportedLayerError as error:
         raise UsageError(f"--layer: {error}") from error
-    if options.norm is not sytorch.NormName.L2:
+    if options.norm != "l2":
         raise UsageError(
-            f"--layer {options.layer} is not the last layer: it is repaired with --norm l2, not {options.norm.value}."
+            f"--layer {options.layer} is not the last layer: it is repaired with --norm l2, not {options.norm}."
         )
 
 

@@ -94,7 +94,7 @@ def _asked(task: Task) -> RepairReport:
         layer=options.layer,
         param_bound=options.param_bound,
         margin=options.margin,
-        norm=options.norm.value,
+        norm=options.norm,
         metric=options.metric,
         prepare=options.prepared_layer,
         prepare_copies=options.prepare_copies,

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from checker.certificate import FORMAT, Certificate, seal
 from edits.task import Task
-from editset_helpers.regions import pixels_of
+from editset_helpers.copies import pixels_of
 from helpers.files import sha256_of_file
 from helpers.outputs import METRIC, beside, certificate_path, failed_paths
 from helpers.places import explained_os_errors
 from helpers.publishing import Publication
 from sytorch.arrays import Matrix, Vector
-from verify import FORMAT, Certificate, seal
 
 Arrays = dict[str, NDArray[Any]]
 LARGEST_METRIC = 512 * 2**20  # bytes; a larger factor that is not in the cache is named, but not kept
@@ -152,7 +152,7 @@ def _facts(task: Task, claim: Claim, status: str) -> dict[str, Any]:
         "margin": options.margin,
         "allowance": claim.allowance,
         "bound": options.param_bound,
-        "norm": options.norm.value,
+        "norm": options.norm,
         "metric": {"name": options.metric, "made_by": task.metric_recipe},
         "pattern": list(claim.patterns),
         "distances": {name: pattern.distance for name, pattern in claim.patterns.items()},

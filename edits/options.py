@@ -1,18 +1,19 @@
-"""What a repair is asked for."""
+"""What a repair is asked for. Scripts read their options from here, so torch is not imported."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from editset_helpers.regions import Region
 from helpers.errors import UsageError
-from sytorch import NormName, SolverName
-from sytorch.program import MANY_IMAGES
 
 LAST_LAYER = "classifier.6"
 AUTO_PREPARE = "classifier.4"
+MANY_IMAGES = 400  # as in `sytorch.program`: above, simplex codes take minutes and first-order methods seconds
+NormName = Literal["l1", "linf", "linf+l1", "l2"]
+SolverName = Literal["auto", "gurobi", "highs", "first-order"]
 MetricName = Literal["training", "per-class", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
 PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
@@ -20,6 +21,9 @@ PREPARE_NAMES: tuple[PrepareName, ...] = get_args(PrepareName)
 PatternName = Literal["held", "relinearise"]
 PrepareCopies = Literal["none", "mirrored", "shifted"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
+NORMS: tuple[NormName, ...] = get_args(NormName)
+SOLVERS: tuple[SolverName, ...] = get_args(SolverName)
+T = TypeVar("T", bound=str)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class RepairOptions:
         norm: what is minimised.
         metric: ``training``, ``per-class`` or ``identity``, in which the norm is taken; ``per-class`` is for ``l2`` of
             the last layer.
-        solver: ``auto``, ``gurobi`` or ``highs``.
+        solver: ``auto``, ``gurobi``, ``highs`` or ``first-order``.
         time_limit: seconds for solving; None for no limit.
         whole_program: write the program out at once instead of generating rows and columns.
         metric_images: from how many training images, all right, the training metric is taken, half of them those most
@@ -51,9 +55,9 @@ class RepairOptions:
     layer: str = LAST_LAYER
     param_bound: float = 5.0
     margin: float = 2.0
-    norm: NormName = NormName.L1
+    norm: NormName = "l1"
     metric: MetricName = "training"
-    solver: SolverName = SolverName.AUTO
+    solver: SolverName = "auto"
     time_limit: float | None = None
     whole_program: bool = False
     metric_images: int | None = None
@@ -84,7 +88,7 @@ class RepairOptions:
         if not limit > 0:
             raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
         read_metric(self.metric)
-        if self.metric == "per-class" and (self.norm is not NormName.L2 or self.whole_program or self.is_hidden):
+        if self.metric == "per-class" and (self.norm != "l2" or self.whole_program or self.is_hidden):
             raise UsageError(
                 f"--metric per-class is for --norm l2 of {LAST_LAYER}, and not for the program written out at once."
             )
@@ -124,15 +128,24 @@ class RepairOptions:
 
 def norm_for(images: int, metric: MetricName) -> NormName:
     """What is minimised where nobody says: ``l1``, a linear program, as far as there is one and it takes seconds."""
-    return NormName.L1 if images <= MANY_IMAGES and metric != "per-class" else NormName.L2
+    return "l1" if images <= MANY_IMAGES and metric != "per-class" else "l2"
 
 
 def read_metric(name: str) -> MetricName:
     """The metric of that name; raises `UsageError` where there is none."""
-    for metric in METRICS:
-        if name == metric:
-            return metric
-    raise UsageError(f"The metric is one of {', '.join(METRICS)}, not {name!r}.")
+    return _named(name, METRICS, "metric")
+
+
+def read_norm(name: str) -> NormName:
+    """The norm of that name; raises `UsageError` where there is none."""
+    return _named(name, NORMS, "norm")
+
+
+def _named(name: str, known: tuple[T, ...], what: str) -> T:
+    for value in known:
+        if name == value:
+            return value
+    raise UsageError(f"The {what} is one of {', '.join(known)}, not {name!r}.")
 
 
 def _positive(option: str, value: float) -> None:

@@ -13,9 +13,10 @@ from edits.measuring import LogitsPair, measure_accuracy, measure_copies
 from edits.report import RepairReport
 from edits.workbench import Workbench, open_workbench
 from editset_helpers.class_order import load_for
+from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import locate
-from editset_helpers.regions import Region, with_copies
+from editset_helpers.regions import Region
 from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
 from helpers.evaluation import BATCH_SIZE, predict_logits

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edits.options import KeepWeights, RepairOptions
 from edits.workbench import Workbench
+from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import Location, locate, numbered
-from editset_helpers.regions import with_copies
 from sytorch import Deadline
 
 

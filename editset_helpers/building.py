@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from editset_helpers.choice import choose
 from editset_helpers.edit_set import EditSet
-from editset_helpers.selection import Selection, candidates, description
+from editset_helpers.selection import Selection, description, resolve_class
 from helpers.datasets import ImageDataset
 from helpers.errors import ToolError
 from helpers.evaluation import margins
@@ -79,3 +79,13 @@ def _provenance(selection: Selection, dataset: ImageDataset, qualified: int) -> 
     facts = {"dataset": dataset.name, "dataset_hash": dataset.content_hash, "split": dataset.split}
     names = {"class_names": list(dataset.class_names)}
     return {**facts, **names, **selection.facts(dataset.class_names), "candidates": qualified}
+
+
+def candidates(selection: Selection, dataset: ImageDataset, predicted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The positions of every image that qualifies, ascending."""
+    is_right = predicted == dataset.labels
+    if selection.kind == "misclassified":
+        return np.flatnonzero(~is_right)
+    of_class = dataset.labels == resolve_class(selection.target_class, dataset.class_names)
+    wanted = {"incorrect": ~is_right, "correct": is_right, "any": np.ones_like(is_right)}[selection.correctness]
+    return np.flatnonzero(of_class & wanted)

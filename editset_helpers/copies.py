@@ -1,11 +1,21 @@
-"""Copies of the edit images that show whether a repair generalizes: shifted, and flipped where that keeps the class."""
+"""Copies of the edit images: those of a region that a repair covers, and those that show whether it generalizes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
+
+from editset_helpers.edit_set import EditSet
+from editset_helpers.location import locate
+from editset_helpers.regions import Move, Region
+from helpers.datasets import ImageDataset
+from helpers.errors import UsageError
+from helpers.preprocessing import to_inputs
 
 SHIFT = 4
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))
@@ -22,3 +32,46 @@ def copies(images: torch.Tensor, flip: bool) -> Iterator[torch.Tensor]:
         padded = nn.functional.pad(images, (SHIFT,) * 4, mode="replicate")
         top, left = SHIFT - SHIFT * down, SHIFT - SHIFT * right
         yield padded[..., top : top + images.shape[-2], left : left + images.shape[-1]]
+
+
+def with_copies(edit_set: EditSet, region: Region, test: ImageDataset) -> EditSet:
+    """The N edit images, then block by block of N, in the order of `Region.moves`, their copies.
+
+    Raises:
+        UsageError: shifts are asked for, but the set holds images that are no test images.
+    """
+    if not region.moves:
+        return edit_set
+    images = [edit_set.images, *_copies(edit_set, region, test)]
+    return replace(
+        edit_set,
+        images=torch.cat(images),
+        labels=edit_set.labels.repeat(len(images)),
+        metadata=edit_set.metadata * len(images),
+    )
+
+
+def _copies(edit_set: EditSet, region: Region, test: ImageDataset) -> list[torch.Tensor]:
+    if not region.shifts:
+        return [edit_set.images.flip(-1)]
+    pixels = pixels_of(edit_set, test)
+    return [to_inputs(moved(pixels, move)) for move in region.moves]
+
+
+def moved(pixels: NDArray[np.uint8], move: Move) -> NDArray[np.uint8]:
+    """The copies of images, (N, H, W, 3), that a move makes; what a shift uncovers repeats the edge."""
+    seen = pixels[:, :, ::-1] if move.mirrored else pixels
+    rows = np.clip(np.arange(seen.shape[1]) - move.down, 0, seen.shape[1] - 1)
+    columns = np.clip(np.arange(seen.shape[2]) - move.right, 0, seen.shape[2] - 1)
+    return np.ascontiguousarray(seen[:, rows][:, :, columns])
+
+
+def pixels_of(edit_set: EditSet, test: ImageDataset) -> NDArray[np.uint8]:
+    """The edit images before they were resized, uint8 (N, 32, 32, 3)."""
+    indices = locate(edit_set, test).indices
+    if (missing := np.flatnonzero(indices < 0)).size:
+        raise UsageError(
+            f"Shifted copies need images of the test set, and {len(missing)} of the edit set's are none of these "
+            f"(image {missing[0]} is the first); leave out --shifts."
+        )
+    return test.images[indices]

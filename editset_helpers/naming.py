@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from editset_helpers.edit_set import load_edit_set
-from editset_helpers.selection import Selection, default_name
+from editset_helpers.selection import SUFFIX, Selection, default_name
 from helpers.datasets import ImageDataset
 from helpers.errors import UsageError
 
-SUFFIX = "_edit_dataset.pt"
 DIGITS = 8
 
 

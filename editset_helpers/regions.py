@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from editset_helpers.edit_set import EditSet
-from editset_helpers.location import locate
-from helpers.datasets import ImageDataset
 from helpers.errors import UsageError
 from helpers.image_source import IMAGE_SIZE
-from helpers.preprocessing import to_inputs
 
 
 @dataclass(frozen=True)
@@ -31,13 +23,6 @@ class Move:
         shifts = [f"{abs(pixels)} {more if pixels > 0 else less}" for pixels, more, less in ways if pixels]
         kind = "a mirrored copy" if self.mirrored else "a copy"
         return f"{kind} ({' and '.join(shifts)})" if shifts else kind
-
-    def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The copies of images, (N, H, W, 3); what a shift uncovers repeats the edge."""
-        seen = pixels[:, :, ::-1] if self.mirrored else pixels
-        rows = np.clip(np.arange(seen.shape[1]) - self.down, 0, seen.shape[1] - 1)
-        columns = np.clip(np.arange(seen.shape[2]) - self.right, 0, seen.shape[2] - 1)
-        return np.ascontiguousarray(seen[:, rows][:, :, columns])
 
 
 @dataclass(frozen=True)
@@ -73,38 +58,3 @@ class Region:
         """Which of so many images is at a position of `with_copies`, and of which copy of it, if it is one."""
         block, image = divmod(position, images)
         return image, self.moves[block - 1] if block else None
-
-
-def with_copies(edit_set: EditSet, region: Region, test: ImageDataset) -> EditSet:
-    """The N edit images, then block by block of N, in the order of `Region.moves`, their copies.
-
-    Raises:
-        UsageError: shifts are asked for, but the set holds images that are no test images.
-    """
-    if not region.moves:
-        return edit_set
-    images = [edit_set.images, *_copies(edit_set, region, test)]
-    return replace(
-        edit_set,
-        images=torch.cat(images),
-        labels=edit_set.labels.repeat(len(images)),
-        metadata=edit_set.metadata * len(images),
-    )
-
-
-def _copies(edit_set: EditSet, region: Region, test: ImageDataset) -> list[torch.Tensor]:
-    if not region.shifts:
-        return [edit_set.images.flip(-1)]
-    pixels = pixels_of(edit_set, test)
-    return [to_inputs(move.of(pixels)) for move in region.moves]
-
-
-def pixels_of(edit_set: EditSet, test: ImageDataset) -> NDArray[np.uint8]:
-    """The edit images before they were resized, uint8 (N, 32, 32, 3)."""
-    indices = locate(edit_set, test).indices
-    if (missing := np.flatnonzero(indices < 0)).size:
-        raise UsageError(
-            f"Shifted copies need images of the test set, and {len(missing)} of the edit set's are none of these "
-            f"(image {missing[0]} is the first); leave out --shifts."
-        )
-    return test.images[indices]

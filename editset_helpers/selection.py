@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from editset_helpers.choice import choose
-from helpers.datasets import ImageDataset
 from helpers.errors import UsageError
 
-__all__ = ["Correctness", "Kind", "Selection", "candidates", "choose", "default_name", "description", "resolve_class"]
+if TYPE_CHECKING:  # scripts read their options from here
+    from helpers.datasets import ImageDataset
 
+SUFFIX = "_edit_dataset.pt"
 Kind = Literal["misclassified", "by-class"]
 Correctness = Literal["incorrect", "correct", "any"]
 
@@ -72,16 +69,6 @@ def default_name(selection: Selection, class_names: tuple[str, ...]) -> str:
     readable = re.sub(r"[^\w-]+", "_", class_names[target])
     suffix = "" if selection.correctness == "incorrect" else f"_{selection.correctness}"
     return f"class_{target}_{readable[:80]}{suffix}{few}"
-
-
-def candidates(selection: Selection, dataset: ImageDataset, predicted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The positions of every image that qualifies, ascending."""
-    is_right = predicted == dataset.labels
-    if selection.kind == "misclassified":
-        return np.flatnonzero(~is_right)
-    of_class = dataset.labels == resolve_class(selection.target_class, dataset.class_names)
-    wanted = {"incorrect": ~is_right, "correct": is_right, "any": np.ones_like(is_right)}[selection.correctness]
-    return np.flatnonzero(of_class & wanted)
 
 
 def description(selection: Selection, dataset: ImageDataset) -> str:

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edits.options import KeepWeights, MetricName, PrepareCopies, PrepareName, RepairOptions
+from edits.options import KeepWeights, MetricName, NormName, PrepareCopies, PrepareName, RepairOptions, SolverName
 from experiments.experiment import Experiment, Ground, SetType, Sizing
 from helpers.places import link_target
-from sytorch import NormName, SolverName
 
 # Of what a name says; a change of what the same words compute makes it another.
 FORMAT = 2
@@ -37,12 +36,12 @@ class Sweep:
     classes: tuple[int, ...]
     param_bounds: tuple[float, ...] = (5.0,)
     margins: tuple[float, ...] = (2.0,)
-    norms: tuple[NormName, ...] = (NormName.L1,)
+    norms: tuple[NormName, ...] = ("l1",)
     metrics: tuple[MetricName, ...] = ("training",)
     layers: tuple[str, ...] = ("classifier.6",)
     seeds: tuple[int, ...] = (0,)
     sizing: Sizing = Sizing.FLEXIBLE
-    solver: SolverName = SolverName.AUTO
+    solver: SolverName = "auto"
     time_limit: float | None = None
     prepare: PrepareName = "none"
     prepare_copies: PrepareCopies = "none"

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from helpers.cifar_archive import CifarArchive
 from helpers.cli import DatasetName
 from helpers.digits import Digits
 from helpers.errors import ToolError, UsageError
@@ -69,6 +68,8 @@ def find_source(dataset: DatasetName, data_root: Path | None = None) -> ImageSou
         return Digits()
     if data_root is not None and not data_root.is_dir():
         raise ToolError(f"The data root {data_root} is not a folder.")
+    from helpers.cifar_archive import CifarArchive  # noqa: PLC0415 - torchvision is slow to import
+
     archive = CifarArchive(data_root or DATA)
     folder = ImageFolder(data_root or DATA / "cifar10")
     if not archive.is_present() and folder.root.is_dir():

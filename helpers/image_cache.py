@@ -8,6 +8,7 @@ together is decoded again.
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from helpers.cli import say
 from helpers.errors import ToolError
 from helpers.files import atomic_file, read_json, write_json
-from helpers.image_source import IMAGE_SIZE, DecodedImages, ImageSource, Split, content_hash
+from helpers.image_source import IMAGE_SIZE, DecodedImages, ImageSource, Split
 
 FORMAT = 2  # 2: photos upright, floating-point images
 
@@ -73,3 +74,12 @@ def _state(path: Path) -> list[int]:
 
 def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def content_hash(decoded: DecodedImages) -> str:
+    """SHA-256 of the pixels, the labels and the class names, in hexadecimal."""
+    digest = hashlib.sha256()
+    digest.update(np.ascontiguousarray(decoded.images).data)
+    digest.update(np.ascontiguousarray(decoded.labels).data)
+    digest.update(json.dumps(decoded.class_names).encode())
+    return digest.hexdigest()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -46,12 +45,3 @@ class ImageSource(Protocol):
 
     def read(self, split: Split) -> DecodedImages:
         """Decode every image of the split; raises `ToolError` when one cannot be read."""
-
-
-def content_hash(decoded: DecodedImages) -> str:
-    """SHA-256 of the pixels, the labels and the class names, in hexadecimal."""
-    digest = hashlib.sha256()
-    digest.update(np.ascontiguousarray(decoded.images).data)
-    digest.update(np.ascontiguousarray(decoded.labels).data)
-    digest.update(json.dumps(decoded.class_names).encode())
-    return digest.hexdigest()

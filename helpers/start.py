@@ -11,21 +11,26 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from types import FrameType
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib is not loaded yet
 FOLDERS = ("", "benchmarks", "tools")
 STDOUT, STDERR = 1, 2
 INTERRUPTED = 130
+IMPORTER = "<frozen importlib._bootstrap>"
 CLOSED: set[int] = set()  # the streams that were closed when the script began
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise `KeyboardInterrupt` within, where there may be something to tidy up."""
+    """Let Ctrl-C raise `KeyboardInterrupt` within, where there may be something to tidy up.
+
+    But not where the script itself imports, before it begins: nothing is open there, and some imports would swallow it.
+    """
     if signal.getsignal(signal.SIGINT) is not _end:
         yield
         return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _raise_or_end)
     try:
         yield
     finally:
@@ -45,6 +50,20 @@ def _end(*_: object) -> None:
     with contextlib.suppress(OSError):
         os.write(STDERR, b"interrupted: nothing was half written\n")
     os._exit(INTERRUPTED)
+
+
+def _raise_or_end(number: int, frame: FrameType | None) -> None:
+    if _script_imports(frame):
+        _end()
+    signal.default_int_handler(number, frame)
+
+
+def _script_imports(frame: FrameType | None) -> bool:
+    """Whether the script's own code, of all that is running, waits for an import."""
+    caller = None
+    while frame is not None and frame.f_globals.get("__name__") != "__main__":
+        caller, frame = frame, frame.f_back
+    return frame is not None and caller is not None and caller.f_code.co_filename == IMPORTER
 
 
 def _open_streams() -> None:

@@ -23,8 +23,10 @@ import numpy as np
 import torch
 
 import verify
+from checker.certificate import Certificate
+from checker.certificate import seal as seal_of
 from checker.network import read_weights
-from edits.options import MetricName, RepairOptions
+from edits.options import NORMS, SOLVERS, MetricName, RepairOptions
 from edits.pipeline import repair_edit_set
 from edits.report import RepairReport
 from edits.task import Task
@@ -36,29 +38,28 @@ from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
 from helpers.outputs import certificate_path
 from model_classes.training import ensure_baseline
-from sytorch import NormName, SolverName
 
 OUTPUT = Path("artifacts/repaired.pth")
 EDIT_SET = Path("data/edit_sets/mutated_edit_dataset.pt")
 LAST = RepairOptions(prepare="none")
-HIDDEN = replace(LAST, norm=NormName.L2)
+HIDDEN = replace(LAST, norm="l2")
 LAYERS = ["classifier.4", "classifier.4.bias", "classifier.4[0:400]", "classifier.1", "features.10", "features.6"]
 
 
 def kinds() -> Iterator[RepairOptions]:
     """Every norm, metric, solver, way of preparing, copies, layer and pattern; some of them together."""
     metrics: tuple[MetricName, ...] = ("training", "identity")
-    for norm, metric, bound in itertools.product(NormName, metrics, (5.0, 0.1)):
+    for norm, metric, bound in itertools.product(NORMS, metrics, (5.0, 0.1)):
         yield replace(LAST, norm=norm, metric=metric, param_bound=bound)
-    for solver, norm in itertools.product(SolverName, (NormName.L1, NormName.L2)):
+    for solver, norm in itertools.product(SOLVERS, NORMS[::3]):
         yield replace(LAST, solver=solver, norm=norm)
-    for norm in NormName:
+    for norm in NORMS:
         yield replace(LAST, norm=norm, whole_program=True)
         yield replace(LAST, norm=norm, prepare="classifier.4")
-    yield replace(LAST, norm=NormName.L2, metric="per-class")
-    yield replace(LAST, norm=NormName.L2, metric="per-class", prepare="classifier.4", region=Region(flip=True))
+    yield replace(LAST, norm="l2", metric="per-class")
+    yield replace(LAST, norm="l2", metric="per-class", prepare="classifier.4", region=Region(flip=True))
     for region in (Region(flip=True), Region(1), Region(1, True), Region(2)):
-        yield replace(LAST, region=region, norm=NormName.L2)
+        yield replace(LAST, region=region, norm="l2")
     yield replace(LAST, prepare="classifier.1")
     yield replace(LAST, prepare="classifier.1", prepare_copies="shifted", region=Region(flip=True))
     for layer in LAYERS:
@@ -69,7 +70,7 @@ def kinds() -> Iterator[RepairOptions]:
     for bound in (1e-3, 1e-4):
         yield replace(LAST, param_bound=bound)
         yield replace(HIDDEN, param_bound=bound, layer="classifier.4")
-        yield replace(LAST, param_bound=bound, prepare="classifier.4", norm=NormName.L2)
+        yield replace(LAST, param_bound=bound, prepare="classifier.4", norm="l2")
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Sealed:
 
     def write(self, path: Path, *, seal: bool) -> None:
         """To a file, with the seal that it has or with a new one."""
-        facts = {**self.facts, "seal": verify.seal(self.facts, self.arrays)} if seal else self.facts
+        facts = {**self.facts, "seal": seal_of(self.facts, self.arrays)} if seal else self.facts
         facts_array = np.frombuffer(json.dumps(facts, sort_keys=True).encode(), dtype=np.uint8)
         np.savez(path, allow_pickle=False, **self.arrays, facts=facts_array)
 
@@ -206,7 +207,7 @@ def refused(path: Path, count: int, seed: int) -> list[str]:
     sealed = Sealed.read(path)
     files = [path, path.with_name(sealed.facts["network"]["file"]), path.parent / sealed.facts["edit_set"]["file"]]
     kept = {file: file.read_bytes() for file in files}
-    assert verify.Certificate(path).check().accepted
+    assert Certificate(path).check().accepted
     for what, alter in itertools.islice(mutations(path, rng), count):
         alter()
         if verdict(path):
@@ -214,14 +215,14 @@ def refused(path: Path, count: int, seed: int) -> list[str]:
         for file, content in kept.items():
             if file.read_bytes() != content:
                 file.write_bytes(content)
-    assert verify.Certificate(path).check().accepted
+    assert Certificate(path).check().accepted
     return wrong
 
 
 def verdict(path: Path) -> bool:
     """Whether a certificate is accepted; one that cannot be read is not."""
     try:
-        return verify.Certificate(path).check().accepted
+        return Certificate(path).check().accepted
     except verify.UNREADABLE:
         return False
 
@@ -232,7 +233,7 @@ def check_repairs() -> int:
     for options in kinds():
         report = here.repair(options)
         paths = [Path(report.certificate_path)] if report.certificate_path else []
-        accepted = all(verify.Certificate(path).check().accepted for path in paths)
+        accepted = all(Certificate(path).check().accepted for path in paths)
         counts[report.status] = counts.get(report.status, 0) + 1
         wrong += not (accepted and (paths or report.status == "time_limit"))
         differing = {
@@ -247,7 +248,7 @@ def check_repairs() -> int:
 def check_mutations(count: int, seed: int) -> int:
     """Alter repairs of several kinds; print what was accepted all the same, and return how many that are."""
     here, wrong = place(), list[str]()
-    for options in (LAST, replace(LAST, norm=NormName.L2, region=Region(1)), replace(LAST, param_bound=1e-3)):
+    for options in (LAST, replace(LAST, norm="l2", region=Region(1)), replace(LAST, param_bound=1e-3)):
         path = certificate_of(here.repair(options))
         if path != certificate_path(OUTPUT):
             continue

@@ -8,6 +8,7 @@ import gc
 import lzma
 import resource
 import shutil
+import signal
 import sys
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,12 @@ def _clear_caches(names: Mapping[str, Any]) -> None:
             _clear_caches(vars(value))
         elif callable(clear := getattr(value, "cache_clear", None)):
             clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hear_ctrl_c() -> None:
+    """Processes that tests start hear Ctrl-C, even where the suite is a shell's background job, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-import verify
+from checker.certificate import Certificate
 from edits.options import RepairOptions
 from edits.pipeline import repair_edit_set
 from edits.task import Task
@@ -20,11 +20,10 @@ from helpers.cli import DatasetName
 from helpers.outputs import certificate_path, outcomes_path, report_path
 from helpers.publishing import settle
 from model_classes.weights import read_weights, weights_hash
-from sytorch import NormName
 
 OUTPUT = Path("artifacts/repaired.pth")
 EDIT_SET = Path("data/edit_sets/digits/victim_edit_dataset.pt")
-OPTIONS = RepairOptions(prepare="none", norm=NormName.L2)
+OPTIONS = RepairOptions(prepare="none", norm="l2")
 MARGINS = (2.0, 3.0, 1e6)  # the last one is infeasible, and changes nothing of what is there
 
 
@@ -85,7 +84,7 @@ class RepairVictim:
         report = json.loads(report_path(OUTPUT).read_text())
         found = weights_hash(read_weights(OUTPUT))
         outcomes = torch.load(outcomes_path(OUTPUT), weights_only=True)
-        checked = verify.Certificate(certificate_path(OUTPUT)).check()
+        checked = Certificate(certificate_path(OUTPUT)).check()
         assert checked.accepted, checked.lines
         assert report["status"] == "repaired" and report["weights_hash_after"] == found
         assert checked.facts["network"]["hash"] == found and checked.facts["margin"] == report["margin"]

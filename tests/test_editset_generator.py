@@ -38,7 +38,7 @@ def network(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     torch.manual_seed(0)
     model = nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(48, 10))
     monkeypatch.setattr(generation, "load_alexnet", lambda path, num_classes: model)
-    monkeypatch.setattr(editset_generator, "ensure_baseline", lambda dataset, root, path: path or Path("base.pth"))
+    monkeypatch.setattr("model_classes.training.ensure_baseline", lambda dataset, root, path: path or Path("base.pth"))
     return model
 
 

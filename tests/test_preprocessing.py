@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import functional
 
 from helpers.datasets import ImageDataset
 from helpers.preprocessing import INPUT_SIZE, to_inputs
@@ -19,6 +20,15 @@ def test_inputs_are_those_of_pillow_to_one_level(size: tuple[int, int]) -> None:
     assert inputs.dtype == torch.float32
     levels = (inputs * 255).round().int().permute(0, 2, 3, 1).numpy()
     assert np.abs(levels - _pillow(images)).max() <= 1
+
+
+@pytest.mark.parametrize("images", [0, 1, 40])
+@pytest.mark.parametrize("size", [(32, 32), (70, 70), (50, 41), (150, 99)])
+def test_inputs_are_those_of_torchvision_to_the_bit(size: tuple[int, int], images: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (images, *size, 3), dtype=np.uint8)
+    inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    resized = functional.center_crop(functional.resize(inputs, [70, 70], antialias=True), [INPUT_SIZE, INPUT_SIZE])
+    assert torch.equal(to_inputs(pixels), resized.clamp(0, 1))
 
 
 def test_inputs_of_real_images_are_those_of_pillow(cifar_test: ImageDataset) -> None:

@@ -20,8 +20,9 @@ import run_repair
 from edits.explanation import contradicting_images, image_name
 from edits.options import RepairOptions
 from edits.repair import compute_repair
+from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
-from editset_helpers.regions import Move, Region, with_copies
+from editset_helpers.regions import Move, Region
 from helpers.datasets import ImageDataset
 from helpers.errors import UsageError
 from helpers.preprocessing import to_inputs

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from editset_helpers.building import select
-from editset_helpers.selection import Correctness, Selection, choose, default_name, resolve_class
+from editset_helpers.choice import choose
+from editset_helpers.selection import Correctness, Selection, default_name, resolve_class
 from helpers.datasets import ImageDataset
 from helpers.errors import ToolError, UsageError
 from helpers.preprocessing import to_inputs

@@ -23,7 +23,7 @@ from editset_helpers.edit_set import EditSet, save_edit_set
 from helpers.digits import Digits
 from helpers.errors import ToolError
 from helpers.files import save_tensors, write_json
-from helpers.image_source import content_hash
+from helpers.image_cache import content_hash
 from tests.conftest import CHECKOUT
 from visualizer.app import create_app
 from visualizer.caching import FileCache

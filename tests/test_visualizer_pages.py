@@ -20,12 +20,12 @@ from edits.options import RepairOptions
 from editset_helpers.edit_set import save_edit_set
 from editset_helpers.generation import generate_edit_set, open_source
 from editset_helpers.selection import Selection
-from editset_visualizer import make_page_server
 from helpers.cli import DatasetName
 from run_repair import Job, repair
 from tests.conftest import CHECKOUT
 from tests.test_visualizer import HOSTILE, noise_set, result_row, write_results
 from visualizer.app import create_app
+from visualizer.server import make_page_server
 
 CHROMIUM = Path("/usr/bin/chromium")
 EDIT_SET = "data/edit_sets/digits/class_8_8_any_edit_dataset.pt"

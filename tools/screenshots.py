@@ -14,11 +14,11 @@ from flask import Flask
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from editset_visualizer import make_page_server
 from helpers.cli import new_app, say, tells_failures
 from helpers.errors import ToolError
 from visualizer.app import create_app
 from visualizer.files import EDIT_SETS, REPORTS, RESULTS
+from visualizer.server import make_page_server
 from visualizer.shelf import Shelf
 
 CHROMIUM = Path("/usr/bin/chromium")

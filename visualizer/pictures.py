@@ -16,9 +16,9 @@ from PIL import Image
 from helpers.cifar_archive import CifarArchive
 from helpers.digits import Digits
 from helpers.errors import ToolError
-from helpers.image_cache import load_cached
+from helpers.image_cache import content_hash, load_cached
 from helpers.image_folder import ImageFolder
-from helpers.image_source import DecodedImages, ImageSource, Split, content_hash
+from helpers.image_source import DecodedImages, ImageSource, Split
 from visualizer.caching import UNREADABLE
 
 

@@ -1,0 +1,195 @@
+"""A certificate: what it claims of a repair, and how each claim is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from checker.network import LAYERS, RefusedError, Weights, copies_of, hash_of, need, read_base, read_weights, run, slack
+from checker.terms import chosen, margin_rows, matrix_of, norm, read_factors, size, symmetric_roots
+
+FORMAT = "alexnet-repair certificate 2"
+ROUNDING = 1e-4  # relative: programs are posed on float32 activations, and their proofs checked on float64 ones
+NEEDED = ("seal", "networks", "edit set")  # nothing more can be said where one of these does not hold
+
+
+def seal(facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a certificate says, without this hash itself."""
+    digest = hashlib.sha256(json.dumps({**facts, "seal": None}, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {list(array.shape)}\n".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+class Certificate:
+    """A certificate, and the files it names: ``found`` by these names, or from ``place``, its own folder."""
+
+    def __init__(self, path: Path, place: Path | None = None, found: Mapping[str, Path] | None = None):
+        with np.load(path, allow_pickle=False) as content:
+            self.arrays = {name: content[name] for name in content.files}
+        self.facts: dict[str, Any] = json.loads(self.arrays.pop("facts").tobytes())
+        self.tensors = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
+        self.place, self.found, self.lines = place or path.parent, found or {}, list[tuple[str, str, str]]()
+
+    def check(self) -> Certificate:
+        """Check all claims; each gets a line: ``ok``, ``FAILS`` or ``not checked``, its name, and what was seen."""
+        proof = ["refutation"] if self.facts["status"] == "infeasible" else ["margins", "change", "pattern", "optimum"]
+        for name in ["seal", "networks", "edit set", *proof]:
+            try:
+                seen: str | None = getattr(self, f"_{name.replace(' ', '_')}")()
+                if seen is not None:
+                    self.lines.append(("ok", name, seen))
+            except FileNotFoundError as error:
+                state = "not checked" if name == "optimum" else "FAILS"  # a metric is large, and may be gone
+                self.lines.append((state, name, f"{error.filename} is not there"))
+            except RefusedError as error:
+                self.lines.append(("FAILS", name, str(error)))
+            except Exception as error:  # whatever a damaged file leads to
+                self.lines.append(("FAILS", name, f"it cannot be read: {type(error).__name__}: {error}"[:200]))
+            if name in NEEDED and self.lines[-1][0] != "ok":
+                break
+        return self
+
+    @property
+    def accepted(self) -> bool:
+        """Whether all claims were checked, and hold."""
+        return bool(self.lines) and all(state == "ok" for state, *_ in self.lines)
+
+    @property
+    def refused(self) -> str:
+        """What fails, for people; empty where nothing does, though something may not have been checked."""
+        return "; ".join(f"{name}: {seen}" for state, name, seen in self.lines if state == "FAILS")
+
+    def _path(self, said: Mapping[str, str]) -> Path:
+        return self.found.get(said["file"], self.place / said["file"])
+
+    def _seal(self) -> str:
+        need(self.facts["format"] == FORMAT and self.facts["seal"] == seal(self.facts, self.arrays), "it was altered")
+        return "the certificate is as it was written"
+
+    def _networks(self) -> str:
+        base, other = self.facts["base"], self.facts["network"]
+        self.base, found = read_base(self._path(base))
+        need(found == base["hash"], f"{base['file']} holds other weights than those repaired")
+        self.network = read_weights(self._path(other), self.base, base["hash"])
+        need(hash_of(self.network) == other["hash"], f"{other['file']} holds other weights than those certified")
+        return f"{other['file']} and its base {base['file']} are the files that were certified"
+
+    def _edit_set(self) -> str:
+        said = self.facts["edit_set"]
+        content = torch.load(self._path(said), map_location="cpu", weights_only=True)
+        images, at = content["images"].detach().to_dense(), self.tensors["positions"]
+        images = (images / 255 if images.dtype == torch.uint8 else images.float())[at].contiguous()
+        labels = self.tensors["classes of labels"][content["labels"].to_dense().long()[at]].contiguous()
+        digest = hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()
+        need(digest == said["hash"], f"{said['file']} holds other images or labels than those repaired")
+        copies = copies_of(images, self.tensors.get("pixels", images), said["shifts"], said["flip"])
+        self.images, self.labels = torch.cat([images, *copies]), labels.repeat(1 + len(copies))
+        return f"{len(images)} images of {said['file']}, with {len(self.images) - len(images)} copies"
+
+    def _margins(self) -> str:
+        logits = torch.cat([run(self.network, part, {})["logits"] for part in torch.split(self.images, 250)])
+        leads = logits.gather(1, self.labels[:, None]) - logits.scatter(1, self.labels[:, None], -torch.inf)
+        least, asked = float(leads.min()), self.facts["margin"]
+        need(least >= asked, f"an image has the margin {least:.6g}; {asked:g} was asked")
+        return f"every image is right by {least:.6g} at least; {asked:g} was asked"
+
+    def _change(self) -> str:
+        pairs = ((name, self.network[name].double() - self.base[name].double()) for name in self.base)
+        moved = {name: float(change.abs().max()) for name, change in pairs if bool((change != 0).any())}
+        most, bound = max(moved.values(), default=0.0), self.facts["bound"]
+        need(set(moved) <= set(self.facts["changed"]), "other weights changed than the certificate names")
+        need(all(move <= bound for move in moved.values()), f"an entry changed by {most:.9g}; the bound is {bound:g}")
+        return f"{', '.join(sorted(moved)) or 'nothing'} changed, by {most:.6g} at most; the bound is {bound:g}"
+
+    def _pattern(self) -> str | None:
+        if not self.facts["pattern"]:
+            return None
+        before, after = (run(weights, self.images, {}) for weights in (self.base, self.network))
+        for name in self.facts["pattern"]:
+            left = slack(name, after[name], self.tensors[f"fixed {name}"])
+            least = 0.0 if LAYERS[name][0] == "relu" else 1e-6 * max(1.0, float(after[name].abs().max()))
+            kept = (left >= -least) | (left == slack(name, before[name], self.tensors[f"fixed {name}"]))
+            need(bool(kept.all()), f"{int((~kept).sum())} activations of {name} left their pattern")
+        return "all activations are as they were fixed"
+
+    def _optimum(self) -> str | None:
+        claimed, low, name = self.facts["objective"], self.facts["lower_bound"], self.facts["norm"]
+        if low is None:
+            return None
+        margins = self.tensors["margins"].double()
+        asked = torch.full((len(self.labels),), self.facts["margin"] + self.facts["allowance"], dtype=torch.float64)
+        need(torch.equal(margins, asked), "the program asks for other margins than the certificate names")
+        value, slope = self._weighed(margins, self.facts["distances"])
+        part = self.facts["part"]
+        whole = matrix_of(self.network, part["layer"]) - matrix_of(self.base, part["layer"])
+        change = chosen(whole, part)
+        need(int((whole != 0).sum()) == int((change != 0).sum()), "more of a layer changed than its part")
+        held = torch.zeros_like(whole).put_(self.tensors["bounds at"], self.tensors["bounds"])
+        value, gradient = value - self.facts["bound"] * float(held.abs().sum()), chosen(slope - held, part)
+        if "coordinates" in self.tensors:
+            x, pulled = self._in_coordinates(self._factors(part["inputs"])[0], change, gradient)
+            objective, dual = norm(name, x), norm(name, pulled, dual=True)
+        elif part["inputs"] or name == "l2":
+            both = self._factors(part["inputs"]), self._factors(part["outputs"])
+            objective, dual = size(change, *both), size(gradient, *both, dual=True)
+        else:
+            objective, dual = norm(name, change), norm(name, gradient, dual=True)
+        proved = max(value, 0.0) / dual if dual else 0.0
+        need(abs(objective - claimed) <= ROUNDING * claimed, f"the objective is {objective:.8g}, not {claimed:.8g}")
+        need(proved >= low - ROUNDING * claimed, f"the multipliers prove {proved:.8g}, not {low:.8g}")
+        need(proved <= objective * (1 + ROUNDING), f"the objective {objective:.8g} is below the bound {proved:.8g}")
+        return f"no change that meets the program is smaller than {proved:.8g}; this one has {objective:.8g}"
+
+    def _refutation(self) -> str:
+        value, slope = self._weighed(torch.full((len(self.labels),), self.facts["margin"]).double(), {})
+        most = self.facts["bound"] * float(chosen(slope, self.facts["part"]).abs().sum())
+        need(value > most * (1 + 1e-9), f"the multipliers ask for {value:.8g}, and changes can give {most:.8g}")
+        return f"the multipliers ask for {value:.8g}; no change within the bound gives more than {most:.8g}"
+
+    def _weighed(self, margins: Tensor, distances: Mapping[str, float]) -> tuple[float, Tensor]:
+        """What the weighted rows lack in all without a change, and by how much changes raise them: (value, slope)."""
+        layer = self.facts["part"]["layer"]
+        own = {f"{layer}.{kind}": self.base[f"{layer}.{kind}"].double().requires_grad_() for kind in ("weight", "bias")}
+        weights = {name: value.double() for name, value in self.network.items()} | own
+        value, slopes = 0.0, [torch.zeros_like(parameter) for parameter in own.values()]
+        for lacks in self._lacks(weights, margins, distances):
+            value += lacks.item()
+            found = torch.autograd.grad(lacks, list(own.values()))
+            slopes = [slope - part for slope, part in zip(slopes, found, strict=True)]
+        return value, matrix_of(dict(zip(own, slopes, strict=True)), layer)
+
+    def _lacks(self, weights: Weights, margins: Tensor, distances: Mapping[str, float]) -> Iterator[Tensor]:
+        """The sum over rows of a multiplier times what the row lacks, some images at a time."""
+        self.inputs, multipliers = list[Tensor](), self.tensors["multipliers"].clamp(min=0)
+        signs = {name: self.tensors[f"signs {name}"].clamp(min=0) for name in self.facts["pattern"]}
+        for at in torch.split(torch.arange(count := len(self.images)), 250):
+            fixed = {name: self.tensors[f"fixed {name}"][at] for name in signs}
+            seen = run(weights, self.images[at].double(), fixed)
+            self.inputs.append(seen["classifier.6"].detach())
+            lacks = margin_rows(seen["logits"], self.labels[at], margins[at], multipliers[at])
+            for name, pattern in fixed.items():
+                left = slack(name, seen[name], pattern)
+                rows = torch.zeros(count * left.shape[1]).double().put_(self.tensors[f"signs {name} at"], signs[name])
+                lacks = lacks + (rows.view(count, -1)[at] * (distances.get(name, 0.0) - left)).sum()
+            yield lacks
+
+    def _factors(self, files: list[dict[str, Any]]) -> list[Tensor]:
+        return [factor for said in files for factor in read_factors(self._path(said), said["hash"], said["upper"])]
+
+    def _in_coordinates(self, factor: Tensor, change: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """The coordinates of a change in the span of the images, (C, N), and a gradient pulled back to them."""
+        seen, x = torch.nn.functional.pad(torch.cat(self.inputs), (0, 1), value=1.0), self.tensors["coordinates"]
+        solved = torch.cholesky_solve(seen.T, factor)
+        root, inverse = symmetric_roots(seen @ solved)
+        moved, wanted = change @ seen.T, x @ root
+        need(float((moved - wanted).abs().max()) <= ROUNDING * max(1.0, float(moved.abs().max())), "x moves otherwise")
+        need(abs(size(change, [factor], []) - float(x.norm())) <= ROUNDING * float(x.norm()), "x is not the change")
+        return x, slope @ solved @ inverse

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,15 @@ def test_every_file_that_a_page_names_is_there(page: str) -> None:
     assert len(named) >= 10
     missing = [name for name in named if not (CHECKOUT / name).is_file()]
     assert not missing, ", ".join(missing)
+
+
+def test_the_three_hops_are_there() -> None:
+    (line,) = re.findall(r"^Three hops to the program: (.+)$", TEXT, re.MULTILINE)
+    hops = re.findall(r"`([\w.]+)`", line)
+    assert len(hops) == 4
+    for name in hops:
+        module, _, attribute = name.rpartition(".")
+        assert (CHECKOUT / f"{name.replace('.', '/')}.py").is_file() or hasattr(import_module(module), attribute), name
 
 
 def test_the_worked_example_has_its_numbers() -> None:

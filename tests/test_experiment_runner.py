@@ -612,10 +612,10 @@ def test_analysis_of_what_is_no_table(place: Path, content: str | None, told: st
     assert told in result.output
 
 
-def test_the_pandas_example_of_the_readme_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pandas_example_of_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "agg")
-    found = re.search(r"```python\n(import matplotlib.*?)```", (CHECKOUT / "README.md").read_text(), re.S)
+    found = re.search(r"```python\n(import matplotlib.*?)```", (CHECKOUT / "docs/experiments.md").read_text(), re.S)
     assert found is not None
     shutil.copy("results/unbroken.csv", "results/full_experiment.csv")
-    exec(compile(found[1], "README.md", "exec"), {})
+    exec(compile(found[1], "docs/experiments.md", "exec"), {})
     assert Path("results/by_hand.png").stat().st_size > 5000

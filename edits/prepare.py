@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from edits.layer_change import LayerChange
-from sytorch import Deadline, KroneckerMetric, LayerView
 from sytorch.ascent import ascend
+from sytorch.deadline import Deadline
+from sytorch.kronecker_metric import KroneckerMetric
+from sytorch.linearise import LayerView
 
 STEPS = 6
 DAMPING = 0.4  # the part of each step that is taken

@@ -5,7 +5,7 @@
 >>> solution = program.solve("auto")
 """
 
-from sytorch.certificate import Multipliers, lower_bound, refuted_bound
+from sytorch.certificate import lower_bound, refuted_bound
 from sytorch.chain import Chain, chain_of
 from sytorch.constraints import Margins, margin
 from sytorch.deadline import Deadline, as_deadline
@@ -34,13 +34,14 @@ from sytorch.metric import (
     second_moment_metric,
 )
 from sytorch.norms import NormName, norm
+from sytorch.outputs import AffineOutputs, append_one
 from sytorch.parts import Part, part_named
 from sytorch.polytope import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
 from sytorch.program import Objective, Program, minimise
 from sytorch.relinearise import Relinearised, relinearise
-from sytorch.solution import Effort, Solution
+from sytorch.solution import Effort, Multipliers, Solution
 from sytorch.solvers import AutoSolver, FirstOrderSolver, GurobiSolver, HighsSolver, SolverName, solver_named
-from sytorch.symbolic import AffineOutputs, append_one, symbolic, symbolic_layers
+from sytorch.symbolic import symbolic, symbolic_layers
 
 __all__ = [
     "AffineOutputs",

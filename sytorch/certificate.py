@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from sytorch.arrays import Matrix
 from sytorch.constraints import Margins
-from sytorch.errors import SolverFailedError
 from sytorch.metric import Coordinates
 from sytorch.norms import Norm
+from sytorch.solution import Multipliers
 
 ROUNDING = 1e-13  # of a sum, relative to its terms
 ZERO = 1e-10  # a sum that is nothing but rounding, relative to its terms
-AGREE = 1e-6
-
-
-@dataclass(frozen=True)
-class Multipliers:
-    """Dual values of a program.
-
-    Attributes:
-        margins: (N, C), not negative, of the margin constraints.
-        bounds: (C, d), of the bound on ``|D|``: positive for ``D <= bound``, negative for ``D >= -bound``.
-    """
-
-    margins: Matrix
-    bounds: Matrix
 
 
 def pressure(margins: Margins, multipliers: Matrix) -> Matrix:
@@ -114,14 +98,3 @@ def refuted_bound(margins: Margins, multipliers: Matrix) -> float:
     """
     multipliers = np.maximum(multipliers, 0.0)
     return bound_from(margins.total(multipliers), float(np.abs(pressure(margins, multipliers)).sum()))
-
-
-def relative_gap(objective: float, bound: float) -> float:
-    """How far the objective may be above the optimum, relative to the objective.
-
-    Raises:
-        SolverFailedError: the objective is below the bound by more than rounding, so that one of them is wrong.
-    """
-    if objective < bound * (1 - AGREE):
-        raise SolverFailedError(f"The objective {objective:.9g} is below its lower bound {bound:.9g}: precision ended.")
-    return max(objective - bound, 0.0) / objective if objective > 0.0 else 0.0

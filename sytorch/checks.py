@@ -14,7 +14,7 @@ from sytorch.arrays import Indices, Matrix, Vector
 from sytorch.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from sytorch.symbolic import AffineOutputs
+    from sytorch.outputs import AffineOutputs
 
 
 def check_model(model: nn.Module) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from sytorch.arrays import Indices, Matrix
 from sytorch.checks import check_outputs, checked_labels, checked_sizes
-from sytorch.symbolic import AffineOutputs
+from sytorch.outputs import AffineOutputs
 
 
 @dataclass(frozen=True)

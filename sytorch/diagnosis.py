@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sytorch.arrays import Matrix, Vector
-from sytorch.certificate import Multipliers, bound_from, pressure, refutation, refuted_by
+from sytorch.certificate import bound_from, pressure, refutation, refuted_by
 from sytorch.constraints import Margins
 from sytorch.errors import Contradiction, LicenceError, SolverFailedError, SolverTimeLimitError
 from sytorch.metric import IdentityMetric
 from sytorch.quadratic import minimise_quadratic
 from sytorch.shortfall import CannotMeetError, least_bound
+from sytorch.solution import Multipliers
 from sytorch.tally import TalliedSolver
 
 if TYPE_CHECKING:

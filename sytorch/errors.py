@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sytorch.arrays import Matrix
-    from sytorch.certificate import Multipliers
+    from sytorch.solution import Multipliers
+
+UNKNOWN = "the solver's precision ended; try another --solver or --norm, a larger --param-bound or a smaller --margin."
 
 
 class SytorchError(Exception):

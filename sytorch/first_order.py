@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sytorch.arrays import Matrix
-from sytorch.certificate import Multipliers, farkas, lower_bound, refutation, relative_gap
+from sytorch.certificate import farkas, lower_bound, refutation
 from sytorch.constraints import Margins
 from sytorch.errors import SolverFailedError
 from sytorch.metric import Coordinates
 from sytorch.norms import NormName, norm
 from sytorch.saddle import Saddle, State
 from sytorch.shortfall import FEASIBILITY, CannotMeetError
-from sytorch.solution import Solution
+from sytorch.solution import Multipliers, Solution, relative_gap
 from sytorch.tally import TalliedSolver
 
 GAP = 1e-3

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from sytorch.arrays import Mask, Matrix
-from sytorch.certificate import Multipliers, farkas, lower_bound, pressure, slope
+from sytorch.certificate import farkas, lower_bound, pressure, slope
 from sytorch.constraints import Margins
-from sytorch.errors import SolverFailedError
+from sytorch.errors import UNKNOWN, SolverFailedError
 from sytorch.metric import Coordinates
 from sytorch.norms import NormName, norm
 from sytorch.restricted import Point, RestrictedProgram
-from sytorch.shortfall import FEASIBILITY, UNKNOWN, CannotMeetError, refute
-from sytorch.solution import Solution
+from sytorch.shortfall import FEASIBILITY, CannotMeetError, refute
+from sytorch.solution import Multipliers, Solution
 from sytorch.tally import TalliedSolver
 
 PENALTIES = (1e4, 1e7, 1e10)

@@ -32,8 +32,8 @@ from sytorch.held_slack import slack_of
 from sytorch.held_splitting import by_splitting, fits, seek_refutation
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linearise import LayerView
+from sytorch.outputs import AffineOutputs
 from sytorch.solution import Effort, Solution
-from sytorch.symbolic import AffineOutputs
 
 DENSE = 10_000
 ROUND_LIMIT = 50

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from sytorch.arrays import Matrix
-from sytorch.certificate import Multipliers
 from sytorch.constraints import Margins
 from sytorch.held_bounds import ROUNDING, BoundRows
 from sytorch.linearise import LayerView
 from sytorch.pattern import WINNERS_ROUNDING, HeldSigns
+from sytorch.solution import Multipliers
 
 ALLOWANCE = 1e-5
 ROOM, SIGN_ROOM = 1e-3, 20.0

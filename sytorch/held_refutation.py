@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from sytorch.arrays import Indices, Matrix
-from sytorch.certificate import Multipliers, bound_from
+from sytorch.certificate import bound_from
 from sytorch.errors import Contradiction, ContradictionError
 from sytorch.held_constraints import HeldConstraints
+from sytorch.solution import Multipliers
 
 ROUNDING = 1e-10
 ANY_CHANGE = 1e6  # a larger change of a weight is none: float arithmetic ends there, and so does every proof

@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sytorch.arrays import Mask
-from sytorch.certificate import Multipliers, farkas
+from sytorch.certificate import farkas
 from sytorch.checks import check_required, checked_bound
 from sytorch.constraints import Margins
 from sytorch.deadline import Deadline, as_deadline
 from sytorch.diagnosis import FEW, contradicting_pair, diagnose
-from sytorch.errors import Contradiction, ContradictionError, InvalidInputError, SolverFailedError
+from sytorch.errors import UNKNOWN, Contradiction, ContradictionError, InvalidInputError, SolverFailedError
 from sytorch.first_order import ITERATION_LIMIT, minimise_first_order
 from sytorch.generation import minimise_by_generation
 from sytorch.linear_program import Solver
 from sytorch.metric import Coordinates, IdentityMetric, Metric, PerClassMetric
 from sytorch.norms import Norm, NormName, norm, norm_name
 from sytorch.quadratic import minimise_quadratic
-from sytorch.shortfall import UNKNOWN, CannotMeetError
-from sytorch.solution import Solution
+from sytorch.shortfall import CannotMeetError
+from sytorch.solution import Multipliers, Solution
 from sytorch.solvers import AutoSolver, FirstOrderSolver, SolverName, solver_named
 from sytorch.tally import TalliedSolver
 from sytorch.verification import verified

@@ -13,14 +13,14 @@ from scipy import sparse
 from sytorch.active_set import least_distance, polished, solved_by_root
 from sytorch.arrays import Matrix, Vector
 from sytorch.ascent import ascend
-from sytorch.certificate import Multipliers, bound_from, refutation
+from sytorch.certificate import bound_from, refutation
 from sytorch.constraints import Margins
-from sytorch.errors import SolverFailedError
+from sytorch.errors import UNKNOWN, SolverFailedError
 from sytorch.linear_program import LinearProgram, unbounded
 from sytorch.metric import IdentityMetric, Metric
 from sytorch.quadratic_rows import WorkingConstraints, WorkingRows
-from sytorch.shortfall import UNKNOWN, CannotMeetError, refute
-from sytorch.solution import Solution
+from sytorch.shortfall import CannotMeetError, refute
+from sytorch.solution import Multipliers, Solution
 from sytorch.tally import TalliedSolver
 
 CAPS = (1e4, 1e8)  # of the multipliers' sum, which has no limit where there is no solution

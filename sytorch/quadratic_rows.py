@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from sytorch.arrays import Indices, Mask, Matrix, Stack, Vector
-from sytorch.certificate import Multipliers
 from sytorch.constraints import Margins
 from sytorch.gram import gram_of
 from sytorch.metric import Metric
 from sytorch.shortfall import FEASIBILITY
+from sytorch.solution import Multipliers
 
 FIRST_ROWS = 3  # of each image; the others enter when violated
 

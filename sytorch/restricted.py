@@ -11,10 +11,10 @@ import numpy as np
 from scipy import sparse
 
 from sytorch.arrays import Indices, Mask, Matrix, Vector
-from sytorch.certificate import Multipliers
 from sytorch.constraints import Margins
 from sytorch.linear_program import LinearProgram, LinearSolution, unbounded
 from sytorch.metric import Coordinates
+from sytorch.solution import Multipliers
 
 
 @dataclass(frozen=True)

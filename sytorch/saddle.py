@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from sytorch.arrays import Matrix
-from sytorch.certificate import Multipliers
 from sytorch.constraints import Margins
 from sytorch.metric import Coordinates
+from sytorch.solution import Multipliers
 
 POWER_ITERATIONS = 20
 

@@ -12,17 +12,17 @@ import numpy as np
 from scipy import sparse
 
 from sytorch.arrays import Indices, Mask, Matrix
-from sytorch.certificate import Multipliers, farkas, refuted_by
+from sytorch.certificate import farkas, refuted_by
 from sytorch.constraints import Margins
-from sytorch.errors import InfeasibleProgramError, SolverFailedError
+from sytorch.errors import UNKNOWN, InfeasibleProgramError, SolverFailedError
 from sytorch.linear_program import LinearProgram
 from sytorch.metric import Coordinates, IdentityMetric
+from sytorch.solution import Multipliers
 from sytorch.tally import TalliedSolver
 
 FEASIBILITY = 1e-8
 ROUND_LIMIT = 1000
 STEP = 5e-4  # a bound is tried that is larger than what is refuted by this share
-UNKNOWN = "the solver's precision ended; try another --solver or --norm, a larger --param-bound or a smaller --margin."
 
 
 class CannotMeetError(InfeasibleProgramError):

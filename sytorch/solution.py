@@ -8,7 +8,22 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sytorch.arrays import Matrix
-from sytorch.certificate import Multipliers, relative_gap
+from sytorch.errors import SolverFailedError
+
+AGREE = 1e-6
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """Dual values of a program.
+
+    Attributes:
+        margins: (N, C), not negative, of the margin constraints.
+        bounds: (C, d), of the bound on ``|D|``: positive for ``D <= bound``, negative for ``D >= -bound``.
+    """
+
+    margins: Matrix
+    bounds: Matrix
 
 
 @dataclass(frozen=True)
@@ -70,3 +85,14 @@ class Solution:
     def max_abs_change(self) -> float:
         """The largest ``|D|``."""
         return float(np.abs(self.change).max(initial=0.0))
+
+
+def relative_gap(objective: float, bound: float) -> float:
+    """How far the objective may be above the optimum, relative to the objective.
+
+    Raises:
+        SolverFailedError: the objective is below the bound by more than rounding, so that one of them is wrong.
+    """
+    if objective < bound * (1 - AGREE):
+        raise SolverFailedError(f"The objective {objective:.9g} is below its lower bound {bound:.9g}: precision ended.")
+    return max(objective - bound, 0.0) / objective if objective > 0.0 else 0.0

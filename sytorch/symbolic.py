@@ -11,23 +11,7 @@ from torch import nn
 from sytorch.arrays import Matrix
 from sytorch.checks import check_images, check_model
 from sytorch.errors import UnsupportedLayerError
-
-
-@dataclass(frozen=True)
-class AffineOutputs:
-    """The outputs of N images as functions of a change ``D`` of the layer's weight and bias: ``logits + inputs @ D.T``.
-
-    Attributes:
-        logits: (N, C) float64, the outputs at ``D = 0``.
-        inputs: (N, d) float64, what the layer sees, a 1 appended for the bias.
-    """
-
-    logits: Matrix
-    inputs: Matrix
-
-    def at(self, change: Matrix) -> Matrix:
-        """The outputs, (N, C), after the change ``D``, (C, d)."""
-        return self.logits + self.inputs @ change.T
+from sytorch.outputs import AffineOutputs, append_one
 
 
 @dataclass(frozen=True)
@@ -78,11 +62,6 @@ def symbolic_layers(model: nn.Module) -> tuple[str, ...]:
     leaves = [(name, module) for name, module in model.named_modules() if not any(module.children())]
     name, last = leaves[-1]
     return (name,) if isinstance(last, nn.Linear) else ()
-
-
-def append_one(inputs: Matrix) -> Matrix:
-    """Append the constant input that the bias multiplies: (N, n) to (N, n + 1), in float64."""
-    return np.hstack([inputs, np.ones((len(inputs), 1))]).astype(np.float64)
 
 
 def _run(model: nn.Module, layer: str, batch: torch.Tensor) -> tuple[Matrix, Matrix]:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sytorch.certificate import Multipliers, bound_from, lower_bound, pressure
-from sytorch.errors import SolverFailedError
+from sytorch.certificate import bound_from, lower_bound, pressure
+from sytorch.errors import UNKNOWN, SolverFailedError
 from sytorch.norms import NormName
-from sytorch.shortfall import UNKNOWN
-from sytorch.solution import Solution
+from sytorch.solution import Multipliers, Solution
 
 if TYPE_CHECKING:
     from sytorch.program import Program

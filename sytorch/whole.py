@@ -10,14 +10,14 @@ import numpy as np
 from scipy import sparse
 
 from sytorch.arrays import Mask, Matrix, Vector
-from sytorch.certificate import Multipliers, lower_bound
+from sytorch.certificate import lower_bound
 from sytorch.constraints import Margins
-from sytorch.errors import InfeasibleProgramError, SolverFailedError
+from sytorch.errors import UNKNOWN, InfeasibleProgramError, SolverFailedError
 from sytorch.linear_program import LinearProgram, LinearSolution
 from sytorch.metric import Coordinates, IdentityMetric, SharedMetric, span_coordinates
 from sytorch.norms import Norm, NormName, norm
-from sytorch.shortfall import UNKNOWN, bound_rows, outer_rows, refute
-from sytorch.solution import Solution
+from sytorch.shortfall import bound_rows, outer_rows, refute
+from sytorch.solution import Multipliers, Solution
 from sytorch.tally import TalliedSolver
 
 ROUND_LIMIT = 100

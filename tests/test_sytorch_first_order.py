@@ -11,8 +11,8 @@ import sytorch.program
 from sytorch.ascent import ascend
 from sytorch.first_order import GAP
 from sytorch.linear_program import LinearProgram, LinearSolution
+from sytorch.outputs import AffineOutputs
 from sytorch.power import largest_eigenvalue
-from sytorch.symbolic import AffineOutputs
 
 IMAGES, FEATURES, CLASSES = 30, 40, 5
 

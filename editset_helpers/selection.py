@@ -61,7 +61,7 @@ def resolve_class(target: str | None, class_names: tuple[str, ...]) -> int:
 
 
 def default_name(selection: Selection, class_names: tuple[str, ...]) -> str:
-    """The name of a selection, see `editset_helpers.generation`: ``misclassified``, ``class_3_cat_correct_100_seed1``."""
+    """The name of a selection, as files have it: ``misclassified``, ``class_3_cat_correct_100_seed1``."""
     few = "" if selection.max_samples is None else f"_{selection.max_samples}_seed{selection.seed}"
     if selection.kind == "misclassified":
         return f"misclassified{few}"

@@ -18,7 +18,7 @@ TEMPORARY = r"\.[a-z0-9_]{8}"
 
 
 def remove_of(path: Path) -> None:
-    """Remove the temporary files of one output that this process alone writes; see `helpers.files.writing.atomic_file`."""
+    """Remove the temporary files, of `atomic_file`, of one output that this process alone writes."""
     path = link_target(path)
     _remove(path.parent, re.escape(hidden_name(path, "")) + TEMPORARY)
 

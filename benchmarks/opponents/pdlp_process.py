@@ -1,4 +1,4 @@
-"""The process of `benchmarks.opponents.pdlp`: ``python -m benchmarks.opponents.pdlp_process PROGRAM.npz POINT.npz SECONDS THREADS``.
+"""The process of `benchmarks.opponents.pdlp`: a program in a file, a limit of seconds and threads; a point in a file.
 
 It imports neither torch nor highspy.
 """

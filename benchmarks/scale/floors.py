@@ -41,7 +41,7 @@ def floor_of(run: Run, phase: str) -> Floor | None:
 
 
 def stage_one(run: Run) -> Floor | None:
-    """`sytorch.hidden_layer.preparation.prepare`: whitened inputs, then for each step the inputs' kernel and the leads' gram matrix."""
+    """`prepare`: whitened inputs, then for each step the inputs' kernel and the gram matrix of the margins."""
     if not run.leads:
         return None
     images, doubtful = run.edit_images, min(DOUBTFUL, run.sample_images)
@@ -83,8 +83,9 @@ def _moves_of_one(images: int) -> int:
 def last_layers_program(run: Run) -> Floor:
     """The program at the last layer: the kernel of the images in the inverse metric; for `l2` also its dual.
 
-    `sytorch.last_layer.quadratic`: the gram matrix of the rows, the dual's iterations where they are of first order, and one
-    factorisation in which each image has one active row. Other norms' solvers have iterations of a cost not known here.
+    `sytorch.last_layer.quadratic`: the gram matrix of the rows, the dual's iterations where they are of first order,
+    and one factorisation in which each image has one active row. Other norms' solvers have iterations of a cost
+    not known here.
     """
     images, rows = run.edit_images, run.rows or 0
     kernel = 2 * INPUTS**2 * images + 2 * images**2 * INPUTS

@@ -16,7 +16,7 @@ from benchmarks.scale.machine import Machine
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
 
-RUN_REPAIR = Path(__file__).parent.parent / "run_repair.py"
+RUN_REPAIR = Path(__file__).parents[2] / "run_repair.py"
 PHASES = (
     "load",
     "edit set",

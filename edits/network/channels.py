@@ -28,7 +28,7 @@ LAST_CONVOLVED = "features.12"
 class Channels:
     """The 256 channels of each image of a split, (256, 1, 1), and the layers that get them.
 
-    A linear layer behind AlexNet's pool of 36 copies is run folded (`sytorch.network.repeats`), which changes no answer.
+    A linear layer behind AlexNet's pool of 36 copies is run folded (`sytorch.network.repeats`): no answer changes.
 
     Attributes:
         model: in evaluation mode.

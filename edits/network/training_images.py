@@ -14,14 +14,13 @@ from tqdm import tqdm
 from edits.network.channels import Channels
 from edits.network.tail import from_layer, run_modules
 from edits.network.training_metric import MetricSample, check_some_right
-from editset_helpers.building import choose
+from editset_helpers.choice import choose
 from helpers.evaluation import is_right, margins
 from helpers.files.array_cache import Fact, cache_path, fingerprint, keep_array, read_array
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import to_inputs
 from model_classes.alexnet import AlexNet
-from sytorch import KroneckerMetric, chain_of
-from sytorch.metrics import kronecker as kronecker_metric
+from sytorch import KroneckerMetric, chain_of, kronecker_metric
 from sytorch.metrics.kronecker import softmax_curvature
 from sytorch.network.layer_change import LayerChange
 

@@ -1,8 +1,8 @@
 """The smallest change of any layer that reaches the margins with the activation patterns held, and its proof.
 
 The size is ``|G^(1/2) D A^(1/2)|`` over all changes ``D``. The program is solved through its dual, which has a
-multiplier for each constraint (`sytorch.hidden_layer.dual`); products with the constraints are passes through the network
-(`sytorch.hidden_layer.constraints`).
+multiplier for each constraint (`sytorch.hidden_layer.dual`); products with the constraints are passes through the
+network (`sytorch.hidden_layer.constraints`).
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ class Pattern:
         Args:
             tail: the layers behind, as they run: in float32.
             outputs: of the changed layer.
-            still: see `sytorch.hidden_layer.constraints.still_of`; those are not broken. In float32, a number that nothing moves and
+            still: units that no change moves; those are not broken. In float32, a number that nothing moves and
                 that is nearly zero may be on the other side of it from the start.
         """
         count, values = 0, outputs

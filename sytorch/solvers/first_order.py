@@ -12,7 +12,7 @@ class FirstOrderSolver:
     name = "first-order"
 
     def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
-        """Refuse: see `sytorch.last_layer.first_order` and `sytorch.last_layer.quadratic`, which solve without writing a program out.
+        """Refuse: `sytorch.last_layer` solves these without writing a program out.
 
         Raises:
             SolverFailedError: always.

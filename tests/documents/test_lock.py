@@ -12,7 +12,7 @@ import pytest
 
 from tools.strip_lock import strip, strip_file
 
-CHECKOUT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).parents[2]
 FULL = """\
 version = 1
 

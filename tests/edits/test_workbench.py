@@ -13,7 +13,7 @@ from edits.network.workbench import open_workbench
 from helpers.cli import DatasetName
 from helpers.evaluation import predict_logits
 from helpers.images.preprocessing import to_inputs
-from sytorch.metrics import kronecker as kronecker_metric
+from sytorch import kronecker_metric
 from sytorch.network.layer_change import LayerChange
 
 

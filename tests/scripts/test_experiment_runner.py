@@ -42,7 +42,7 @@ from helpers.images.datasets import load_dataset
 from helpers.spaced_lists import repeated
 from model_classes.alexnet import load_alexnet
 
-CHECKOUT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).parents[2]
 ISSUE_COLUMNS = [
     "experiment_id",
     "timestamp",

@@ -93,7 +93,7 @@ class TestPictures:
 
 
 def find_test_source(root: Path, dataset: Any, data_root: Any) -> ImageSource:
-    """Where the images of a report lie. Unlike `helpers.images.datasets.find_source`, this neither unpacks nor downloads.
+    """Where the images of a report lie. Unlike `find_source`, this neither unpacks nor downloads.
 
     Raises:
         ToolError: they are not here.

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import sytorch
+from sytorch.certificate.bounds import bound_from
 from sytorch.hidden_layer.answer import answer
-from sytorch.hidden_layer.constraints import still_of
+from sytorch.hidden_layer.constraints import broken_bounds, no_bounds, still_of
 from sytorch.hidden_layer.dual import Optimum
 from sytorch.hidden_layer.infeasibility import refute
 from sytorch.hidden_layer.inner_products import DualOperator, HeldRows
@@ -23,11 +24,11 @@ def test_a_row_for_one_side_of_an_entry_does_not_hide_the_other() -> None:
     """An entry that was beyond one side and then is beyond the other gets a row for that side, too."""
     change = torch.tensor([[3.0, -3.0, 0.5]]).double()
     limits = torch.ones(3).double()
-    first = sytorch.hidden_layer.constraints.broken_bounds(change, limits, sytorch.hidden_layer.constraints.no_bounds())
+    first = broken_bounds(change, limits, no_bounds())
     assert sorted(zip(first.columns.tolist(), first.sides.tolist(), strict=True)) == [(0, 1.0), (1, -1.0)]
-    second = sytorch.hidden_layer.constraints.broken_bounds(-change, limits, first)
+    second = broken_bounds(-change, limits, first)
     assert sorted(zip(second.columns.tolist(), second.sides.tolist(), strict=True)) == [(0, -1.0), (1, 1.0)]
-    assert not len(sytorch.hidden_layer.constraints.broken_bounds(-change, limits, first.joined(second)).units)
+    assert not len(broken_bounds(-change, limits, first.joined(second)).units)
 
 
 @pytest.mark.parametrize("off", ["margin", "bound"])
@@ -46,9 +47,7 @@ def test_a_change_that_misses_what_it_should_have_is_no_answer(off: str) -> None
 def test_multipliers_that_are_not_numbers_refute_nothing() -> None:
     constraints = program("linear", 0)._constraints()
     refute(constraints, 10.0, torch.full_like(constraints.required, torch.nan))
-    assert (
-        sytorch.certificate.bounds.bound_from(np.nan, 1.0) == sytorch.certificate.bounds.bound_from(1.0, np.nan) == 0.0
-    )
+    assert bound_from(np.nan, 1.0) == bound_from(1.0, np.nan) == 0.0
 
 
 def test_an_image_of_two_classes_is_a_contradiction_without_a_bound_too() -> None:

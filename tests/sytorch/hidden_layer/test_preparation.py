@@ -14,10 +14,9 @@ from torch import nn
 
 from edits.network.tail import parameters_of
 from edits.network.training_metric import MetricSample, no_products, per_class_metric, with_weighted_products
-from sytorch import KroneckerMetric, LayerView, identity_metric
+from sytorch import KroneckerMetric, LayerView, identity_metric, linearise
 from sytorch.hidden_layer.preparation import MissingLeads, missing_leads, prepare
 from sytorch.metrics.kronecker import softmax_curvature
-from sytorch.network import layer_view as linearise
 from sytorch.network.layer_change import LayerChange
 from sytorch.numerics.ascent import ascend
 from tests.sytorch.networks import network as a_network

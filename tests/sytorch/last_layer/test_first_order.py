@@ -107,7 +107,7 @@ def test_the_time_limit_holds(norm: str) -> None:
 
 
 def test_many_images_are_its_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sytorch.program, "MANY_IMAGES", 5)
+    monkeypatch.setattr(sytorch.last_layer.program, "MANY_IMAGES", 5)
     told: list[str] = []
     solution = program("l1", 0, 5.0).solve(sytorch.AutoSolver(told.append))
     assert solution.path == "first-order"

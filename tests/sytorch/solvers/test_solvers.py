@@ -21,7 +21,7 @@ from scipy import sparse
 import sytorch
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution, Solver
 
-CHECKOUT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).parents[3]
 SOLVERS = [sytorch.GurobiSolver(), sytorch.HighsSolver()]
 
 

@@ -38,10 +38,10 @@ def minimise_whole(
         program = _Whole(name, _coordinates(name, metric, inputs, broken), margins, bound, broken)
         try:
             solution = program.read(solver.try_to_solve(program.linear_program()), solver)
-        except InfeasibleProgramError as error:
+        except (InfeasibleProgramError, SolverFailedError) as error:  # solvers also fail where there is no solution
             any_change = IdentityMetric().coordinates(inputs)
             refute(any_change if name is NormName.L2 else program.coordinates, margins, bound, solver)
-            raise SolverFailedError(f"{error} That is not so: {UNKNOWN}") from error
+            raise SolverFailedError(f"{error} A solution exists: {UNKNOWN}") from error
         limit = bound * (1 + 1e-9) + 1e-12
         newly = np.stack([solution.change > limit, solution.change < -limit]) & ~broken
         if not newly.any():

@@ -12,6 +12,7 @@ from torch import nn
 
 import sytorch
 from sytorch.problem.arrays import Matrix
+from sytorch.solvers.linear_program import LinearProgram, LinearSolution
 
 NORMS = ("l1", "linf", "linf+l1", "l2")
 
@@ -87,6 +88,33 @@ def test_a_bound_is_refused_just_below_the_least_that_scipy_finds_and_accepted_a
     assert contradiction.images
     assert 0.98 * least < contradiction.refuted_bound <= least * (1 + 2e-3)
     assert least_bound(margins, contradiction.images) > 0.98 * least  # the images named are a proof by themselves
+
+
+class Unsure:
+    """A solver that fails at its first program, as HiGHS does at some that have no solution."""
+
+    name = "unsure"
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
+        if not self.asked:
+            self.asked = True
+            raise sytorch.SolverFailedError("HiGHS stopped with status Unknown.")
+        return sytorch.HighsSolver().solve(program, time_limit)
+
+
+@pytest.mark.parametrize("norm", ["linf", "linf+l1"])
+def test_where_a_solver_fails_the_contradiction_is_proved_apart(norm: str) -> None:
+    margins = margins_of(np.array([[4.0, 2.0]]), [0], 2, size=24.0)
+    least = least_bound(margins, (0,))
+    program = sytorch.minimise(norm, sytorch.IdentityMetric())
+    with pytest.raises(sytorch.ContradictionError) as caught:
+        program.subject_to(margins, 0.9 * least).solve(Unsure())
+    assert caught.value.contradiction.refuted_bound == pytest.approx(least, rel=1e-3)
+    with pytest.raises(sytorch.SolverFailedError, match="status Unknown"):
+        program.subject_to(margins, 1.1 * least).solve(Unsure())
 
 
 def test_a_form_that_the_bound_rules_out_is_told_from_a_contradiction() -> None:

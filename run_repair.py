@@ -169,7 +169,10 @@ OutputOption = Annotated[
     typer.Option(help="The repaired weights; the report is beside them. [default: artifacts/alexnet_repaired.pth]"),
 ]
 WholeOption = Annotated[
-    bool, typer.Option("--whole-program", help="Write the program out at once (slow, for checking).")
+    bool,
+    typer.Option(
+        "--whole-program", help="Write the program out at once, as linf and linf+l1 always do (for checking)."
+    ),
 ]
 MetricImagesOption = Annotated[
     int | None,

@@ -105,7 +105,7 @@ def whole_of(case: Case, problem: Problem) -> Whole:
 
 
 def _metric_of(view: sytorch.LayerView, metric: sytorch.KroneckerMetric) -> tuple[Matrix, Matrix]:
-    """A part's hessian over the weights themselves, and the coordinates in which copies of an input are one."""
+    """The hessian over the weights that change themselves, and the coordinates in which copies of an input are one."""
     inputs = (metric.inputs @ metric.inputs.T).numpy()
     outputs = np.eye(view.shape[0]) if metric.outputs is None else (metric.outputs @ metric.outputs.T).numpy()
     units = view.units.numpy()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from edits.methods.repair import changes_of
+from edits.methods.applying import changes_of
 from edits.network.workbench import Workbench
 from editset_helpers.copies import copies
 from editset_helpers.edit_set import EditSet

@@ -10,10 +10,12 @@ import torch
 from tqdm import tqdm
 
 import sytorch
-from edits.methods.repair import Repair
+from edits.methods.applying import apply_changes
+from edits.methods.writing import RefutedError, Repaired, with_allowances, write_verified
 from edits.network.tail import parameters_of
 from edits.network.workbench import Workbench
 from edits.options import RepairOptions
+from edits.task import Task
 from editset_helpers.edit_set import EditSet
 from helpers.errors import NotVerifiedError, UsageError
 from model_classes.alexnet import AlexNet
@@ -22,8 +24,33 @@ from sytorch.hidden_layer.constraints import ALLOWANCE, still_of
 METRIC_IMAGES = 10_000
 
 
+def repair_hidden_layer(task: Task) -> Repaired:
+    """Solve, write and verify; where rounding took a margin or a sign, again with a larger allowance.
+
+    Raises:
+        SolverTimeLimitError, SolverFailedError: see `HiddenLayer.smallest_change`.
+        RefutedError: no change within the bound has the margins with the activation pattern fixed.
+        NotVerifiedError: the saved weights fail the forward pass, or leave the pattern.
+    """
+    bench, options = task.bench, task.options
+    problem = hidden_layer(bench, task.constrained, options)
+    task.deadline.check()
+    first = first_allowance(problem)
+
+    def attempt(allowance: float) -> Repaired:
+        with bench.clock.phase("solve"):
+            try:
+                solution = problem.smallest_change(allowance, allowance / first, task.deadline)
+            except sytorch.ContradictionError as error:
+                raise RefutedError(error.contradiction, problem) from error
+        state = apply_changes(bench.model, problem.parameters(bench.model, solution), options.param_bound)
+        return Repaired(solution, state, write_verified(task, state, problem.check), allowance, problem=problem)
+
+    return with_allowances(first, attempt)
+
+
 @dataclass(frozen=True, eq=False)
-class LayerProblem:
+class HiddenLayer:
     """A layer of a network, or a part of one, seen by the images of an edit set.
 
     Attributes:
@@ -43,26 +70,25 @@ class LayerProblem:
         """The layer that changes."""
         return self.view.part.layer
 
-    def repair(self, model: AlexNet, allowance: float, share: float, deadline: sytorch.Deadline) -> Repair:
-        """Compute the change; ``allowance`` is added to the margin, ``share`` multiplies how far signs are from zero.
+    def smallest_change(self, allowance: float, share: float, deadline: sytorch.Deadline) -> sytorch.Solution:
+        """``allowance`` is added to the margin, ``share`` multiplies how far signs are asked to stay from zero.
 
         Raises:
             ContradictionError, SolverTimeLimitError, SolverFailedError: see `sytorch.HeldProgram.solve`.
         """
         options, labels = self.options, self.edit_set.labels
         size, bound = options.margin + allowance, options.param_bound
-        if options.pattern == "held":
-            program = sytorch.hold(self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE)
-            with tqdm(desc=f"holding what is behind {self.layer}", unit="step", disable=None) as bar:
-                solution = program.solve(deadline, bar.update)
-        else:
-            moved = sytorch.relinearise(self.view, labels, size, metric=self.metric, bound=bound, time_limit=deadline)
-            solution = unproved(moved)
-        return Repair(self.layer, self._parameters(model, solution), solution)
+        if options.pattern == "relinearise":
+            return unproved(
+                sytorch.relinearise(self.view, labels, size, metric=self.metric, bound=bound, time_limit=deadline)
+            )
+        program = sytorch.hold(self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE)
+        with tqdm(desc=f"fixing what is behind {self.layer}", unit="step", disable=None) as bar:
+            return program.solve(deadline, bar.update)
 
     def check(self, model: AlexNet) -> None:
         """Raise `NotVerifiedError` where the saved network, in float32, has not the pattern that was held."""
-        if self.options.pattern != "held":
+        if self.options.pattern == "relinearise":
             return
         head, layer, tail = sytorch.chain_of(model).split(self.layer)
         with torch.inference_mode():
@@ -70,7 +96,8 @@ class LayerProblem:
         if broken := self.view.pattern.broken(tail, outputs, still_of(self.view)):
             raise NotVerifiedError(f"With the saved weights {broken} activations are not what they were held at.")
 
-    def _parameters(self, model: AlexNet, solution: sytorch.Solution) -> dict[str, torch.Tensor]:
+    def parameters(self, model: AlexNet, solution: sytorch.Solution) -> dict[str, torch.Tensor]:
+        """The change by parameter name, float32."""
         change = torch.from_numpy(solution.change).float()
         parameters = parameters_of(model.get_submodule(self.layer), change)
         return {f"{self.layer}.{name}": part for name, part in parameters.items()}
@@ -83,11 +110,11 @@ def unproved(moved: sytorch.Relinearised) -> sytorch.Solution:
     return sytorch.Solution(moved.change.numpy(), moved.size, 0.0, none, "relinearised", effort)
 
 
-def layer_problem(bench: Workbench, edit_set: EditSet, options: RepairOptions) -> LayerProblem:
+def hidden_layer(bench: Workbench, edit_set: EditSet, options: RepairOptions) -> HiddenLayer:
     """Look at what the options name, and take its layer's metric from training images, or the cache."""
     with bench.clock.phase("program"):
         view = sytorch.linearise(bench.model, options.layer, edit_set.images)
-    return LayerProblem(view, _metric(bench, view, options), edit_set, options)
+    return HiddenLayer(view, _metric(bench, view, options), edit_set, options)
 
 
 def check_part(bench: Workbench, options: RepairOptions) -> None:
@@ -115,6 +142,6 @@ def metric_count(options: RepairOptions) -> int:
     return min(options.metric_images or METRIC_IMAGES, METRIC_IMAGES)
 
 
-def first_allowance(problem: LayerProblem) -> float:
+def first_allowance(problem: HiddenLayer) -> float:
     """How much more than the margin is asked for at first, relative to the logits."""
     return ALLOWANCE * 10 * max(1.0, math.ceil(float(problem.view.logits.abs().max())))

@@ -1,4 +1,4 @@
-"""What a certificate claims of a repair, or of a proof that there is none: gathered from what was solved."""
+"""Certifying a repair, or a proof that there is none: what is claimed is gathered from what was solved, and checked."""
 
 from __future__ import annotations
 
@@ -8,18 +8,62 @@ from pathlib import Path
 import numpy as np
 
 import sytorch
-from edits.methods.hidden_layer import LayerProblem, metric_count
-from edits.methods.solving import Repaired
+from edits.methods.applying import changes_of
+from edits.methods.hidden_layer import HiddenLayer, metric_count
+from edits.methods.writing import RefutedError, Repaired
 from edits.network.prepared import Network
-from edits.outcome.certificate import Claim, Factor, PartClaim, PatternClaim
+from edits.outcome.certificate import Claim, Factor, NetworkFile, PartClaim, PatternClaim, certify
+from edits.outcome.report import RepairReport
 from edits.task import Task
+from helpers.files.outputs import certificate_path, failed_paths
+from helpers.files.publishing import Publication
+from helpers.files.writing import save_tensors
+from model_classes.changes import changes_content
+from model_classes.weights import weights_hash
 from sytorch.network.activation_pattern import HeldSigns
 from sytorch.problem.arrays import Matrix
 
 
+def certify_repair(
+    report: RepairReport, task: Task, network: Network, repaired: Repaired, publishing: Publication
+) -> None:
+    """Make the certificate and check it; where the checker refuses, it is no repair, and the report says so."""
+    file = NetworkFile(task.output, report.weights_hash_after or "", task.written)
+    with task.bench.clock.phase("certify"):
+        checked = certify(task, repaired_claim(task, network, repaired), file, publishing, "repaired")
+    if refused := checked.refused:
+        report.status, report.message = "not_verified", f"the checker refuses what was written: {refused}"
+    elif task.kept_weights == "none":
+        for path in publishing.folder.iterdir():
+            path.unlink()
+        report.outcomes_path = None
+    else:
+        report.output_path, report.certificate_path = str(task.output), str(certificate_path(task.output))
+
+
+def certify_refutation(
+    report: RepairReport, task: Task, network: Network, refuted: RefutedError, publishing: Publication
+) -> None:
+    """The same for a proof that there is no repair; the network that it is about is kept where it is not the base."""
+    bench = task.bench
+    file = NetworkFile(bench.weights_path, bench.weights_hash, bench.weights_path)
+    if network is not bench.network:
+        state, path = network.model.state_dict(), failed_paths(task.output)[2]
+        content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, path)
+        save_tensors(publishing.staged(path), content)
+        file = NetworkFile(path, weights_hash(state), publishing.staged(path))
+    claim = refuted_claim(task, refuted.contradiction, refuted.problem)
+    with bench.clock.phase("certify"):
+        checked = certify(task, claim, file, publishing, "infeasible")
+    if refused := checked.refused:
+        report.status, report.message = "not_proved", f"the checker refuses the proof that there is none: {refused}"
+    else:
+        report.certificate_path = str(failed_paths(task.output)[1])
+
+
 def repaired_claim(task: Task, network: Network, repaired: Repaired) -> Claim:
     """The claim of a repair: its objective, and the lower bound where one was proved."""
-    solution = repaired.repair.solution
+    solution = repaired.solution
     if repaired.problem is not None:
         return _of_other_layer(task, repaired, repaired.problem)
     assert repaired.metric is not None
@@ -35,7 +79,7 @@ def repaired_claim(task: Task, network: Network, repaired: Repaired) -> Claim:
     )
 
 
-def refuted_claim(task: Task, contradiction: sytorch.Contradiction, problem: LayerProblem | None) -> Claim:
+def refuted_claim(task: Task, contradiction: sytorch.Contradiction, problem: HiddenLayer | None) -> Claim:
     """The claim that no change within the bound gives the margin that was asked, patterns as they are fixed."""
     named = sytorch.part_named(task.options.layer)
     part = PartClaim(named.layer, named.units, named.bias_only)
@@ -53,9 +97,9 @@ def changed_parameters(task: Task) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _of_other_layer(task: Task, repaired: Repaired, problem: LayerProblem) -> Claim:
+def _of_other_layer(task: Task, repaired: Repaired, problem: HiddenLayer) -> Claim:
     """The claim of a program with fixed patterns; of steps that linearise anew, only what the files show."""
-    solution, bounds = repaired.repair.solution, repaired.repair.solution.multipliers
+    solution, bounds = repaired.solution, repaired.solution.multipliers
     if solution.path == "relinearised":
         return Claim(changed_parameters(task), None, repaired.allowance, np.zeros((0, 0)), objective=solution.objective)
     return Claim(
@@ -87,7 +131,7 @@ def _part(task: Task, view: sytorch.LayerView, metric: sytorch.KroneckerMetric, 
 
 
 def _patterns(
-    problem: LayerProblem | None, multipliers: Mapping[str, Matrix], distances: Mapping[str, float]
+    problem: HiddenLayer | None, multipliers: Mapping[str, Matrix], distances: Mapping[str, float]
 ) -> dict[str, PatternClaim]:
     """The patterns that are fixed behind the layer that changes."""
     if problem is None:

@@ -1,34 +1,92 @@
-"""What a repair gained and cost."""
+"""What a repair gained and cost: every figure of the report that is measured."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edits.methods.applying import changes_of
+from edits.methods.writing import Repaired
+from edits.network.prepared import Network
+from edits.outcome.generalization import generalization
+from edits.outcome.outcomes import LogitsPair, save_outcomes
 from edits.outcome.report import RepairReport
+from edits.task import Task
 from editset_helpers.edit_set import EditSet
-from helpers.evaluation import is_right, margins
+from helpers.evaluation import margins, predict_logits
+from helpers.files.outputs import outcomes_path
+from helpers.files.publishing import Publication
+from model_classes.alexnet import blank_alexnet
+from model_classes.weights import weights_hash
+from sytorch import part_named
 
 
-@dataclass(frozen=True, eq=False)
-class LogitsPair:
-    """Logits of the same images, float32 (N, C), by the network before and after the repair."""
+def logits_before(task: Task) -> torch.Tensor:
+    """The logits of the images and copies that are constrained before any change, float32 (N, C)."""
+    with task.bench.clock.phase("program"):
+        return predict_logits(task.bench.model, task.constrained.images)
 
-    before: torch.Tensor
-    after: torch.Tensor
 
-    def accuracies(self, labels: NDArray[np.int64], chosen: NDArray[np.bool_] | None = None) -> tuple[float, float]:
-        """The fractions right, before and after, of all images or the chosen ones."""
-        right = [is_right(logits, labels) for logits in (self.before, self.after)]
-        before, after = (float((answers if chosen is None else answers[chosen]).mean()) for answers in right)
-        return before, after
+def measure_repair(
+    report: RepairReport,
+    task: Task,
+    network: Network,
+    repaired: Repaired,
+    *,
+    before: torch.Tensor,
+    publishing: Publication,
+) -> None:
+    """Fill in what was solved, and what became of the images; write what became of every one.
 
-    def split(self, count: int) -> tuple[LogitsPair, LogitsPair]:
-        """The first so many images, and the others."""
-        return LogitsPair(self.before[:count], self.after[:count]), LogitsPair(self.before[count:], self.after[count:])
+    Args:
+        report: of the task.
+        task: what was asked.
+        network: in which the last layer was repaired.
+        repaired: the repair.
+        before: see `logits_before`.
+        publishing: takes the file of outcomes.
+    """
+    bench, edit_set, options = task.bench, task.edit_set, task.options
+    _tell_solution(report, task, repaired)
+    edit_logits, copy_logits = LogitsPair(before, repaired.logits).split(len(edit_set))
+    test_logits = LogitsPair(bench.test_logits, _test_logits(task, network, repaired))
+    outside, labels = task.location.outside, bench.test.labels
+    measure_copies(report, copy_logits, task.constrained.labels[len(edit_set) :])
+    measure_accuracy(report, edit_logits, edit_set, test_logits=test_logits, test_labels=labels, outside=outside)
+    layer = options.prepared_layer or part_named(options.layer).layer
+    with bench.clock.phase("generalization"):
+        found = generalization(bench, repaired.state, edit_set, layer)
+        report.generalization_before, report.generalization_after = found
+    if task.kept_weights != "none":
+        changes = {name: change.float() for name, change in changes_of(bench.model, repaired.state).items()}
+        path, place = outcomes_path(task.output), task.location
+        save_outcomes(
+            publishing.staged(path), bench.test, test_logits, edit_set, edit_logits, location=place, changes=changes
+        )
+        report.outcomes_path = str(path)
+
+
+def _tell_solution(report: RepairReport, task: Task, repaired: Repaired) -> None:
+    solution, effort = repaired.solution, repaired.solution.effort
+    report.path, report.solver = solution.path, effort.solver
+    report.rows, report.columns, report.rounds = effort.rows, effort.columns, effort.rounds
+    report.solver_iterations, report.barrier_iterations = effort.iterations, effort.barrier_iterations
+    report.objective = solution.objective
+    if solution.path != "relinearised":
+        report.lower_bound, report.gap = solution.lower_bound, solution.gap
+    changes = changes_of(task.bench.model, repaired.state)
+    report.max_abs_change = max((float(change.abs().max()) for change in changes.values()), default=0.0)
+    report.weights_hash_after = weights_hash(repaired.state)
+
+
+def _test_logits(task: Task, network: Network, repaired: Repaired) -> torch.Tensor:
+    if not task.options.is_hidden:
+        return network.test_logits_of(repaired.state)
+    with task.bench.clock.phase("evaluate"):
+        model = blank_alexnet(len(task.bench.test.class_names))
+        model.load_state_dict(repaired.state, assign=True)
+        return predict_logits(model.eval(), task.bench.test.images, progress="test images")
 
 
 def measure_copies(report: RepairReport, logits: LogitsPair, labels: torch.Tensor) -> None:

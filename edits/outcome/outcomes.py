@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from edits.outcome.measuring import LogitsPair
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import Location
-from helpers.evaluation import margins
+from helpers.evaluation import is_right, margins
 from helpers.files.writing import save_tensors
 from helpers.images.datasets import ImageDataset
+
+
+@dataclass(frozen=True, eq=False)
+class LogitsPair:
+    """Logits of the same images, float32 (N, C), by the network before and after the repair."""
+
+    before: torch.Tensor
+    after: torch.Tensor
+
+    def accuracies(self, labels: NDArray[np.int64], chosen: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+        """The fractions right, before and after, of all images or the chosen ones."""
+        right = [is_right(logits, labels) for logits in (self.before, self.after)]
+        before, after = (float((answers if chosen is None else answers[chosen]).mean()) for answers in right)
+        return before, after
+
+    def split(self, count: int) -> tuple[LogitsPair, LogitsPair]:
+        """The first so many images, and the others."""
+        return LogitsPair(self.before[:count], self.after[:count]), LogitsPair(self.before[count:], self.after[count:])
 
 
 def save_outcomes(

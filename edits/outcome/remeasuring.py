@@ -10,7 +10,8 @@ import numpy as np
 
 from edits.network.workbench import Workbench, open_workbench
 from edits.outcome.generalization import generalization
-from edits.outcome.measuring import LogitsPair, measure_accuracy, measure_copies
+from edits.outcome.measuring import measure_accuracy, measure_copies
+from edits.outcome.outcomes import LogitsPair
 from edits.outcome.report import RepairReport
 from editset_helpers.class_order import load_for
 from editset_helpers.copies import with_copies

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,18 @@ from numpy.typing import NDArray
 from torchvision.models import alexnet
 from typer.testing import CliRunner, Result
 
-import edits.methods.solving
 import edits.options
 import run_repair
-from edits.methods.repair import compute_repair
+from edits.methods.last_layer import LastLayer
 from edits.options import RepairOptions
-from edits.outcome.explanation import contradicting_images, image_name
+from edits.outcome.status import contradicting_images, image_name
 from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from editset_helpers.regions import Move, Region
 from helpers.errors import UsageError
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import to_inputs
-from sytorch import AffineOutputs, Contradiction, Margins, Multipliers
+from sytorch import AffineOutputs, Contradiction, Margins, Multipliers, Program
 
 EDIT_SET = Path("data/edit_sets/digits/misclassified_edit_dataset.pt")
 
@@ -141,11 +141,15 @@ def test_without_copies_the_copies_are_not_right(digits_baseline: Path, digits_t
 def test_a_copy_that_misses_the_margin_is_not_verified(digits_baseline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The program is given the images alone, so only the forward pass can see that copies are left out."""
 
-    def blind(margins: Margins, *arguments: Any, **named: Any) -> Any:
-        alone = AffineOutputs(margins.outputs.logits[:2], margins.outputs.inputs[:2])
-        return compute_repair(Margins(alone, margins.labels[:2], margins.required[:2]), *arguments, **named)
+    seeing = LastLayer.program
 
-    monkeypatch.setattr(edits.methods.solving, "compute_repair", blind)
+    def blind(problem: LastLayer, allowance: float) -> Program:
+        program = seeing(problem, allowance)
+        outputs, labels, required = program.margins.outputs, program.margins.labels, program.margins.required
+        alone = Margins(AffineOutputs(outputs.logits[:2], outputs.inputs[:2]), labels[:2], required[:2])
+        return replace(program, margins=alone)
+
+    monkeypatch.setattr(LastLayer, "program", blind)
     result = run(digits_baseline, "--prepare", "none", "--max-samples", "2", "--shifts", "2")
     assert result.exit_code == 5 and "misses the margin 2 by" in result.stderr
     assert not Path("repaired.pth").exists()

@@ -18,12 +18,14 @@ import torch
 from torchvision.models import alexnet
 from typer.testing import CliRunner, Result
 
-import edits.methods.solving
+import edits.methods.last_layer
 import edits.options
+import edits.outcome.claims
 import edits.pipeline
 import run_repair
-from edits.methods.hidden_layer import LayerProblem
-from edits.methods.solving import Repaired
+from edits.methods.hidden_layer import HiddenLayer
+from edits.methods.last_layer import LastLayer
+from edits.methods.writing import Repaired
 from edits.network.prepared import Network
 from edits.outcome.certificate import Claim
 from edits.outcome.claims import refuted_claim, repaired_claim
@@ -219,7 +221,7 @@ def test_the_time_limit() -> None:
 
 
 def test_weights_that_fail_the_forward_pass_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edits.methods.solving, "rounding_allowance", lambda outputs: -1.0)
+    monkeypatch.setattr(edits.methods.last_layer, "rounding_allowance", lambda outputs: -1.0)
     OUTPUT.write_bytes(b"kept")
     result = _misclassified("--prepare", "none")
     assert result.exit_code == 5 and "misses the margin 2 by" in result.stderr
@@ -227,7 +229,7 @@ def test_weights_that_fail_the_forward_pass_are_not_kept(monkeypatch: pytest.Mon
 
 
 def test_rounding_that_eats_a_margin_is_met_by_a_larger_allowance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edits.methods.solving, "rounding_allowance", lambda outputs: 1e-7)
+    monkeypatch.setattr(edits.methods.last_layer, "rounding_allowance", lambda outputs: 1e-7)
     report = _report("--prepare", "none", "--max-samples", "3")
     assert report["min_margin"] >= 2.0
 
@@ -249,7 +251,7 @@ def test_without_any_gurobi_licence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ctrl_c_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edits.methods.solving, "compute_repair", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(LastLayer, "solve", lambda *_: signal.raise_signal(signal.SIGINT))
     OUTPUT.write_bytes(b"kept")
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:
@@ -306,7 +308,7 @@ def _kept_files() -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path("artifacts").glob("alexnet_repaired*")}
 
 
-@pytest.mark.parametrize("where", ["measure_accuracy", "certify", "write_json"])
+@pytest.mark.parametrize("where", ["measure_repair", "certify_repair", "write_json"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ToolError("Cannot write it: No space left on device.")])
 def test_what_ends_a_repair_before_its_end_leaves_the_earlier_one_whole(
     where: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
@@ -337,10 +339,10 @@ def test_a_failed_repair_leaves_the_earlier_one_and_tells_of_itself_beside_it() 
 def test_a_proof_that_the_checker_refuses_is_not_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Multipliers that prove nothing, as of a solver that gave up."""
 
-    def nothing(task: Task, contradiction: Contradiction, problem: LayerProblem | None) -> Claim:
+    def nothing(task: Task, contradiction: Contradiction, problem: HiddenLayer | None) -> Claim:
         return replace(refuted_claim(task, contradiction, problem), multipliers=contradiction.multipliers.margins * 0)
 
-    monkeypatch.setattr(edits.pipeline, "refuted_claim", nothing)
+    monkeypatch.setattr(edits.outcome.claims, "refuted_claim", nothing)
     result = _misclassified("--prepare", "none", "--param-bound", "0.001")
     assert result.exit_code == 8 and "refuses the proof" in result.stderr
     assert json.loads(FAILED.read_text())["status"] == "not_proved"
@@ -351,7 +353,7 @@ def test_an_objective_that_the_checker_refuses_is_no_repair(monkeypatch: pytest.
         claim = repaired_claim(task, network, repaired)
         return replace(claim, lower_bound=1.01 * (claim.lower_bound or 0.0))
 
-    monkeypatch.setattr(edits.pipeline, "repaired_claim", boasting)
+    monkeypatch.setattr(edits.outcome.claims, "repaired_claim", boasting)
     result = _misclassified("--prepare", "none")
     assert result.exit_code == 5 and "multipliers prove" in result.stderr and not OUTPUT.exists()
     assert json.loads(FAILED.read_text())["status"] == "not_verified"

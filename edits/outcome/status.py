@@ -1,18 +1,79 @@
-"""Saying why no repair exists."""
+"""The report of a task before anything is done, and what it says where there is no repair."""
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Callable
 
 from edits.options import LAST_LAYER, RepairOptions
+from edits.outcome.report import RepairReport
+from edits.task import Task
 from editset_helpers.edit_set import EditSet
 from editset_helpers.regions import Region
+from helpers.errors import NotProvedError, NotVerifiedError, ToolError
 from helpers.images.datasets import ImageDataset
-from sytorch import Contradiction
+from sytorch import Contradiction, SolverTimeLimitError
 
 NAMED = 6
 ANY_CHANGE = 1e6  # a larger change of a weight is none
+
+
+def asked(task: Task) -> RepairReport:
+    """The report of a task before anything is done."""
+    bench, options = task.bench, task.options
+    return RepairReport(
+        status="repaired",
+        message=None,
+        timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=task.command,
+        edit_set_path=str(task.edit_set_path),
+        edit_set_hash=task.edit_set.content_hash,
+        edit_set_size=len(task.edit_set),
+        shifts=options.region.shifts,
+        flip=options.region.flip,
+        copies=len(task.constrained) - len(task.edit_set),
+        dataset=bench.test.name,
+        dataset_hash=bench.test.content_hash,
+        edit_images=task.edit_set.file_positions.tolist(),
+        edit_test_indices=task.location.indices.tolist(),
+        drawdown_note=task.location.note,
+        data_root=None if bench.data_root is None else str(bench.data_root),
+        weights_path=str(bench.weights_path),
+        weights_hash_before=bench.weights_hash,
+        layer=options.layer,
+        param_bound=options.param_bound,
+        margin=options.margin,
+        norm=options.norm,
+        metric=options.metric,
+        prepare=options.prepared_layer,
+        prepare_copies=options.prepare_copies,
+        pattern=options.pattern if options.is_hidden else None,
+    )
+
+
+def tell_refutation(report: RepairReport, task: Task, refuted: Contradiction) -> None:
+    """Say that no change has the margins, or none of the form that was searched: which images, and what may help."""
+    report.status = "infeasible" if refuted.proved_for_all_changes else "not_proved"
+    report.message = explain(refuted, task.numbered, task.options, task.bench.test)
+    report.contradicting_images, report.smallest_bound = contradicting_images(refuted, task.numbered)
+
+
+def tell_failure(report: RepairReport, task: Task, error: Exception) -> None:
+    """Say why there is no repair where nothing is refuted.
+
+    Raises:
+        ToolError: the failure is none of the repair: no licence, or a solver that gave up.
+    """
+    if isinstance(error, SolverTimeLimitError):
+        limit = task.options.time_limit
+        report.status, report.message = "time_limit", f"no repair was proved within {limit:g} seconds."
+    elif isinstance(error, NotProvedError):
+        report.status, report.message = "not_proved", str(error)
+    elif isinstance(error, NotVerifiedError):
+        report.status, report.message = "not_verified", str(error)
+    else:
+        raise ToolError(str(error)) from error
 
 
 def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOptions, test: ImageDataset) -> str:

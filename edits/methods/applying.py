@@ -1,0 +1,35 @@
+"""Applying a change: a new state dict, in which no entry moves by more than the bound as float32 stores it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def apply_changes(model: nn.Module, changes: dict[str, torch.Tensor], bound: float) -> dict[str, torch.Tensor]:
+    """The state dict of the repaired model; the model itself is left alone.
+
+    No entry moves by more than the bound, as float32 stores it.
+    """
+    state = dict(model.state_dict())
+    return state | {name: moved(state[name], change, bound) for name, change in changes.items()}
+
+
+def moved(before: torch.Tensor, change: torch.Tensor, bound: float) -> torch.Tensor:
+    """Float32 weights with a change added, each within the bound of what it was.
+
+    The sum is clipped in float64, which holds the bound; rounding it to float32 then passes the bound by half of the
+    spacing of numbers there at most, so the neighbouring number is within it.
+    """
+    after = (before.double() + change.double().clamp(-bound, bound)).float()
+    beyond = (after.double() - before.double()).abs() > bound
+    return torch.where(beyond, torch.nextafter(after, before), after)
+
+
+def changes_of(model: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """By how much the parameters of a state dict differ from the model's, float64, without those that do not."""
+    before = model.state_dict()
+    differing = [
+        name for name in before if state[name] is not before[name] and not torch.equal(state[name], before[name])
+    ]
+    return {name: state[name].double() - before[name].double() for name in differing}

@@ -1,0 +1,97 @@
+"""Writing repaired weights: only what was loaded again and passed the forward pass is a repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import sytorch
+from edits.methods.applying import changes_of
+from edits.task import Task
+from helpers.errors import NotVerifiedError
+from helpers.evaluation import margins, predict_logits
+from model_classes.alexnet import AlexNet, load_alexnet
+from model_classes.changes import changes_content
+from model_classes.weight_files import save_weights
+
+if TYPE_CHECKING:
+    from edits.methods.hidden_layer import HiddenLayer
+
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """A repair that was written and verified.
+
+    Attributes:
+        solution: the change, with its proof.
+        state: the weights after, by name.
+        logits: float32 (N, C), of the images and copies that were constrained, by the file.
+        allowance: by how much more than the margin the program asked for.
+        metric: of the last layer; None for another.
+        problem: of a layer other than the last; None for that.
+    """
+
+    solution: sytorch.Solution
+    state: dict[str, torch.Tensor]
+    logits: torch.Tensor
+    allowance: float
+    metric: sytorch.Metric | None = None
+    problem: HiddenLayer | None = None
+
+
+class RefutedError(Exception):
+    """No change gives the margin that was asked.
+
+    Attributes:
+        contradiction: the proof.
+        problem: of a layer other than the last; None for that.
+    """
+
+    def __init__(self, contradiction: sytorch.Contradiction, problem: HiddenLayer | None = None):
+        super().__init__("the constraints contradict each other")
+        self.contradiction, self.problem = contradiction, problem
+
+
+def with_allowances(allowance: float, attempt: Callable[[float], Repaired]) -> Repaired:
+    """What an attempt gives; where rounding took a margin, the next one asks for ten times the allowance."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return attempt(allowance)
+        except NotVerifiedError:
+            allowance *= 10
+    return attempt(allowance)
+
+
+def write_verified(
+    task: Task, state: dict[str, torch.Tensor], check: Callable[[AlexNet], None] = lambda _: None
+) -> torch.Tensor:
+    """Write weights, or what changed, load the file again, and see that every image has its margin in float32.
+
+    ``check`` may look at the loaded network, and raise `NotVerifiedError` too.
+
+    Returns:
+        The logits of what was constrained, float32 (N, C), as the loaded file gives them.
+
+    Raises:
+        NotVerifiedError: an image misses its margin.
+        ToolError: the file cannot be written.
+    """
+    bench, content, asked = task.bench, dict[str, Any](state), task.options.margin
+    if task.kept_weights != "full":
+        content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, task.output)
+    with bench.clock.phase("write and verify"):
+        save_weights(content, task.written)
+        model = load_alexnet(task.written, len(bench.test.class_names), task.output)
+        check(model)
+        logits = predict_logits(model, task.constrained.images)
+        smallest = float(margins(logits, task.constrained.labels).min())
+    if smallest < asked:
+        raise NotVerifiedError(
+            f"With the saved weights an image or a copy misses the margin {asked:g} by {asked - smallest:.2g}."
+        )
+    return logits

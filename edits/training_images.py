@@ -21,6 +21,7 @@ from helpers.array_cache import Fact, cache_path, fingerprint, keep_array, read_
 from helpers.datasets import ImageDataset
 from helpers.evaluation import is_right, margins
 from helpers.preprocessing import to_inputs
+from helpers.remembering import remembers
 from model_classes.alexnet import AlexNet
 from sytorch import KroneckerMetric, chain_of, kronecker_metric
 from sytorch.kronecker_metric import softmax_curvature
@@ -103,7 +104,7 @@ class TrainingImages:
         logits = run_modules(behind, outputs + change.moves(module, inputs))
         return float(is_right(logits, self.labels(JUDGES)[doubtful]).sum() + sure) / len(self.labels(JUDGES))
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019  it lives as long as its process
+    @remembers(1)
     def _doubtful_values(self, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
         """What the layer gets from the doubtful images, and what it gives."""
         chosen = self.sample(JUDGES)[self._doubtful[0]]

@@ -38,6 +38,15 @@ KINDS = {
     "infeasible": replace(LAST, param_bound=1e-3),
     "infeasible after a preparation": replace(RepairOptions(), param_bound=1e-4),
 }
+COSTLY = {
+    "linf+l1 in the weights",
+    "a metric of each class",
+    "prepared with a bound that float32 cannot hold",
+    "a fixed pattern",
+    "steps that linearise anew",
+    "infeasible after a preparation",
+}
+SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +64,7 @@ def _certificate(digits: Place, kind: str) -> Path:
     return certificate_of(digits.repair(KINDS[kind], output))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=SLOW if kind in COSTLY else ()) for kind in KINDS])
 def test_what_is_repaired_or_refuted_is_accepted(kind: str, digits: Place) -> None:
     path = _certificate(digits, kind)
     checked = Certificate(path).check()
@@ -66,9 +75,12 @@ def test_what_is_repaired_or_refuted_is_accepted(kind: str, digits: Place) -> No
     assert ("pattern" in names) == (kind == "a fixed pattern")
 
 
-@pytest.mark.parametrize("kind", ["l1", "infeasible after a preparation"])
-def test_nothing_altered_is_accepted(kind: str, digits: Place) -> None:
-    assert refused(_certificate(digits, kind), count=30, seed=0) == []
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("l1", 10), pytest.param("l1", 30, marks=SLOW), pytest.param("infeasible after a preparation", 30, marks=SLOW)],
+)
+def test_nothing_altered_is_accepted(kind: str, count: int, digits: Place) -> None:
+    assert refused(_certificate(digits, kind), count=count, seed=0) == []
 
 
 def _forge(sealed: Sealed, **facts: Any) -> Sealed:

@@ -156,7 +156,9 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 360), "dark phone": ("dark", 360)}
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize(
+    "look", [pytest.param(look, marks=pytest.mark.slow if look in ("dark", "phone") else ()) for look in LOOKS]
+)
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_are_accessible_in_every_look(browser: Browser, address: str, name: str, look: str) -> None:
     scheme, width = LOOKS[look]
@@ -179,10 +181,8 @@ def test_pages_are_accessible_in_every_look(browser: Browser, address: str, name
 
 
 def test_the_first_page_of_2500_images_takes_less_than_a_second(browser: Browser, site: Path) -> None:
-    """Of the script in a process of its own. The best of three: other programs on the machine only add to it."""
-    seconds = min(_seconds_to_first_page(browser, site) for _ in range(3))
-    print(f"first page of 2,500 images: {seconds:.2f} s")
-    assert seconds < 1
+    """Of the script in a process of its own. Once of three times: other programs on the machine only add to it."""
+    assert any(_seconds_to_first_page(browser, site) < 1 for _ in range(3))
 
 
 def _seconds_to_first_page(browser: Browser, site: Path) -> float:
@@ -379,6 +379,7 @@ def test_the_script_prints_its_address(site: Path) -> None:
             assert answer.status == 200
 
 
+@pytest.mark.slow
 def test_screenshots_are_taken_by_a_command(site: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tools.screenshots", "--output", str(tmp_path / "shots")]
     places = {**os.environ, "PYTHONPATH": str(CHECKOUT)}

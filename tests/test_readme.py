@@ -49,5 +49,5 @@ def test_every_link_leads_to_a_file(document: Path) -> None:
 def test_the_readme_and_ci_run_the_same_commands() -> None:
     ci = (CHECKOUT / ".ci/run").read_text()
     readme = (CHECKOUT / "README.md").read_text()
-    for command in ("uv run python run_repair.py misclassified --dataset digits", "uv run pytest"):
+    for command in ("uv run python run_repair.py misclassified --dataset digits", "uv run pytest", "uv run pytest -m slow"):
         assert command in ci and command in readme

@@ -65,9 +65,6 @@ def main(
     prepare_copies: Annotated[
         PrepareCopies, typer.Option(help="Copies of the edit images that stage one goes for, too.")
     ] = "none",
-    keep: Annotated[
-        int, typer.Option(min=0, help="Of so many training images, those that are right are to stay right.")
-    ] = 0,
     keep_weights: Annotated[
         KeepWeights, typer.Option(help="full: 228 MB an experiment; changed-layer: what changed, eval.py reads it.")
     ] = "changed-layer",
@@ -116,7 +113,6 @@ def main(
         time_limit=time_limit,
         prepare=prepare,
         prepare_copies=prepare_copies,
-        keep=keep,
         keep_weights=keep_weights,
     )
     ground = Ground(

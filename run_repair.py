@@ -5,7 +5,6 @@ from __future__ import annotations
 import helpers.start  # noqa: F401 - before the slow imports
 
 # isort: split
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edits.options import (
-    AUTO_LAYER,
     LAST_LAYER,
     MetricName,
     NormName,
@@ -39,7 +37,7 @@ from helpers.cli import (
     shared_options,
     tells_failures,
 )
-from helpers.errors import InfeasibleError, NoLayerError, NotProvedError, NotVerifiedError, TimeLimitError, UsageError
+from helpers.errors import InfeasibleError, NotProvedError, NotVerifiedError, TimeLimitError, UsageError
 from helpers.outputs import result_paths, writable_output
 from helpers.paths import edit_sets, repaired_weights
 
@@ -53,9 +51,7 @@ FAILURES = {
     "time_limit": TimeLimitError,
     "not_verified": NotVerifiedError,
     "not_proved": NotProvedError,
-    "no_layer": NoLayerError,
 }
-LAYER_BUDGET = 300.0
 
 app = new_app(__doc__)
 
@@ -64,8 +60,7 @@ app = new_app(__doc__)
 class Job:
     """What to repair, on which images, and where the result goes.
 
-    With ``norm_by_size`` the size of the edit set decides what is minimised. With a ``layer_budget``, in seconds, all
-    layers are tried, the last one by the options, and the best is kept.
+    With ``norm_by_size`` the size of the edit set decides what is minimised.
     """
 
     dataset: DatasetName = DatasetName.CIFAR10
@@ -75,7 +70,6 @@ class Job:
     max_samples: int | None = None
     seed: int = 0
     norm_by_size: bool = False
-    layer_budget: float | None = None
 
 
 def repair(source: Selection | Path, job: Job, options: RepairOptions) -> RepairReport:
@@ -89,7 +83,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     Raises:
         ToolError: files or images are missing or damaged, options do not fit, or the solver fails.
     """
-    from edits.best_layer import repair_best_layer
+
     from edits.pipeline import check_layer, repair_edit_set
     from edits.task import Task
     from edits.workbench import open_workbench
@@ -107,8 +101,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     warn_of_other_weights(edit_set, path, bench)
     if job.norm_by_size and not options.is_hidden:
         options = replace(options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves)), options.metric))
-    task = Task(bench, edit_set, path, options, output, command_line())
-    return repair_edit_set(task) if job.layer_budget is None else repair_best_layer(task, job.layer_budget)
+    return repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
 
 
 def find_edit_set(selection: Selection, bench: Workbench) -> Path:
@@ -147,21 +140,12 @@ LayerOption = Annotated[
     str,
     typer.Option(
         help="The layer that changes: classifier.6, .4, .1, features.10, ... .0; or a part of it: classifier.4.bias, "
-        "classifier.4[0:400] (units), classifier.4[0:400].bias; or several with +, the later ones biases: "
-        "classifier.4+classifier.6.bias. auto: all are tried, the last with --prepare and --norm, and the one "
-        "that training images suffer least from is kept."
+        "classifier.4[0:400] (units), classifier.4[0:400].bias."
     ),
-]
-BudgetOption = Annotated[
-    float | None,
-    typer.Option(help="Seconds for --layer auto; a layer is begun while some are left. [default: 300]"),
 ]
 PatternOption = Annotated[
-    PatternName | None,
-    typer.Option(
-        help="For other layers than the last. held: proved; relinearise: activations may change, in steps. "
-        "[default: held; relinearise with --layer auto]"
-    ),
+    PatternName,
+    typer.Option(help="For other layers than the last. held: proved; relinearise: activations may change, in steps."),
 ]
 NormOption = Annotated[
     NormName | None,
@@ -200,8 +184,7 @@ RidgeOption = Annotated[
 PrepareOption = Annotated[
     PrepareName,
     typer.Option(
-        help="The hidden layer moved toward the margins first; none: only --layer changes. Convolutions take longer "
-        "and lose more. [auto: classifier.4]"
+        help="The hidden layer moved toward the margins first; none: only --layer changes. [auto: classifier.4]"
     ),
 ]
 PrepareCopiesOption = Annotated[
@@ -209,12 +192,6 @@ PrepareCopiesOption = Annotated[
     typer.Option(
         help="Copies of the edit images that stage one goes for, too, so that more like them are right; nothing is "
         "promised of them. mirrored: not for digits, mostly; shifted: by one pixel any way, takes longer."
-    ),
-]
-KeepOption = Annotated[
-    int,
-    typer.Option(
-        min=0, help="Of so many training images, those that are right are to stay right. Try 10000 with --prepare none."
     ),
 ]
 ShiftsOption = Annotated[
@@ -245,7 +222,6 @@ def read_request(
     param_bound: BoundOption = 5.0,
     margin: MarginOption = 2.0,
     layer: LayerOption = LAST_LAYER,
-    layer_budget: BudgetOption = None,
     norm: NormOption = None,
     metric: MetricOption = "training",
     solver: SolverOption = "auto",
@@ -255,8 +231,7 @@ def read_request(
     ridge: RidgeOption = 1e-3,
     prepare: PrepareOption = "auto",
     prepare_copies: PrepareCopiesOption = "none",
-    keep: KeepOption = 0,
-    pattern: PatternOption = None,
+    pattern: PatternOption = "held",
     shifts: ShiftsOption = 0,
     flip: FlipOption = False,
     dataset: DatasetOption = DatasetName.CIFAR10,
@@ -266,8 +241,6 @@ def read_request(
     as_json: JsonOption = False,
 ) -> Request:
     """The options that all commands share."""
-    budget = read_budget(layer, layer_budget)
-    layer = LAST_LAYER if layer == AUTO_LAYER else layer
     options = RepairOptions(
         layer=layer,
         param_bound=param_bound,
@@ -280,25 +253,12 @@ def read_request(
         metric_images=metric_images,
         ridge=ridge,
         prepare=prepare,
-        keep=keep,
-        pattern=pattern or ("held" if budget is None else "relinearise"),
+        pattern=pattern,
         region=Region(shifts, flip),
         prepare_copies=prepare_copies,
     )
-    job = Job(dataset, data_root, weights, output, max_samples, seed, norm is None, budget)
+    job = Job(dataset, data_root, weights, output, max_samples, seed, norm is None)
     return Request(job, options, as_json)
-
-
-def read_budget(layer: str, budget: float | None) -> float | None:
-    """The seconds for all layers together where the layer is ``auto``, else None; raises `UsageError` for nonsense."""
-    if layer != AUTO_LAYER:
-        if budget is not None:
-            raise UsageError(f"--layer-budget belongs to --layer {AUTO_LAYER}; for one layer there is --time-limit.")
-        return None
-    seconds = LAYER_BUDGET if budget is None else budget
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise UsageError(f"--layer-budget is a number of seconds above 0, not {seconds:g}.")
-    return seconds
 
 
 @app.command()

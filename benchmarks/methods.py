@@ -9,14 +9,13 @@ from typing import Any
 from benchmarks.case import Run
 from benchmarks.closed_form import closed_form
 from benchmarks.fine_tuning import Setting, fine_tuning
-from benchmarks.ours import knows, ours
+from benchmarks.ours import ours
 from benchmarks.pdlp import solve_with_pdlp
 from benchmarks.right_images import l1_with_right_images
 from benchmarks.trainable import Part
 from benchmarks.whole import whole
 from benchmarks.whole_solvers import solve_with_gurobi, solve_with_highs
 
-KEEP = 20_000
 # A high weight reaches the margins fast; a low one, where it reaches them in time, leaves more of the others right.
 LAST_GRID = Setting(1e-2, 1.0), Setting(1e-2, 0.1), Setting(3e-2, 0.1)
 CLASSIFIER_GRID = Setting(1e-3, 1.0), Setting(1e-3, 0.3), Setting(1e-3, 0.1)
@@ -41,17 +40,13 @@ class Method:
 
 
 def _ours() -> list[Method]:
-    """Prepared or not, with and without a keep set where this version has one, each norm; then the identity metric."""
+    """Prepared or not, each norm; then the identity metric."""
     last: dict[str, Any] = {"prepare": "none"}
     table: list[tuple[str, str, dict[str, Any]]] = [
         ("default", "default: prepared; l1, above 400 images l2", {}),
-        ("default-keep", "default, keep set", {"keep": KEEP}),
         ("prepared-l2", "prepared, l2", {"norm": "l2"}),
-        ("prepared-l2-keep", "prepared, l2, keep set", {"norm": "l2", "keep": KEEP}),
         ("l1", "last layer, l1", {"norm": "l1", **last}),
-        ("l1-keep", "last layer, l1, keep set", {"norm": "l1", "keep": KEEP, **last}),
         ("l2", "last layer, l2", {"norm": "l2", **last}),
-        ("l2-keep", "last layer, l2, keep set", {"norm": "l2", "keep": KEEP, **last}),
         ("per-class", "last layer, l2, a metric of each class", {"norm": "l2", "metric": "per-class", **last}),
         ("prepared-per-class", "prepared, l2, a metric of each class", {"norm": "l2", "metric": "per-class"}),
         ("linf", "last layer, linf", {"norm": "linf", **last}),
@@ -59,11 +54,7 @@ def _ours() -> list[Method]:
         ("identity-l1", "last layer, l1 of the weights", {"norm": "l1", "metric": "identity", **last}),
         ("identity-linf-l1", "last layer, linf+l1 of the weights", {"norm": "linf+l1", "metric": "identity", **last}),
     ]
-    return [
-        Method(f"ours-{name}", "ours", f"ours: {label}", ours(**options))
-        for name, label, options in table
-        if knows(options)
-    ]
+    return [Method(f"ours-{name}", "ours", f"ours: {label}", ours(**options)) for name, label, options in table]
 
 
 def _opponents() -> list[Method]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from benchmarks.case import Attempt, Case, Run
@@ -20,11 +19,6 @@ from sytorch import NormName
 def ours(**options: Any) -> Run:
     """The repair with these of `edits.options.RepairOptions`; what every method is told alike is not among them."""
     return functools.partial(_repair, options)
-
-
-def knows(options: Mapping[str, object]) -> bool:
-    """Whether this version of the toolkit has all these options."""
-    return set(options) <= {field.name for field in fields(RepairOptions)}
 
 
 def _repair(options: Mapping[str, Any], case: Case) -> Attempt:
@@ -43,7 +37,7 @@ def _repair(options: Mapping[str, Any], case: Case) -> Attempt:
     output, path = case.folder / "repaired.pth", case.folder / "edit_set.pt"
     save_edit_set(case.edit_set, path)
     edit_set = load_edit_set(path)  # its images' positions are those of this file
-    report = repair_edit_set(Task(case.bench, edit_set, path, everything, output, "", keep="changed-layer"))
+    report = repair_edit_set(Task(case.bench, edit_set, path, everything, output, "", kept_weights="changed-layer"))
     seconds = sum(report.seconds.get(phase, 0.0) for phase in REPAIRING)
     if report.status != "repaired":
         return Attempt(None, seconds, report.status.replace("_", " "), report.message or "")

@@ -15,7 +15,7 @@ from torch import Tensor
 from checker.network import LAYERS, RefusedError, Weights, copies_of, hash_of, need, read_base, read_weights, run, slack
 from checker.terms import chosen, margin_rows, matrix_of, norm, read_factors, size, symmetric_roots
 
-FORMAT = "alexnet-repair certificate 1"
+FORMAT = "alexnet-repair certificate 2"
 ROUNDING = 1e-4  # relative: programs are posed on float32 activations, and their proofs checked on float64 ones
 NEEDED = ("seal", "networks", "edit set")  # nothing more can be said where one of these does not hold
 
@@ -126,27 +126,24 @@ class Certificate:
         claimed, low, name = self.facts["objective"], self.facts["lower_bound"], self.facts["norm"]
         if low is None:
             return None
-        margins, count = self.tensors["margins"].double(), len(self.labels)
-        asked = self.facts["margin"] + self.facts["allowance"]
-        need(bool((margins[:count] == asked).all()), "the program asks for other margins than the certificate names")
-        value, slopes = self._weighed(margins, self.facts["distances"])
-        sizes, duals = list[float](), list[float]()
-        for place, (part, slope) in enumerate(zip(self.facts["parts"], slopes, strict=True)):
-            whole = matrix_of(self.network, part["layer"]) - matrix_of(self.base, part["layer"])
-            at, change = self.tensors[f"bounds {place} at"], chosen(whole, part)
-            need(int((whole != 0).sum()) == int((change != 0).sum()), "more of a layer changed than its part")
-            held = torch.zeros_like(whole).put_(at, self.tensors[f"bounds {place}"])
-            value, gradient = value - self.facts["bound"] * float(held.abs().sum()), chosen(slope - held, part)
-            if "coordinates" in self.tensors:
-                x, pulled = self._in_coordinates(self._factors(part["inputs"])[0], change, gradient)
-                found = norm(name, x), norm(name, pulled, dual=True)
-            elif part["inputs"] or name == "l2":
-                both = self._factors(part["inputs"]), self._factors(part["outputs"])
-                found = size(change, *both), size(gradient, *both, dual=True)
-            else:
-                found = norm(name, change), norm(name, gradient, dual=True)
-            sizes, duals = [*sizes, found[0]], [*duals, found[1]]
-        objective, dual = float(np.hypot.reduce(sizes)), float(np.hypot.reduce(duals))
+        margins = self.tensors["margins"].double()
+        asked = torch.full((len(self.labels),), self.facts["margin"] + self.facts["allowance"], dtype=torch.float64)
+        need(torch.equal(margins, asked), "the program asks for other margins than the certificate names")
+        value, slope = self._weighed(margins, self.facts["distances"])
+        part = self.facts["part"]
+        whole = matrix_of(self.network, part["layer"]) - matrix_of(self.base, part["layer"])
+        change = chosen(whole, part)
+        need(int((whole != 0).sum()) == int((change != 0).sum()), "more of a layer changed than its part")
+        held = torch.zeros_like(whole).put_(self.tensors["bounds at"], self.tensors["bounds"])
+        value, gradient = value - self.facts["bound"] * float(held.abs().sum()), chosen(slope - held, part)
+        if "coordinates" in self.tensors:
+            x, pulled = self._in_coordinates(self._factors(part["inputs"])[0], change, gradient)
+            objective, dual = norm(name, x), norm(name, pulled, dual=True)
+        elif part["inputs"] or name == "l2":
+            both = self._factors(part["inputs"]), self._factors(part["outputs"])
+            objective, dual = size(change, *both), size(gradient, *both, dual=True)
+        else:
+            objective, dual = norm(name, change), norm(name, gradient, dual=True)
         proved = max(value, 0.0) / dual if dual else 0.0
         need(abs(objective - claimed) <= ROUNDING * claimed, f"the objective is {objective:.8g}, not {claimed:.8g}")
         need(proved >= low - ROUNDING * claimed, f"the multipliers prove {proved:.8g}, not {low:.8g}")
@@ -154,26 +151,25 @@ class Certificate:
         return f"no change that meets the program is smaller than {proved:.8g}; this one has {objective:.8g}"
 
     def _refutation(self) -> str:
-        value, slopes = self._weighed(torch.full((len(self.labels),), self.facts["margin"]).double(), {})
-        parts = zip(slopes, self.facts["parts"], strict=True)
-        most = self.facts["bound"] * sum(float(chosen(slope, part).abs().sum()) for slope, part in parts)
+        value, slope = self._weighed(torch.full((len(self.labels),), self.facts["margin"]).double(), {})
+        most = self.facts["bound"] * float(chosen(slope, self.facts["part"]).abs().sum())
         need(value > most * (1 + 1e-9), f"the multipliers ask for {value:.8g}, and changes can give {most:.8g}")
         return f"the multipliers ask for {value:.8g}; no change within the bound gives more than {most:.8g}"
 
-    def _weighed(self, margins: Tensor, distances: Mapping[str, float]) -> tuple[float, list[Tensor]]:
-        """What the weighted rows lack in all without a change, and by how much changes raise them: (value, slopes)."""
-        names = [f"{part['layer']}.{kind}" for part in self.facts["parts"] for kind in ("weight", "bias")]
-        own = {name: self.base[name].double().requires_grad_() for name in names}
+    def _weighed(self, margins: Tensor, distances: Mapping[str, float]) -> tuple[float, Tensor]:
+        """What the weighted rows lack in all without a change, and by how much changes raise them: (value, slope)."""
+        layer = self.facts["part"]["layer"]
+        own = {f"{layer}.{kind}": self.base[f"{layer}.{kind}"].double().requires_grad_() for kind in ("weight", "bias")}
         weights = {name: value.double() for name, value in self.network.items()} | own
         value, slopes = 0.0, [torch.zeros_like(parameter) for parameter in own.values()]
         for lacks in self._lacks(weights, margins, distances):
             value += lacks.item()
             found = torch.autograd.grad(lacks, list(own.values()))
             slopes = [slope - part for slope, part in zip(slopes, found, strict=True)]
-        return value, [matrix_of(dict(zip(own, slopes, strict=True)), part["layer"]) for part in self.facts["parts"]]
+        return value, matrix_of(dict(zip(own, slopes, strict=True)), layer)
 
     def _lacks(self, weights: Weights, margins: Tensor, distances: Mapping[str, float]) -> Iterator[Tensor]:
-        """The sum over rows of a multiplier times what the row lacks, some images at a time; kept images come last."""
+        """The sum over rows of a multiplier times what the row lacks, some images at a time."""
         self.inputs, multipliers = list[Tensor](), self.tensors["multipliers"].clamp(min=0)
         signs = {name: self.tensors[f"signs {name}"].clamp(min=0) for name in self.facts["pattern"]}
         for at in torch.split(torch.arange(count := len(self.images)), 250):
@@ -186,11 +182,6 @@ class Certificate:
                 rows = torch.zeros(count * left.shape[1]).double().put_(self.tensors[f"signs {name} at"], signs[name])
                 lacks = lacks + (rows.view(count, -1)[at] * (distances.get(name, 0.0) - left)).sum()
             yield lacks
-        if "kept" in self.tensors:  # training images that are to stay right, as the last layer sees them
-            self.inputs.append(self.tensors["kept"].double())
-            both = weights["classifier.6.weight"], weights["classifier.6.bias"]
-            logits, labels = torch.nn.functional.linear(self.inputs[-1], *both), self.tensors["kept labels"]
-            yield margin_rows(logits, labels, margins[count:], multipliers[count:])
 
     def _factors(self, files: list[dict[str, Any]]) -> list[Tensor]:
         return [factor for said in files for factor in read_factors(self._path(said), said["hash"], said["upper"])]

@@ -25,24 +25,24 @@ METRIC_IMAGES = 10_000
 
 @dataclass(frozen=True, eq=False)
 class LayerProblem:
-    """Parts of a network, seen by the images of an edit set.
+    """A layer of a network, or a part of one, seen by the images of an edit set.
 
     Attributes:
-        views: the parts that change, as the images see them, in the order they run; mostly one.
-        metrics: of their layers.
+        view: the part that changes, as the images see it.
+        metric: of its layer.
         edit_set: the images.
         options: what is asked.
     """
 
-    views: tuple[sytorch.LayerView, ...]
-    metrics: tuple[sytorch.KroneckerMetric, ...]
+    view: sytorch.LayerView
+    metric: sytorch.KroneckerMetric
     edit_set: EditSet
     options: RepairOptions
 
     @property
     def layer(self) -> str:
-        """The first layer that changes."""
-        return self.views[0].part.layer
+        """The layer that changes."""
+        return self.view.part.layer
 
     def repair(self, model: AlexNet, allowance: float, share: float, deadline: sytorch.Deadline) -> Repair:
         """Compute the change; ``allowance`` is added to the margin, ``share`` multiplies how far signs are from zero.
@@ -53,12 +53,11 @@ class LayerProblem:
         options, labels = self.options, self.edit_set.labels
         size, bound = options.margin + allowance, options.param_bound
         if options.pattern == "held":
-            program = sytorch.hold(self.views, labels, size, self.metrics, bound=bound, allowance=share * ALLOWANCE)
+            program = sytorch.hold(self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE)
             with tqdm(desc=f"holding what is behind {self.layer}", unit="step", disable=None) as bar:
                 solution = program.solve(deadline, bar.update)
         else:
-            (view,), (metric,) = self.views, self.metrics
-            moved = sytorch.relinearise(view, labels, size, metric=metric, bound=bound, time_limit=deadline)
+            moved = sytorch.relinearise(self.view, labels, size, metric=self.metric, bound=bound, time_limit=deadline)
             solution = unproved(moved)
         return Repair(self.layer, self._parameters(model, solution), solution)
 
@@ -69,15 +68,13 @@ class LayerProblem:
         head, layer, tail = sytorch.chain_of(model).split(self.layer)
         with torch.inference_mode():
             outputs = layer(head(self.edit_set.images))
-        if broken := self.views[0].pattern.broken(tail, outputs, still_of(self.views)):
+        if broken := self.view.pattern.broken(tail, outputs, still_of(self.view)):
             raise NotVerifiedError(f"With the saved weights {broken} activations are not what they were held at.")
 
     def _parameters(self, model: AlexNet, solution: sytorch.Solution) -> dict[str, torch.Tensor]:
-        first, *biases = (torch.from_numpy(change).float() for change in (solution.change, *solution.further))
-        parts = parameters_of(model.get_submodule(self.layer), first)
-        changes = {f"{self.layer}.{name}": change for name, change in parts.items()}
-        others = zip(self.views[1:], biases, strict=True)
-        return changes | {f"{view.part.layer}.bias": change[:, -1] for view, change in others}
+        change = torch.from_numpy(solution.change).float()
+        parameters = parameters_of(model.get_submodule(self.layer), change)
+        return {f"{self.layer}.{name}": part for name, part in parameters.items()}
 
 
 def unproved(moved: sytorch.Relinearised) -> sytorch.Solution:
@@ -88,29 +85,24 @@ def unproved(moved: sytorch.Relinearised) -> sytorch.Solution:
 
 
 def layer_problem(bench: Workbench, edit_set: EditSet, options: RepairOptions) -> LayerProblem:
-    """Look at the parts that the options name, and take their metrics from training images, or the cache."""
+    """Look at what the options name, and take its layer's metric from training images, or the cache."""
     with bench.clock.phase("program"):
-        views = _views(bench, options.layer, edit_set.images)
-    metrics = tuple(_metric(bench, view, options) for view in views)
-    return LayerProblem(views, metrics, edit_set, options)
+        view = sytorch.linearise(bench.model, options.layer, edit_set.images)
+    return LayerProblem(view, _metric(bench, view, options), edit_set, options)
 
 
 def check_part(bench: Workbench, options: RepairOptions) -> None:
-    """Raise `UsageError` unless those parts of the network can be repaired as the options ask."""
+    """Raise `UsageError` unless that layer, or that part of one, can be repaired as the options ask."""
+    if "+" in options.layer:
+        raise UsageError(f"--layer names one layer, or a part of one; {options.layer} are several.")
     try:
-        views = _views(bench, options.layer, torch.zeros(1, 3, 64, 64))
+        sytorch.linearise(bench.model, options.layer, torch.zeros(1, 3, 64, 64))
     except sytorch.UnsupportedLayerError as error:
         raise UsageError(f"--layer: {error}") from error
     if options.norm != "l2":
         raise UsageError(
             f"--layer {options.layer} is not the last layer: it is repaired with --norm l2, not {options.norm}."
         )
-    if len(views) > 1 and options.pattern != "held":
-        raise UsageError(f"--layer {options.layer} is several parts, which are repaired with --pattern held only.")
-
-
-def _views(bench: Workbench, layer: str, images: torch.Tensor) -> tuple[sytorch.LayerView, ...]:
-    return sytorch.linearise_together(bench.model, sytorch.parts_named(layer), images)
 
 
 def _metric(bench: Workbench, view: sytorch.LayerView, options: RepairOptions) -> sytorch.KroneckerMetric:
@@ -126,4 +118,4 @@ def metric_count(options: RepairOptions) -> int:
 
 def first_allowance(problem: LayerProblem) -> float:
     """How much more than the margin is asked for at first, relative to the logits."""
-    return ALLOWANCE * 10 * max(1.0, math.ceil(float(problem.views[0].logits.abs().max())))
+    return ALLOWANCE * 10 * max(1.0, math.ceil(float(problem.view.logits.abs().max())))

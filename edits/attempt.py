@@ -44,7 +44,7 @@ def attempt(task: Task) -> Attempt:
         ToolError: the solver fails or has no licence, or a file cannot be written.
     """
     bench, options = task.bench, task.options
-    report, network = asked(task), bench.network
+    report, network = _asked(task), bench.network
     with bench.clock.phase("program"):
         before = predict_logits(bench.model, task.constrained.images)
     try:
@@ -69,7 +69,7 @@ def attempt(task: Task) -> Attempt:
     return Attempt(report, before, network)
 
 
-def asked(task: Task) -> RepairReport:
+def _asked(task: Task) -> RepairReport:
     """The report of a task before anything is done."""
     bench, options = task.bench, task.options
     return RepairReport(
@@ -98,7 +98,6 @@ def asked(task: Task) -> RepairReport:
         metric=options.metric,
         prepare=options.prepared_layer,
         prepare_copies=options.prepare_copies,
-        keep=options.keep,
         pattern=options.pattern if options.is_hidden else None,
     )
 

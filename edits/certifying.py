@@ -44,7 +44,7 @@ class Factor:
 
 @dataclass(frozen=True, eq=False)
 class PartClaim:
-    """A part of the network that a program changes.
+    """The layer, or the part of one, that a program changes.
 
     Attributes:
         layer: its name.
@@ -83,18 +83,17 @@ class Claim:
 
     Attributes:
         changed: the parameters that differ from the base, at most.
-        parts: what the program changes.
+        part: what the program changes; None where there is none, for nothing is proved.
         allowance: by how much more than the margin it asks for.
-        multipliers: of margins, (N + K, C), the K kept training images last.
+        multipliers: of margins, (N, C).
         patterns: by module name.
         objective, lower_bound: of the change; a refutation and a change without a proof have no lower bound.
         coordinates: (C, m), whose norm is the objective; None where it is that of the change itself.
-        margins: (N + K,), what was asked of each image.
-        kept: float32 (K, n), what the last layer gets from training images to keep right, and their labels, (K,).
+        margins: (N,), what was asked of each image.
     """
 
     changed: tuple[str, ...]
-    parts: tuple[PartClaim, ...]
+    part: PartClaim | None
     allowance: float
     multipliers: Matrix
     patterns: Mapping[str, PatternClaim] = field(default_factory=dict)
@@ -102,7 +101,6 @@ class Claim:
     lower_bound: float | None = None
     coordinates: Matrix | None = None
     margins: Vector | None = None
-    kept: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +127,7 @@ def certify(task: Task, claim: Claim, network: NetworkFile, publishing: Publicat
     path = certificate_path(task.output) if status == "repaired" else failed_paths(task.output)[1]
     arrays, found = _arrays(task, claim), {_from(network.path, task.output): network.written}
     facts = {**_facts(task, claim, status), "network": {"file": _from(network.path, task.output), "hash": network.hash}}
-    facts["parts"] = [_part(part, place, task.output, publishing, found) for place, part in enumerate(claim.parts)]
+    facts["part"] = None if claim.part is None else _part(claim.part, task.output, publishing, found)
     facts["seal"] = seal(facts, arrays)
     stored = arrays | {"facts": np.frombuffer(json.dumps(facts, sort_keys=True).encode(), dtype=np.uint8)}
     with explained_os_errors(path):
@@ -173,10 +171,8 @@ def _arrays(task: Task, claim: Claim) -> Arrays:
         arrays["margins"] = claim.margins
     if claim.coordinates is not None:
         arrays["coordinates"] = claim.coordinates
-    if claim.kept is not None:
-        arrays["kept"], arrays["kept labels"] = claim.kept
-    for place, part in enumerate(claim.parts):
-        arrays |= _sparse(f"bounds {place}", part.bounds)
+    if claim.part is not None:
+        arrays |= _sparse("bounds", claim.part.bounds)
     for name, pattern in claim.patterns.items():
         arrays |= {f"fixed {name}": pattern.fixed, **_sparse(f"signs {name}", pattern.multipliers)}
     return arrays
@@ -188,11 +184,11 @@ def _sparse(name: str, matrix: Matrix) -> Arrays:
     return {name: matrix.ravel()[places], f"{name} at": places}
 
 
-def _part(part: PartClaim, place: int, output: Path, publishing: Publication, found: dict[str, Path]) -> dict[str, Any]:
+def _part(part: PartClaim, output: Path, publishing: Publication, found: dict[str, Path]) -> dict[str, Any]:
     files = {}
     for side, factors in (("inputs", part.inputs), ("outputs", part.outputs)):
         files[side] = [
-            _factor_file(factor, beside(output, f"{METRIC}{place}_{side}_{number}.npy"), publishing, found)
+            _factor_file(factor, beside(output, f"{METRIC}{side}_{number}.npy"), publishing, found)
             for number, factor in enumerate(factors)
         ]
     return {"layer": part.layer, "units": list(part.units or (None,)), "bias_only": part.bias_only, **files}

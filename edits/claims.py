@@ -13,47 +13,41 @@ from edits.certifying import Claim, Factor, PartClaim, PatternClaim
 from edits.network import Network
 from edits.solving import Repaired
 from edits.task import Task
-from sytorch.arrays import Matrix, Vector
+from sytorch.arrays import Matrix
 from sytorch.pattern import HeldSigns
 
 
 def repaired_claim(task: Task, network: Network, repaired: Repaired) -> Claim:
     """The claim of a repair: its objective, and the lower bound where one was proved."""
-    solution, margins, count = repaired.repair.solution, repaired.repair.margins, len(task.constrained)
+    solution = repaired.repair.solution
     if repaired.problem is not None:
         return _of_other_layer(task, repaired, repaired.problem)
-    assert repaired.metric is not None and margins is not None
-    inputs = margins.outputs.inputs[count:, :-1].astype(np.float32)
+    assert repaired.metric is not None
     return Claim(
         changed=changed_parameters(task),
-        parts=(_last_layer(task, network, repaired.metric, solution.multipliers.bounds),),
+        part=_last_layer(task, network, repaired.metric, solution.multipliers.bounds),
         allowance=repaired.allowance,
         multipliers=solution.multipliers.margins,
         objective=solution.objective,
         lower_bound=solution.lower_bound,
         coordinates=solution.coordinates,
-        margins=_sizes(margins, count, task.options.margin + repaired.allowance),
-        kept=(inputs, margins.labels[count:]) if len(inputs) else None,
+        margins=np.full(len(task.constrained), task.options.margin + repaired.allowance),
     )
 
 
 def refuted_claim(task: Task, contradiction: sytorch.Contradiction, problem: LayerProblem | None) -> Claim:
     """The claim that no change within the bound gives the margin that was asked, patterns as they are fixed."""
-    parts = [PartClaim(task.options.layer)]
-    if problem is not None:
-        parts = [PartClaim(view.part.layer, view.part.units, view.part.bias_only) for view in problem.views]
+    named = sytorch.part_named(task.options.layer)
+    part = PartClaim(named.layer, named.units, named.bias_only)
     patterns = _patterns(problem, contradiction.pattern, {})
     margins = contradiction.multipliers.margins
-    return Claim(changed_parameters(task), tuple(parts), 0.0, margins, patterns)
+    return Claim(changed_parameters(task), part, 0.0, margins, patterns)
 
 
 def changed_parameters(task: Task) -> tuple[str, ...]:
     """The parameters that a repair may change."""
-    options = task.options
-    parts = sytorch.parts_named(options.layer)
-    names = [
-        f"{part.layer}.{kind}" for part in parts for kind in ("weight", "bias") if kind == "bias" or not part.bias_only
-    ]
+    options, part = task.options, sytorch.part_named(task.options.layer)
+    names = [f"{part.layer}.{kind}" for kind in (("bias",) if part.bias_only else ("weight", "bias"))]
     if options.prepared_layer is not None:
         names += [f"{options.prepared_layer}.weight", f"{options.prepared_layer}.bias"]
     return tuple(names)
@@ -63,11 +57,10 @@ def _of_other_layer(task: Task, repaired: Repaired, problem: LayerProblem) -> Cl
     """The claim of a program with fixed patterns; of steps that linearise anew, only what the files show."""
     solution, bounds = repaired.repair.solution, repaired.repair.solution.multipliers
     if solution.path == "relinearised":
-        return Claim(changed_parameters(task), (), repaired.allowance, np.zeros((0, 0)), objective=solution.objective)
-    triples = zip(problem.views, problem.metrics, (bounds.bounds, *bounds.further), strict=True)
+        return Claim(changed_parameters(task), None, repaired.allowance, np.zeros((0, 0)), objective=solution.objective)
     return Claim(
         changed=changed_parameters(task),
-        parts=tuple(_part(task, *triple) for triple in triples),
+        part=_part(task, problem.view, problem.metric, bounds.bounds),
         allowance=repaired.allowance,
         multipliers=bounds.margins,
         patterns=_patterns(problem, solution.pattern, solution.distances),
@@ -96,10 +89,10 @@ def _part(task: Task, view: sytorch.LayerView, metric: sytorch.KroneckerMetric, 
 def _patterns(
     problem: LayerProblem | None, multipliers: Mapping[str, Matrix], distances: Mapping[str, float]
 ) -> dict[str, PatternClaim]:
-    """The patterns that are fixed behind the first part that changes."""
+    """The patterns that are fixed behind the layer that changes."""
     if problem is None:
         return {}
-    pattern, claims = problem.views[0].pattern, {}
+    pattern, claims = problem.view.pattern, {}
     for position, held in pattern.held.items():
         name = pattern.tail.names[position]
         fixed = held.positive if isinstance(held, HeldSigns) else held.winners
@@ -117,12 +110,3 @@ def _factors(metric: sytorch.Metric, cached: Path | None) -> tuple[Factor, ...]:
     if isinstance(metric, sytorch.SecondMomentMetric):
         return (Factor(metric.factor.T[None], cached, upper=True),)
     return ()
-
-
-def _sizes(margins: sytorch.Margins, count: int, asked: float) -> Vector:
-    """What was asked of each image, (N,): of the first so many the same, of those to keep right what they can have."""
-    required = margins.required + margins.lead(margins.outputs.logits)
-    required[np.arange(len(required)), margins.labels] = -np.inf
-    sizes = required.max(axis=1)
-    sizes[:count] = asked
-    return np.asarray(sizes)

@@ -29,7 +29,6 @@ class Network:
     Attributes:
         model: in evaluation mode; nothing here changes it.
         test_source: gives the last layer's inputs for the test images, (T, n).
-        training_source: the same for so many training images.
         metric_source: gives so many images at most for a metric, some at a time; for None as many as are worth while.
         clock: counts the seconds.
         cache: gives the file of a metric by what it is made of; None where metrics are not worth keeping.
@@ -37,7 +36,6 @@ class Network:
 
     model: AlexNet
     test_source: InputsOf
-    training_source: Callable[[int], NDArray[np.float32]]
     metric_source: Callable[[int | None], Iterable[MetricSample]]
     clock: Stopwatch
     cache: Callable[..., Path] | None = None
@@ -52,15 +50,6 @@ class Network:
         """What the last layer gets from the test images, (T, n)."""
         with self.clock.phase("activations"):
             return self.test_source()
-
-    @remembers(1)
-    def training_inputs(self, count: int) -> NDArray[np.float32]:
-        """What the last layer gets from so many training images, (R, n)."""
-        return self.training_source(count)
-
-    def training_logits_of(self, count: int, state: dict[str, torch.Tensor]) -> torch.Tensor:
-        """What the network says of so many training images with another last layer, float32 (R, C)."""
-        return self._last_layer(self.training_inputs(count), state)
 
     @functools.cached_property
     def test_logits(self) -> torch.Tensor:

@@ -10,26 +10,14 @@ from editset_helpers.regions import Region
 from helpers.errors import UsageError
 
 LAST_LAYER = "classifier.6"
-AUTO_LAYER = "auto"
 AUTO_PREPARE = "classifier.4"
 MANY_IMAGES = 400  # as in `sytorch.program`: above, simplex codes take minutes and first-order methods seconds
 NormName = Literal["l1", "linf", "linf+l1", "l2"]
 SolverName = Literal["auto", "gurobi", "highs", "first-order"]
 MetricName = Literal["training", "per-class", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
-PrepareName = Literal[
-    "auto",
-    "none",
-    "classifier.4",
-    "classifier.1",
-    "features.10",
-    "features.8",
-    "features.6",
-    "features.3",
-    "features.0",
-]
+PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
 PREPARE_NAMES: tuple[PrepareName, ...] = get_args(PrepareName)
-HIDDEN_LAYERS = PREPARE_NAMES[2:]
 PatternName = Literal["held", "relinearise"]
 PrepareCopies = Literal["none", "mirrored", "shifted"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
@@ -57,7 +45,6 @@ class RepairOptions:
         ridge: added to the metric's diagonal, relative to its mean.
         prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE`, but
             ``none`` where the metric is ``identity``.
-        keep: of how many training images those that are right are to stay right, as far as the edit set leaves room.
         pattern: for a layer other than the last: ``held``, the activation patterns behind it are constraints, and the
             result is proved; ``relinearise``, they may change, and the forward pass judges.
         region: which copies of every edit image have to be right by the margin, too.
@@ -76,7 +63,6 @@ class RepairOptions:
     metric_images: int | None = None
     ridge: float = 1e-3
     prepare: PrepareName = "auto"
-    keep: int = 0
     pattern: PatternName = "held"
     region: Region = field(default_factory=Region)
     prepare_copies: PrepareCopies = "none"
@@ -85,8 +71,8 @@ class RepairOptions:
         """Refuse values that can never work.
 
         Raises:
-            UsageError: a bound, margin, ridge, time limit or number of images is not a positive number, or the
-                metric has no such name.
+            UsageError: a bound, margin, ridge, time limit or number of images is not a positive number, or there is
+                no such layer, metric, preparation or pattern.
         """
         limit = math.inf if self.time_limit is None else self.time_limit
         _positive("--param-bound", self.param_bound)
@@ -94,8 +80,11 @@ class RepairOptions:
         _positive("--ridge", self.ridge)
         if self.metric_images is not None:
             _positive("--metric-images", self.metric_images)
-        if self.keep < 0:
-            raise UsageError(f"--keep is a number of training images, 0 or more, not {self.keep}.")
+        if self.layer == "auto":
+            raise UsageError(
+                f"--layer auto is not a layer; leave the option out: what is repaired then, {LAST_LAYER} after "
+                f"{AUTO_PREPARE} is prepared, is what it always chose."
+            )
         if not limit > 0:
             raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
         read_metric(self.metric)

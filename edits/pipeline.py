@@ -46,10 +46,10 @@ def repair_edit_set(task: Task) -> RepairReport:
     check_layer(task.bench, task.options)
     with publication(task.output) as publishing:
         task = replace(task, folder=publishing.folder, deadline=Deadline(task.options.time_limit))
-        return conclude(task, attempt(task), publishing)
+        return _conclude(task, attempt(task), publishing)
 
 
-def conclude(task: Task, tried: Attempt, publishing: Publication) -> RepairReport:
+def _conclude(task: Task, tried: Attempt, publishing: Publication) -> RepairReport:
     """Measure what an attempt gained and cost, check its proof as anybody would, and publish."""
     report = tried.report
     if tried.repaired is not None:
@@ -58,10 +58,10 @@ def conclude(task: Task, tried: Attempt, publishing: Publication) -> RepairRepor
         _certify_repair(task, tried, tried.repaired, publishing)
     elif tried.refuted is not None and report.status == "infeasible":
         _certify_refutation(task, tried, tried.refuted, publishing)
-    return publish(task, report, publishing)
+    return _publish(task, report, publishing)
 
 
-def publish(task: Task, report: RepairReport, publishing: Publication) -> RepairReport:
+def _publish(task: Task, report: RepairReport, publishing: Publication) -> RepairReport:
     """Write the report, with the seconds of all that was done so far, and put all files into their places."""
     report.seconds = {name: round(seconds, 4) for name, seconds in task.bench.clock.seconds.items()}
     report.peak_memory_mb = round(peak_memory_mb(), 1)
@@ -83,7 +83,7 @@ def _certify_repair(task: Task, tried: Attempt, repaired: Repaired, publishing: 
         checked = certify(task, repaired_claim(task, tried.network, repaired), network, publishing, "repaired")
     if refused := checked.refused:
         report.status, report.message = "not_verified", f"the checker refuses what was written: {refused}"
-    elif task.keep == "none":
+    elif task.kept_weights == "none":
         for path in publishing.folder.iterdir():
             path.unlink()
         report.outcomes_path = None
@@ -128,7 +128,7 @@ def _measure(task: Task, tried: Attempt, repaired: Repaired, publishing: Publica
         report.generalization_before, report.generalization_after = generalization(
             bench, repaired.state, edit_set, task.options.prepared_layer or repaired.repair.layer
         )
-    if task.keep != "none":
+    if task.kept_weights != "none":
         report.outcomes_path = str(_write_outcomes(task, repaired, edit_logits, test_logits, publishing))
 
 
@@ -154,9 +154,6 @@ def _describe(report: RepairReport, task: Task, repaired: Repaired) -> None:
     report.path, report.solver = solution.path, effort.solver
     report.rows, report.columns, report.rounds = effort.rows, effort.columns, effort.rounds
     report.solver_iterations, report.barrier_iterations = effort.iterations, effort.barrier_iterations
-    if (kept := repaired.kept) is not None:
-        report.kept_images, report.keep_price = kept.images, kept.price
-        report.keep_accuracy_before, report.keep_accuracy_after = kept.accuracy_before, kept.accuracy_after
     report.objective = solution.objective
     if solution.path != "relinearised":
         report.lower_bound, report.gap = solution.lower_bound, solution.gap

@@ -1,4 +1,4 @@
-"""Stage one: move a hidden layer toward the margins by damped steps, so that little is left for the last layer.
+"""Stage one: move a hidden linear layer toward the margins by damped steps, so that little is left for the last layer.
 
 Each step is the least change in the layer's Kronecker metric that would give every lead that is missing if the
 activation patterns of the edit images stayed as they are. They do not, so only a part of the step is taken, and the
@@ -8,7 +8,6 @@ next one starts anew. Steps go on while training images do not suffer.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -20,7 +19,7 @@ from sytorch import Deadline, KroneckerMetric, LayerView
 from sytorch.ascent import ascend
 
 STEPS = 6
-DAMPING = 0.4
+DAMPING = 0.4  # the part of each step that is taken
 ITERATIONS = 200
 ENOUGH = 0.1
 TOLERATED = 1e-3  # a loss of training accuracy that is within the noise of ten thousand images
@@ -59,7 +58,7 @@ class MissingLeads:
     Attributes:
         images: (R,), which image's.
         needed: (R,), how much each lacks.
-        gradients: (R, m, P), in the layer's outputs.
+        gradients: (R, m), in the layer's outputs.
     """
 
     images: torch.Tensor
@@ -69,27 +68,25 @@ class MissingLeads:
     def gram(self, inputs: torch.Tensor, metric: KroneckerMetric) -> torch.Tensor:
         """Inner products of the leads' gradients in the inverse metric, (R, R).
 
-        A lead is a sum over pixels of products of a gradient and an input, so its inner products are sums over pairs of
-        pixels.
+        Each is the product of one of gradients and one of inputs.
 
         Args:
-            inputs: whitened, (N, P, k).
+            inputs: whitened, (N, k).
             metric: of the layer.
         """
-        gram = torch.zeros(len(self.images), len(self.images))
-        gradients = metric.whitened_gradients(self.gradients).permute(2, 0, 1).contiguous()
-        for first, second in itertools.product(range(inputs.shape[1]), repeat=2):
-            kernel = inputs[:, first] @ inputs[:, second].T
-            for start in range(0, len(gram), BATCH):
-                rows = slice(start, start + BATCH)
-                products = gradients[first, rows] @ gradients[second].T
-                gram[rows] += products.mul_(kernel[self.images[rows]][:, self.images])
+        gram = torch.empty(len(self.images), len(self.images))
+        gradients = metric.whitened_gradients(self.gradients[:, :, None])[:, :, 0]
+        kernel = inputs @ inputs.T
+        for start in range(0, len(gram), BATCH):
+            rows = slice(start, start + BATCH)
+            products = gradients[rows] @ gradients.T
+            gram[rows] = products.mul_(kernel[self.images[rows]][:, self.images])
         return gram
 
     def pressure(self, multipliers: torch.Tensor, images: int) -> torch.Tensor:
-        """The gradients, (N, m, P), of the leads' sum with these multipliers, (R,)."""
-        pressure = torch.zeros(images, *self.gradients.shape[1:])
-        return pressure.index_add_(0, self.images, self.gradients * multipliers[:, None, None])
+        """The gradients, (N, m), of the leads' sum with these multipliers, (R,)."""
+        pressure = torch.zeros(images, self.gradients.shape[1])
+        return pressure.index_add_(0, self.images, self.gradients * multipliers[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +138,6 @@ class _Way:
         """The change of all the layer's weights."""
         most = largest_within(self.bound)
         whole = self.view.layer_change(self.moved).float().clamp(-most, most)
-        if self.view.shape != (len(self.view.units),) or self.view.part.bias_only:
-            return LayerChange(whole)
         cut_from = nn.functional.one_hot(self.columns, self.moved.shape[1]).float()
         right = self.view.folding.unfold(torch.cat([self.solved, cut_from])).float()
         return LayerChange(whole, (torch.cat([self.pushed, self.cut], dim=1), right))
@@ -157,21 +152,17 @@ def prepare(
     bound: float,
     training_accuracy: Callable[[LayerChange], float],
     deadline: Deadline | None = None,
-    steps: int = STEPS,
-    damping: float = DAMPING,
 ) -> Preparation:
     """The change of the layer's weight and bias after all steps; nothing is changed.
 
     Args:
-        view: the hidden layer as the edit images see it, float32.
+        view: the whole hidden layer, a linear one, as the edit images see it, float32.
         labels: int64, (N,).
         metric: of the layer.
         margin: the lead that the steps go for.
         bound: no entry of the change gets larger.
         training_accuracy: of the network with a change of the layer; a step that makes it worse is not taken.
         deadline: looked at before each step.
-        steps: at most so many.
-        damping: the part of each step that is taken.
 
     Raises:
         SolverTimeLimitError: the time is up.
@@ -179,10 +170,10 @@ def prepare(
     deadline = deadline or Deadline()
     solved = metric.solved_inputs(view.inputs.double()).float()  # A is too ill conditioned for float32
     metric = metric.to(view.inputs.dtype)
-    whitened = metric.whitened_inputs(view.inputs)
+    whitened = metric.whitened_inputs(view.inputs[:, 0])
     way, length, now, efforts = _Way.start(view, solved, bound), 0.0, view, list[Effort]()
     least = training_accuracy(way.change)
-    for taken in range(steps):
+    for taken in range(STEPS):
         deadline.check()
         leads = missing_leads(now, labels, margin)
         if not len(leads.needed):
@@ -190,13 +181,13 @@ def prepare(
         gram = leads.gram(whitened, metric)
         multipliers, iterations = ascend(gram, leads.needed, ENOUGH * margin, ITERATIONS)
         efforts.append(Effort(len(leads.needed), iterations))
-        push = metric.raised_gradients(leads.pressure(multipliers, len(labels)))
-        following = way.further(damping * push)
+        push = metric.raised_gradients(leads.pressure(multipliers, len(labels))[:, :, None])
+        following = way.further(DAMPING * push)
         if training_accuracy(following.change) < least - TOLERATED:
             return Preparation(way.change, length, taken, efforts)
-        length += damping * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
+        length += DAMPING * float((multipliers @ gram @ multipliers).clamp(min=0.0).sqrt())
         way, now = following, view.after(following.moved)
-    return Preparation(way.change, length, steps, efforts)
+    return Preparation(way.change, length, STEPS, efforts)
 
 
 def largest_within(bound: float) -> float:
@@ -217,4 +208,4 @@ def missing_leads(view: LayerView, labels: torch.Tensor, margin: float) -> Missi
         view.gradients({view.pattern.end: part}, owners)
         for part, owners in zip(torch.split(toward, BATCH), torch.split(images, BATCH), strict=True)
     ]
-    return MissingLeads(images, needed[images, others], torch.cat(gradients))
+    return MissingLeads(images, needed[images, others], torch.cat(gradients)[:, :, 0])

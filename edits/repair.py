@@ -10,7 +10,6 @@ from torch import nn
 
 import sytorch
 from edits.options import RepairOptions
-from sytorch.arrays import Vector
 
 ALLOWANCE = 1e-4
 
@@ -23,35 +22,11 @@ class Repair:
         layer: the layer's name.
         changes: by parameter name, float32: what is added to the weight, (C, n), and to the bias, (C,).
         solution: the program's answer, with its proof.
-        margins: the constraints of a program of the last layer; None for another.
     """
 
     layer: str
     changes: dict[str, torch.Tensor]
     solution: sytorch.Solution
-    margins: sytorch.Margins | None = None
-
-
-def margins_asked(
-    outputs: sytorch.AffineOutputs,
-    labels: torch.Tensor,
-    margin: float,
-    allowance: float,
-    floors: Vector | None = None,
-) -> sytorch.Margins:
-    """The margin constraints of edit images, and of images to keep right behind them.
-
-    Args:
-        outputs: of the edit images, with the layer symbolic, and of images to keep right.
-        labels: int64, (N,).
-        margin: of the edit images.
-        allowance: how much larger a margin is asked for, so that rounding to float32 does not lose it.
-        floors: (K,), the leads, at most zero, that are asked of the last K images instead of the margin.
-    """
-    sizes = np.full(len(labels), margin + allowance)
-    if floors is not None:
-        sizes[len(labels) - len(floors) :] = floors + allowance * (floors == 0)
-    return sytorch.margin(outputs, labels.numpy(), sizes)
 
 
 def compute_repair(
@@ -78,7 +53,7 @@ def compute_repair(
     solution = program.solve(solver, time_limit, options.whole_program)
     change = torch.from_numpy(solution.change)
     parts = {f"{options.layer}.weight": change[:, :-1], f"{options.layer}.bias": change[:, -1]}
-    return Repair(options.layer, {name: part.float() for name, part in parts.items()}, solution, margins)
+    return Repair(options.layer, {name: part.float() for name, part in parts.items()}, solution)
 
 
 def apply_changes(model: nn.Module, changes: dict[str, torch.Tensor], bound: float) -> dict[str, torch.Tensor]:

@@ -16,15 +16,13 @@ class RepairReport:
     these are not known; ``drawdown_note`` says why, or what else is to be known of it; ``drawdown_points`` is what they
     lost, in percentage points. ``edit_images`` are the positions in the edit set's file of the images that were
     repaired, ``edit_test_indices`` their positions in the test set, -1 for an image that is not in it.
-    ``generalization_*`` is of shifted and flipped copies of the edit images. ``keep_*`` is of the ``keep`` training
-    images that were watched, of which ``kept_images`` became constraints. ``min_margin`` is of the saved file, loaded
-    again, in float32.
+    ``generalization_*`` is of shifted and flipped copies of the edit images. ``min_margin`` is of the saved file,
+    loaded again, in float32.
     ``prepare_copies`` are those that stage one went for without a promise; ``prepare_objective`` is the length of its
     way in its metric; ``prepare_leads`` and ``prepare_iterations`` are of each step that was computed. ``copies``
     counts the copies of edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were
-    constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``layers`` tells what
-    came of every layer of ``--layer auto``
-    within ``layer_budget`` seconds (`edits.best_layer.LayerOutcome`). ``seconds`` is by phase.
+    constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``seconds`` is by
+    phase.
     """
 
     status: str
@@ -77,19 +75,12 @@ class RepairReport:
     prepare_max_abs_change: float | None = None
     prepare_edit_accuracy: float | None = None
     prepare_test_accuracy: float | None = None
-    keep: int = 0
-    kept_images: int | None = None
-    keep_price: float | None = None
-    keep_accuracy_before: float | None = None
-    keep_accuracy_after: float | None = None
     shifts: int = 0
     flip: bool = False
     copies: int = 0
     copies_accuracy_before: float | None = None
     copies_accuracy_after: float | None = None
     copies_min_margin: float | None = None
-    layer_budget: float | None = None
-    layers: list[dict[str, Any]] = field(default_factory=list)
     contradicting_images: list[int] = field(default_factory=list)
     smallest_bound: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -108,8 +99,6 @@ class RepairReport:
 def report_table(report: RepairReport) -> str:
     """The report for the screen."""
     blocks = [_headline(report), described(_asked(report))]
-    if report.layers:
-        blocks.append(aligned(_tried(report)))
     if report.objective is not None:
         blocks.append(described(_proved(report)))
     if report.edit_accuracy_after is not None:
@@ -136,7 +125,6 @@ def _asked(report: RepairReport) -> list[tuple[str, str]]:
         ("program", f"least {report.norm} of {report.layer} in the {report.metric} metric"),
         ("asked", f"margin {report.margin:g}, no change beyond {report.param_bound:g}"),
         *_prepared(report),
-        *_kept(report),
         *_copied(report),
     ]
 
@@ -148,23 +136,6 @@ def _prepared(report: RepairReport) -> list[tuple[str, str]]:
     copies = "" if report.prepare_copies == "none" else f", with {report.prepare_copies} copies"
     steps = f"{report.prepare} in {report.prepare_steps} steps{copies}, no change beyond {largest:.3g}"
     return [("prepared", f"{steps}; {right} of the edit set right after that")]
-
-
-def _kept(report: RepairReport) -> list[tuple[str, str]]:
-    if report.kept_images is None:
-        return []
-    accuracies = f"{percent(report.keep_accuracy_before)} right before, {percent(report.keep_accuracy_after)} after"
-    return [("kept", f"{report.kept_images} of {report.keep:,} training images as constraints; {accuracies}")]
-
-
-def _tried(report: RepairReport) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("layer", "pattern", "status", "training drawdown", "seconds")]
-    for tried in report.layers:
-        lost = tried["training_drawdown_points"]
-        points = "-" if lost is None else f"{lost:.2f}"
-        status = tried["status"].replace("_", " ")
-        rows.append((tried["layer"], tried["pattern"] or "-", status, points, f"{tried['seconds']:.1f}"))
-    return rows
 
 
 def _copied(report: RepairReport) -> list[tuple[str, str]]:

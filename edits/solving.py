@@ -6,22 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 import sytorch
 from edits.any_layer import LayerProblem, first_allowance, layer_problem
-from edits.keep import Kept, Watched, keep_right
 from edits.network import Network
-from edits.repair import Repair, apply_changes, changes_of, compute_repair, margins_asked, rounding_allowance
+from edits.repair import Repair, apply_changes, changes_of, compute_repair, rounding_allowance
 from edits.saving import save_verified
 from edits.task import Task
 from helpers.cli import say
 from helpers.errors import NotProvedError, NotVerifiedError
-from helpers.evaluation import is_right
 from model_classes.alexnet import AlexNet
 from model_classes.changes import changes_content
-from sytorch.arrays import Vector
 
 ATTEMPTS = 3
 
@@ -37,7 +33,6 @@ class Repaired:
         allowance: by how much more than the margin the program asked for.
         metric: of the last layer; None for another.
         problem: of a layer other than the last; None for that.
-        kept: what became of training images to keep right.
     """
 
     repair: Repair
@@ -46,7 +41,6 @@ class Repaired:
     allowance: float
     metric: sytorch.Metric | None = None
     problem: LayerProblem | None = None
-    kept: Kept | None = None
 
 
 class RefutedError(Exception):
@@ -86,7 +80,7 @@ class LastLayer:
             NotProvedError: it may be possible, but not with so much more; the message says so.
         """
         try:
-            return self.solve(self.outputs, self.task.constrained.labels, allowance=allowance)
+            return self._solve(allowance)
         except sytorch.ContradictionError as error:
             self._refute_what_is_asked(error.contradiction)
             raise NotProvedError(
@@ -94,28 +88,26 @@ class LastLayer:
                 "that rounding to float32 may take; raise --param-bound, or lower --margin, by a little."
             ) from error
 
-    def solve(
-        self,
-        outputs: sytorch.AffineOutputs,
-        labels: torch.Tensor,
-        floors: Vector | None = None,
-        *,
-        allowance: float,
-    ) -> Repair:
+    def _margins(self, allowance: float) -> sytorch.Margins:
+        return sytorch.margin(self.outputs, self.task.constrained.labels, self.task.options.margin + allowance)
+
+    def _solve(self, allowance: float) -> Repair:
         """See `edits.repair.compute_repair`."""
-        options, deadline = self.task.options, self.task.deadline
-        margins = margins_asked(outputs, labels, options.margin, allowance, floors)
-        return compute_repair(margins, options, self.metric, solver=self.solver, time_limit=deadline)
+        return compute_repair(
+            self._margins(allowance),
+            self.task.options,
+            self.metric,
+            solver=self.solver,
+            time_limit=self.task.deadline,
+        )
 
     def _refute_what_is_asked(self, found: sytorch.Contradiction) -> None:
         """Raise where multipliers refute the margin that is asked; those found may refute only more than that."""
-        options, labels = self.task.options, self.task.constrained.labels
-        asked = margins_asked(self.outputs, labels, options.margin, 0.0)
-        refuted = sytorch.refuted_bound(asked, found.multipliers.margins)
-        if found.proved_for_all_changes and refuted > options.param_bound:
+        refuted = sytorch.refuted_bound(self._margins(0.0), found.multipliers.margins)
+        if found.proved_for_all_changes and refuted > self.task.options.param_bound:
             raise RefutedError(replace(found, refuted_bound=refuted), None)
         try:
-            self.solve(self.outputs, labels, allowance=0.0)
+            self._solve(0.0)
         except sytorch.ContradictionError as error:
             raise RefutedError(error.contradiction, None) from error
 
@@ -132,15 +124,14 @@ def repair_and_save(task: Task, network: Network) -> Repaired:
     task.deadline.check()
     with bench.clock.phase("program"):
         outputs = sytorch.symbolic(network.model, options.layer)(task.constrained.images)
-    program, watched = LastLayer(task, outputs, metric, solver), _watched(task, network)
+    program = LastLayer(task, outputs, metric, solver)
 
     def attempt(allowance: float) -> Repaired:
         with bench.clock.phase("solve"):
-            kept = None if watched is None else _keeping(program, watched, allowance)
-            repair = program.repair(allowance) if kept is None else kept.repair
+            repair = program.repair(allowance)
         state = apply_changes(network.model, repair.changes, options.param_bound)
         with bench.clock.phase("write and verify"):
-            return Repaired(repair, state, _save(task, state), allowance, metric=metric, kept=kept)
+            return Repaired(repair, state, _save(task, state), allowance, metric=metric)
 
     return _allowing(rounding_allowance(outputs), attempt)
 
@@ -175,36 +166,12 @@ def _allowing(allowance: float, attempt: Callable[[float], Repaired]) -> Repaire
     return attempt(allowance)
 
 
-def _keeping(program: LastLayer, watched: Watched, allowance: float) -> Kept:
-    def solve(outputs: sytorch.AffineOutputs, labels: torch.Tensor, floors: Vector | None = None) -> Repair:
-        if floors is None:
-            return program.repair(allowance)
-        return program.solve(outputs, labels, floors, allowance=allowance)
-
-    task = program.task
-    margins = margins_asked(program.outputs, task.constrained.labels, task.options.margin, allowance)
-    return keep_right(margins, watched, program.metric, solve, task.deadline)
-
-
-def _watched(task: Task, network: Network) -> Watched | None:
-    """The training images to keep right, as the last layer of the (prepared) network sees them."""
-    bench, count = task.bench, task.options.keep
-    if not count:
-        return None
-    with bench.clock.phase("keep set"):
-        labels = bench.training_images.labels(count)
-        before = bench.network.training_logits_of(count, bench.model.state_dict())
-        now = network.training_logits_of(count, network.model.state_dict()).double().numpy()
-        outputs = sytorch.AffineOutputs(now, sytorch.append_one(np.asarray(network.training_inputs(count))))
-        return Watched(outputs, labels, is_right(before, labels))
-
-
 def _save(
     task: Task, state: dict[str, torch.Tensor], check: Callable[[AlexNet], None] = lambda _: None
 ) -> torch.Tensor:
     """The logits of what was constrained by the verified file."""
     bench, content = task.bench, dict[str, Any](state)
-    if task.keep != "full":
+    if task.kept_weights != "full":
         content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, task.output)
     classes = len(bench.test.class_names)
     return save_verified(

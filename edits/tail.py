@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -17,14 +16,6 @@ def from_layer(model: AlexNet, layer: str) -> list[nn.Module]:
     """A layer and what follows it, without the dropouts, which do nothing in evaluation mode."""
     _, module, tail = chain_of(model).split(layer)
     return [module, *tail.layers]
-
-
-def moved_layer(module: nn.Module, change: torch.Tensor) -> nn.Module:
-    """A linear layer or convolution with a change, (outputs, n + 1), added to its weight and, last, its bias."""
-    moved = copy.deepcopy(module).requires_grad_(False)
-    for name, part in parameters_of(module, change).items():
-        moved.get_parameter(name).add_(part)
-    return moved
 
 
 def added(weights: torch.Tensor, change: torch.Tensor, block: int = 64) -> torch.Tensor:

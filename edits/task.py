@@ -25,7 +25,7 @@ class Task:
         options: the program.
         output: the weights; report, outcomes and certificate lie beside them.
         command: what was typed, for the report.
-        keep: the whole network, only what changed, or nothing once it is verified.
+        kept_weights: the whole network, only what changed, or nothing once it is verified.
         folder: where files are written before they are published; None where nothing is written yet.
         deadline: for everything from here on.
     """
@@ -36,7 +36,7 @@ class Task:
     options: RepairOptions
     output: Path
     command: str
-    keep: KeepWeights = "full"
+    kept_weights: KeepWeights = "full"
     folder: Path | None = None
     deadline: Deadline = field(default_factory=Deadline)
 

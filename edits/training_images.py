@@ -13,10 +13,9 @@ from tqdm import tqdm
 
 from edits.channels import Channels
 from edits.layer_change import LayerChange
-from edits.tail import from_layer, layer_inputs, run_modules
+from edits.tail import from_layer, run_modules
 from edits.training_metric import MetricSample, check_some_right
 from editset_helpers.choice import choose
-from helpers.activations import layer_activations
 from helpers.array_cache import Fact, cache_path, fingerprint, keep_array, read_array
 from helpers.datasets import ImageDataset
 from helpers.evaluation import is_right, margins
@@ -75,33 +74,22 @@ class TrainingImages:
         """The positions of a fixed sample of up to ``count`` images."""
         return choose(len(self.split), count, SAMPLE_SEED)
 
-    def judges(self, keep: int = 0) -> NDArray[np.int64]:
-        """The positions of up to `JUDGES` images by which repairs are judged: none of the sample of ``keep``."""
-        return np.setdiff1d(self.sample(keep + JUDGES), self.sample(keep)) if keep else self.sample(JUDGES)
-
-    def inputs(self, layer: str, count: int) -> NDArray[np.float32]:
-        """What a layer gets from that sample, (R, ...)."""
-        return self.seen_at(layer, self.sample(count))
-
     def labels(self, count: int) -> NDArray[np.int64]:
         """The labels of that sample, (R,)."""
         return self.split.labels[self.sample(count)]
 
     def seen_at(self, layer: str, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What a layer gets from the images at these positions, (N, ...); of a convolution it is cached."""
-        if self.is_linear(layer):
-            return self.channels.inputs(layer, chosen).numpy()
-        return layer_activations(self.model, self.weights_hash, layer, self.split, chosen).inputs
+        """What a linear layer gets from the images at these positions, (N, n)."""
+        return self.channels.inputs(layer, chosen).numpy()
 
     def accuracy(self, layer: str, change: LayerChange) -> float:
-        """The accuracy on the sample of `JUDGES` with a change of a hidden layer.
+        """The accuracy on the sample of `JUDGES` with a change of a hidden linear layer.
 
         Only the images nearest to another answer are run; the others keep theirs.
         """
         doubtful, sure = self._doubtful
-        module, *behind = from_layer(self.model, layer)
         inputs, outputs = self._doubtful_values(layer)
-        logits = run_modules(behind, outputs + change.moves(module, inputs))
+        logits = run_modules(from_layer(self.model, layer)[1:], outputs + change.moves(inputs))
         return float(is_right(logits, self.labels(JUDGES)[doubtful]).sum() + sure) / len(self.labels(JUDGES))
 
     @remembers(1)
@@ -147,7 +135,7 @@ class TrainingImages:
             yield MetricSample(inputs, self.split.labels[part], np.ones(len(part)))
 
     def some_right(self, layer: str, count: int) -> Iterator[MetricSample]:
-        """What a layer gets from up to ``count`` of the images that the network gets right, `MOMENT_BATCH` at a time.
+        """What a linear layer gets from up to ``count`` of the images that are right, `MOMENT_BATCH` at a time.
 
         Half of them are those most in doubt, which count most; the others are drawn from the rest and stand for it.
         """
@@ -157,24 +145,22 @@ class TrainingImages:
             yield MetricSample(self.seen_at(layer, part), self.split.labels[part], shares[start : start + MOMENT_BATCH])
 
     def outputs_of_some_right(self, layer: str, count: int) -> NDArray[np.float32]:
-        """What that layer gives for all of these images, (R, ...); from the cache where it is there."""
+        """What that layer gives for all of these images, (R, m); from the cache where it is there."""
         chosen, _ = self._worth_while(count)
         return self._outputs(layer, chosen, lambda: (sample.inputs for sample in self.some_right(layer, count)))
 
     def fill_cache(self, layer: str, count: int) -> None:
         """Compute what the layer gives for the images that judge a step, and for up to ``count`` of a metric."""
         self._doubtful_values(layer)
-        if self.is_linear(layer):
-            self.outputs_of_some_right(layer, count)
+        self.outputs_of_some_right(layer, count)
 
     def _outputs(
         self, layer: str, chosen: NDArray[np.int64], seen: Callable[[], Iterable[NDArray[np.float32]]]
     ) -> NDArray[np.float32]:
-        """What a layer gives for the images at these positions, (N,), from what it gets from them, some at a time."""
+        """What a linear layer gives for the images at these positions, (N,), from what it gets, some at a time."""
         path = cache_path(f"outputs-{layer}", **self.facts, chosen=fingerprint(chosen))
         alone = from_layer(self.model, layer)[:1]
-        one = run_modules(alone, layer_inputs(self.model, layer, to_inputs(self.split.images[chosen[:1]])))
-        outputs = read_array(path, (len(chosen), *one.shape[1:]))
+        outputs = read_array(path, (len(chosen), len(self.model.get_parameter(f"{layer}.weight"))))
         if outputs is None:
             outputs = torch.cat([run_modules(alone, torch.from_numpy(inputs)) for inputs in seen()]).numpy()
             keep_array(path, outputs)

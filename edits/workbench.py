@@ -73,7 +73,6 @@ class Workbench:
         return Network(
             self.model,
             lambda: self._test_inputs(last),
-            lambda count: seen.inputs(last, count),
             lambda count: seen.all_right(last) if count is None else seen.some_right(last, count),
             self.clock,
             functools.partial(cache_path, "factors", **seen.facts, layer=last),
@@ -114,7 +113,7 @@ class Workbench:
         self.training_images.fill_cache(layer, MOVED_METRIC_IMAGES)
 
     def moved(self, layer: str, change: LayerChange) -> Network:
-        """The network with a change added to the weight and bias of a hidden layer.
+        """The network with a change added to the weight and bias of a hidden linear layer.
 
         What comes before the layer is as it was, so its cached inputs serve the new network.
         """
@@ -136,13 +135,12 @@ class Workbench:
                 return
             unmoved = torch.split(torch.from_numpy(seen.outputs_of_some_right(layer, count)), MOMENT_BATCH)
             for sample, before in zip(seen.some_right(layer, count), unmoved, strict=True):
-                moves = change.moves(self.model.get_submodule(layer), torch.from_numpy(sample.inputs))
+                moves = change.moves(torch.from_numpy(sample.inputs))
                 yield replace(sample, inputs=run_modules(modules[1:], before + moves).numpy())
 
         return Network(
             model,
             lambda: run(self._test_inputs(layer)),
-            lambda count: run(self.training_images.inputs(layer, count)),
             metric_source,
             self.clock,
         )

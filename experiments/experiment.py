@@ -71,7 +71,7 @@ class Experiment:
     size: int
     seed: int
     sizing: Sizing
-    keep: KeepWeights
+    kept_weights: KeepWeights
     options: RepairOptions
 
     @property

@@ -7,6 +7,7 @@ import itertools
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edits.options import KeepWeights, MetricName, NormName, PrepareCopies, PrepareName, RepairOptions, SolverName
 from experiments.experiment import Experiment, Ground, SetType, Sizing
@@ -28,7 +29,6 @@ class Sweep:
         sizes, types, classes, param_bounds, margins, norms, metrics, layers, seeds: the values to combine. Classes are
             positions, and combined with the types of one class only.
         sizing, solver, time_limit, prepare, prepare_copies, keep_weights: the same for all.
-        keep: how many training images are watched, see `edits.options.RepairOptions`; the same for all.
     """
 
     sizes: tuple[int, ...]
@@ -45,7 +45,6 @@ class Sweep:
     time_limit: float | None = None
     prepare: PrepareName = "none"
     prepare_copies: PrepareCopies = "none"
-    keep: int = 0
     keep_weights: KeepWeights = "changed-layer"
 
     @property
@@ -63,7 +62,6 @@ class Sweep:
                 time_limit=self.time_limit,
                 prepare=self.prepare,
                 prepare_copies=self.prepare_copies,
-                keep=self.keep,
             )
             for bound, margin, norm, metric, layer in listed
         ]
@@ -107,30 +105,36 @@ def results_folder(table: Path) -> Path:
 
 
 def needs_training_images(options: RepairOptions) -> bool:
-    """Whether training images decide the result: by the metric, by what is moved first, or by what is kept right."""
-    return options.metric != "identity" or options.is_hidden or options.prepared_layer is not None or options.keep > 0
+    """Whether training images decide the result: by the metric, or by what is moved first."""
+    return options.metric != "identity" or options.is_hidden or options.prepared_layer is not None
 
 
 def _named(unnamed: Experiment, ground: Ground) -> Experiment:
-    asked = asdict(unnamed)
-    del asked["id"], asked["former_id"]
     facts = {
         "format": FORMAT,
         "weights": ground.weights_hash,
         "test images": ground.images_hash,
         "training images": ground.training_hash if needs_training_images(unnamed.options) else None,
-        "asked": asked,
+        "asked": _asked(unnamed),
     }
     name = f"{unnamed.set_name}_{_digest(facts)[:12]}"
     return replace(unnamed, id=name, former_id=_former_id(unnamed, ground))
+
+
+def _asked(unnamed: Experiment) -> dict[str, Any]:
+    """What decides the result, spelled as it was when keep sets were an option, so that tables of then go on."""
+    asked = asdict(unnamed)
+    del asked["id"], asked["former_id"]
+    asked["keep"] = asked.pop("kept_weights")
+    asked["options"]["keep"] = 0
+    return asked
 
 
 def _former_id(unnamed: Experiment, ground: Ground) -> str | None:
     """The name in format 1, which says nothing of training images: it holds where a data set has but one such split."""
     if ground.data_root is not None and needs_training_images(unnamed.options):
         return None
-    asked, usual = asdict(unnamed), asdict(RepairOptions())
-    del asked["former_id"]
+    asked, usual = {**_asked(unnamed), "id": unnamed.id}, asdict(RepairOptions())
     for name in asked["options"].keys() - FORMER_OPTIONS:
         if asked["options"].pop(name) != usual[name]:
             return None

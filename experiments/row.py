@@ -61,8 +61,6 @@ class Row:
     prepare_objective: float | None = None
     prepare_max_abs_change: float | None = None
     prepare_edit_accuracy: float | None = None
-    keep: int = 0
-    kept_images: int | None = None
     prepare_copies: str = "none"
     certificate_path: str | None = None
     status: str = FAILED
@@ -70,7 +68,9 @@ class Row:
 
 COLUMNS = tuple(field.name for field in fields(Row))
 # Columns that older tables lack, the youngest last, and what rows of such tables hold; `former_status` has the last.
-LATER = {"keep": "0", "kept_images": "", "prepare_copies": "none", "certificate_path": "", "status": ""}
+LATER = {"prepare_copies": "none", "certificate_path": "", "status": ""}
+# A number in older tables, of an option that is no more: it tells rows with that option from others, which hold this.
+FORMER = {"keep": "0"}
 NEEDED = frozenset(COLUMNS) - frozenset(LATER)
 FLAG = "repair_successful"
 # What the annotations say; a class is a name, and here the name is a number.

@@ -23,7 +23,7 @@ from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from helpers.evaluation import is_right
 
-REPAIRING = ("program", "metric", "prepare", "keep set", "solve", "write and verify")
+REPAIRING = ("program", "metric", "prepare", "solve", "write and verify")
 
 
 class TooFewImagesError(ToolError):
@@ -53,8 +53,6 @@ def warm_up(ground: Ground, options: RepairOptions) -> None:
     bench.metric(options)
     if options.prepared_layer is not None:
         bench.fill_cache(options.prepared_layer)
-    if options.keep:
-        bench.network.training_inputs(options.keep)
     _ = bench.test_logits
 
 
@@ -110,7 +108,6 @@ def _asked(ground: Ground, experiment: Experiment, bench: Workbench) -> Row:
         metric=options.metric,
         prepare=options.prepared_layer or "none",
         prepare_copies=options.prepare_copies,
-        keep=options.keep,
         dataset=bench.test.name,
     )
 
@@ -166,7 +163,7 @@ def _repair(ground: Ground, experiment: Experiment, bench: Workbench, edit_set: 
             options=experiment.options,
             output=ground.folder / f"{experiment.id}.pth",
             command=ground.command,
-            keep=experiment.keep,
+            kept_weights=experiment.kept_weights,
         )
     )
 
@@ -198,7 +195,6 @@ def _with_report(row: Row, report: RepairReport) -> Row:
         prepare_objective=report.prepare_objective,
         prepare_max_abs_change=report.prepare_max_abs_change,
         prepare_edit_accuracy=report.prepare_edit_accuracy,
-        kept_images=report.kept_images,
         certificate_path=report.certificate_path,
         status=report.status,
     )

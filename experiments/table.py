@@ -11,7 +11,7 @@ from pathlib import Path
 from experiments.cells import flag, number
 from experiments.plan import results_folder
 from experiments.reading import NoTableError, TableFile, read_file
-from experiments.row import COLUMNS, FAILED, FLAG, LATER, NEEDED, NUMBERS, Row
+from experiments.row import COLUMNS, FAILED, FLAG, FORMER, LATER, NEEDED, NUMBERS, Row
 from experiments.values import statuses
 from helpers.errors import ToolError, UsageError
 from helpers.files import atomic_file, exclusive
@@ -74,7 +74,7 @@ class ResultTable:
         places = [place for place, name in enumerate(self.ids) if name in {row.experiment_id, *in_place_of}]
         cells = dict(zip(self._file.header, rows[places[0]], strict=True)) if places else {}
         cells |= {name: dialect.spelled(value) for name, value in asdict(row).items()}
-        made = tuple(cells.get(name, "") for name in self._file.header)
+        made = tuple(cells.get(name, FORMER.get(name, "")) for name in self._file.header)
         if places:
             rows[places[0]] = made
         else:
@@ -159,7 +159,7 @@ def _check_cells(file: TableFile) -> None:
     if file.misfits:
         raise ToolError(f"{file.path}, row {file.misfits[0]}: it has more or fewer cells than the header.")
     statuses(file)
-    for name in NUMBERS:
+    for name in (*NUMBERS, *FORMER):
         if name in file.header:
             file.values(name, lambda cell: number(cell, file.dialect.decimal))
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from experiments.cells import flag, number
 from experiments.reading import TableFile
-from experiments.row import COLUMNS, FLAG, LATER, NUMBERS, STATUSES, TEXTS, WHOLE, former_status
+from experiments.row import COLUMNS, FLAG, FORMER, LATER, NUMBERS, STATUSES, TEXTS, WHOLE, former_status
 
 
 def statuses(table: TableFile) -> list[str]:
@@ -32,12 +32,12 @@ def typed(table: TableFile) -> pd.DataFrame:
         ToolError: a cell is no number, or neither true nor false; the message names file, row and value.
     """
     columns: dict[str, object] = {}
-    for name in dict.fromkeys([*COLUMNS, *table.header]):
+    for name in dict.fromkeys([*COLUMNS, *FORMER, *table.header]):
         if name == FLAG:
             columns[name] = pd.Series(table.values(name, flag), dtype=bool)
         elif name == "status":
             columns[name] = pd.Series(statuses(table), dtype=str)
-        elif name in NUMBERS:
+        elif name in NUMBERS or name in FORMER:
             columns[name] = _numbers(table, name)
         else:
             columns[name] = pd.Series(_texts(table, name), dtype=str)
@@ -47,7 +47,7 @@ def typed(table: TableFile) -> pd.DataFrame:
 def _numbers(table: TableFile, name: str) -> pd.Series[float]:
     decimal = table.dialect.decimal
     cells = table.values(name, lambda cell: number(cell, decimal)) if name in table.header else None
-    absent = number(LATER.get(name, ""))
+    absent = number((LATER | FORMER).get(name, ""))
     values = pd.Series([absent] * len(table.rows) if cells is None else cells, dtype=float)
     is_whole = name in WHOLE and bool((values.notna() & (values % 1 == 0) & (values.abs() < 2**53)).all())
     return values.astype("int64") if is_whole else values

@@ -39,12 +39,6 @@ class NotProvedError(ToolError):
     exit_code = 8
 
 
-class NoLayerError(ToolError):
-    """Of all layers that were tried within the budget none could be repaired."""
-
-    exit_code = 7
-
-
 class ExperimentsFailedError(ToolError):
     """A sweep is complete, but some of its experiments ended without a verified repair."""
 

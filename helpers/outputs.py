@@ -48,7 +48,7 @@ def failed_paths(weights: Path) -> tuple[Path, Path, Path]:
 
 
 def metric_paths(weights: Path) -> list[Path]:
-    """The factors of a metric that are kept beside weights: ``three_metric_0_inputs_0.npy`` and the like."""
+    """The factors of a metric that are kept beside weights: ``three_metric_inputs_0.npy`` and the like."""
     return [*weights.parent.glob(f"{glob.escape(beside(weights, METRIC).name)}*.npy")]
 
 

@@ -24,7 +24,7 @@ from sytorch.errors import (
 from sytorch.held import HeldProgram, hold
 from sytorch.kronecker_metric import KroneckerMetric, identity_metric, kronecker_metric
 from sytorch.linear_program import Solver
-from sytorch.linearise import LayerView, linearise, linearise_together
+from sytorch.linearise import LayerView, linearise
 from sytorch.metric import (
     IdentityMetric,
     Metric,
@@ -34,7 +34,7 @@ from sytorch.metric import (
     second_moment_metric,
 )
 from sytorch.norms import NormName, norm
-from sytorch.parts import Part, part_named, parts_named
+from sytorch.parts import Part, part_named
 from sytorch.polytope import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
 from sytorch.program import Objective, Program, minimise
 from sytorch.relinearise import Relinearised, relinearise
@@ -90,13 +90,11 @@ __all__ = [
     "kronecker_metric",
     "linearise",
     "linearise_polytopes",
-    "linearise_together",
     "lower_bound",
     "margin",
     "minimise",
     "norm",
     "part_named",
-    "parts_named",
     "polytopes",
     "refuted_bound",
     "relinearise",

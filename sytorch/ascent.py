@@ -16,20 +16,18 @@ def ascend(
     needed: torch.Tensor,
     enough: float,
     limit: int,
-    most: torch.Tensor | None = None,
     *,
     tick: Callable[[], object] = lambda: None,
 ) -> tuple[torch.Tensor, int]:
-    """Maximise ``needed @ u - u @ gram @ u / 2`` over ``0 <= u <= most``, with restarts.
+    """Maximise ``needed @ u - u @ gram @ u / 2`` over ``0 <= u``, with restarts.
 
     Beck and Teboulle 2009; O'Donoghue and Candès 2015.
 
     Args:
         gram: (R, R), symmetric and positive semidefinite.
         needed: (R,).
-        enough: the largest ``needed - gram @ u`` at which to stop, of rows whose multiplier may still grow.
+        enough: the largest ``needed - gram @ u`` at which to stop.
         limit: of iterations.
-        most: (R,), the largest multipliers; None for no limits.
         tick: called in each iteration.
 
     Returns:
@@ -39,17 +37,16 @@ def ascend(
     largest = largest_eigenvalue(lambda vector: gram @ vector, gram[longest], POWER_ITERATIONS)
     rate = 1.0 / (1.1 * max(largest, float(gram[longest, longest])))
     current = ahead = torch.zeros_like(needed)
-    most = torch.full_like(needed, torch.inf) if most is None else most
     momentum = 1.0
     for done in range(limit):
         tick()
         missing = needed - gram @ ahead
-        if float(missing[ahead < most].max()) <= enough:
+        if float(missing.max()) <= enough:
             return ahead, done
-        following = (ahead + rate * missing).clamp(min=0.0).minimum(most)
+        following = (ahead + rate * missing).clamp(min=0.0)
         if float((ahead - following) @ (following - current)) > 0:
             momentum = 1.0
         next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = (following + (momentum - 1) / next_momentum * (following - current)).clamp(min=0.0).minimum(most)
+        ahead = (following + (momentum - 1) / next_momentum * (following - current)).clamp(min=0.0)
         current, momentum = following, next_momentum
     return current, limit

@@ -24,18 +24,10 @@ class Multipliers:
     Attributes:
         margins: (N, C), not negative, of the margin constraints.
         bounds: (C, d), of the bound on ``|D|``: positive for ``D <= bound``, negative for ``D >= -bound``.
-        further: where several parts change, those of the bounds on the others' changes.
     """
 
     margins: Matrix
     bounds: Matrix
-    further: tuple[Matrix, ...] = ()
-
-    def towards(self, other: Multipliers, share: float) -> Multipliers:
-        """The point at that share of the way to another."""
-        return Multipliers(
-            (1 - share) * self.margins + share * other.margins, (1 - share) * self.bounds + share * other.bounds
-        )
 
 
 def pressure(margins: Margins, multipliers: Matrix) -> Matrix:

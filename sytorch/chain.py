@@ -44,8 +44,8 @@ class Chain:
         pairs = zip(self.names, self.layers, strict=True)
         return tuple(name for name, layer in pairs if isinstance(layer, REPAIRABLE) and not _why_not(layer))
 
-    def position(self, name: str) -> int:
-        """Where a layer stands whose weights can be changed.
+    def split(self, name: str) -> tuple[Chain, nn.Module, Chain]:
+        """What comes before a layer whose weights can be changed, the layer, and what comes behind it.
 
         Raises:
             UnsupportedLayerError: there is none of that name; the message lists those that there are.
@@ -54,11 +54,7 @@ class Chain:
             raise UnsupportedLayerError(
                 f"Layer {name!r} cannot be repaired; choose from: {', '.join(self.repairable) or 'none'}."
             )
-        return self.names.index(name)
-
-    def split(self, name: str) -> tuple[Chain, nn.Module, Chain]:
-        """What comes before a layer, the layer, and what comes behind it."""
-        at = self.position(name)
+        at = self.names.index(name)
         head, tail = slice(0, at), slice(at + 1, None)
         return Chain(self.names[head], self.layers[head]), self.layers[at], Chain(self.names[tail], self.layers[tail])
 

@@ -11,10 +11,9 @@ from sytorch.arrays import Matrix, Vector
 from sytorch.certificate import Multipliers, bound_from, pressure, refutation, refuted_by
 from sytorch.constraints import Margins
 from sytorch.errors import Contradiction, LicenceError, SolverFailedError, SolverTimeLimitError
-from sytorch.generation import CannotMeetError, minimise_by_generation
-from sytorch.metric import Coordinates, IdentityMetric
-from sytorch.norms import NormName, norm
+from sytorch.metric import IdentityMetric
 from sytorch.quadratic import minimise_quadratic
+from sytorch.shortfall import CannotMeetError, least_bound
 from sytorch.tally import TalliedSolver
 
 if TYPE_CHECKING:
@@ -50,11 +49,11 @@ def contradicting_pair(margins: Margins, bound: float) -> Multipliers | None:
 
 
 def diagnose(program: Program, solver: TalliedSolver, proof: Multipliers, quick: bool = False) -> Contradiction:
-    """Explain a refutation by the smallest largest entry of any change: the program with ``linf`` in the weights.
+    """Explain a refutation by the least bound of any change.
 
-    That program's multipliers are Farkas' proof for all changes, thinned out to few images, and its optimum is a bound
-    that is enough. Where first-order methods are asked for and many margins are missing, ``l2`` is asked whether other
-    changes are refuted, too. Where neither is solved, for the time may be up, the proof that is known stays.
+    The multipliers that prove it are Farkas' proof for all changes, thinned out to few images. Where first-order
+    methods are asked for and many margins are missing, ``l2`` is asked whether other changes are refuted, too. Where
+    neither is solved, for the time may be up, the proof that is known stays.
 
     Args:
         program: without a solution.
@@ -87,15 +86,11 @@ def diagnose(program: Program, solver: TalliedSolver, proof: Multipliers, quick:
 
 def _least_bound(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Matrix, float] | None:
     """The least bound of any change and the multipliers of margins that prove it; None if it is not found."""
-    coordinates = _any_change(margins)
-    largest = norm(NormName.LINF, coordinates.rows.shape[1] * margins.required.shape[1])
     try:
-        solution = minimise_by_generation(largest, coordinates, margins, np.inf, solver, enough=bound)
-    except CannotMeetError as error:
-        return error.proof.margins, np.inf
+        proof, enough = least_bound(margins, bound, solver)
     except _NO_ANSWER:
         return None
-    return solution.multipliers.margins, solution.objective
+    return None if proof is None else (proof.margins, enough)
 
 
 def _refuted_by_l2(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Matrix, float] | None:
@@ -113,10 +108,6 @@ def _largest_entry_without_bound(program: Program, solver: TalliedSolver) -> flo
         return program.without_bound().minimum(solver).max_abs_change * (1 + SPARE)
     except _NO_ANSWER:
         return None
-
-
-def _any_change(margins: Margins) -> Coordinates:
-    return IdentityMetric().coordinates(margins.outputs.inputs)
 
 
 def _thinned(margins: Margins, multipliers: Matrix, bound: float) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ class DualOperator:
     def gram(self, chosen: torch.Tensor) -> torch.Tensor:
         """The matrix's rows and columns of constraints, (A,) ascending positions."""
         bounds = self.constraints.bounds
-        first = len(self.required) - len(bounds.limits)
+        first = self.constraints.first_bound
         ends = chosen[chosen >= first] - first
         if not len(ends):
             return self._rows.gram(chosen)
@@ -69,6 +69,6 @@ class DualOperator:
         pressure = self.constraints.pressure(multipliers).transpose(1, 2).flatten(0, 1)
         bounds = self.constraints.bounds
         ends = torch.zeros(len(bounds.units), pressure.shape[1], dtype=torch.float64)
-        ends[torch.arange(len(ends)), bounds.units] = -bounds.sides * self.constraints.parts(multipliers)[-1]
+        ends[torch.arange(len(ends)), bounds.units] = -bounds.sides * self.constraints.grouped(multipliers)[-1]
         gradients = torch.cat([pressure, ends])
         return gradients if self.metric.outputs is None else gradients @ self.metric.outputs_inverse

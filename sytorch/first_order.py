@@ -17,10 +17,10 @@ from sytorch.arrays import Matrix
 from sytorch.certificate import Multipliers, farkas, lower_bound, refutation, relative_gap
 from sytorch.constraints import Margins
 from sytorch.errors import SolverFailedError
-from sytorch.generation import FEASIBILITY, CannotMeetError
 from sytorch.metric import Coordinates
 from sytorch.norms import NormName, norm
 from sytorch.saddle import Saddle, State
+from sytorch.shortfall import FEASIBILITY, CannotMeetError
 from sytorch.solution import Solution
 from sytorch.tally import TalliedSolver
 

@@ -30,7 +30,6 @@ from sytorch.held_refutation import of_all_images, refute
 from sytorch.held_rows import HeldRows
 from sytorch.held_slack import slack_of
 from sytorch.held_splitting import by_splitting, fits, seek_refutation
-from sytorch.joint import JointConstraints, JointOperator
 from sytorch.kronecker_metric import KroneckerMetric
 from sytorch.linearise import LayerView
 from sytorch.solution import Effort, Solution
@@ -46,17 +45,17 @@ class HeldProgram:
     """Minimise the metric's norm of a change under margins and a bound.
 
     Attributes:
-        views: the parts that change as the images see them, in the order they run; mostly one.
+        view: the part of a layer that changes, as the images see it.
         margins: that their logits are to have.
-        metrics: of the parts; the squares of their norms add up.
-        bound: on every entry of the changes.
+        metric: of the layer.
+        bound: on every entry of the change.
         hold: whether the patterns are constraints; else only the margins, linearised, are.
         allowance: see `HeldConstraints`.
     """
 
-    views: tuple[LayerView, ...]
+    view: LayerView
     margins: Margins
-    metrics: tuple[KroneckerMetric, ...]
+    metric: KroneckerMetric
     bound: float = np.inf
     hold: bool = True
     allowance: float = ALLOWANCE
@@ -66,10 +65,7 @@ class HeldProgram:
         check_required(self.margins.required)
         if not 0 <= self.allowance < np.inf:
             raise InvalidInputError(f"The allowance must be zero or more, not {self.allowance}.")
-        if not 0 < len(self.views) == len(self.metrics):
-            raise InvalidInputError(f"{len(self.views)} parts need a metric each, not {len(self.metrics)}.")
-        for metric, view in zip(self.metrics, self.views, strict=True):
-            metric.check_fits(view)
+        self.metric.check_fits(self.view)
 
     def solve(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] | None = None) -> Solution:
         """Find the smallest change.
@@ -80,7 +76,7 @@ class HeldProgram:
 
         Raises:
             ContradictionError: no change within the bound reaches the margins with the patterns held; its multipliers
-                prove that, of margins and patterns, see `JointConstraints.pattern`.
+                prove that, of margins and patterns, see `HeldConstraints.pattern`.
             SolverTimeLimitError: neither is proved in time.
             SolverFailedError: neither is proved; the message says what may help.
         """
@@ -88,30 +84,27 @@ class HeldProgram:
         deadline.check()
         self._ask_few(deadline)
         constraints = self._constraints()
-        rows = self._rows(constraints, deadline)
+        rows = HeldRows(constraints, self._restricted, deadline)
         multipliers, steps = torch.zeros_like(constraints.required), 0
         for rounds in range(1, ROUND_LIMIT + 1):
-            operator = self._operator(constraints, rows)
+            operator = DualOperator(constraints, self._restricted, rows)
             optimum = self._optimum(operator, multipliers, deadline)
             steps += optimum.steps
-            pairs = zip(optimum.changes, constraints.blocks, strict=True)
-            broken = [broken_bounds(change, self.bound * block.view.scales, block.bounds) for change, block in pairs]
-            if not any(len(found.units) for found in broken):
-                columns = sum(change.numel() for change in optimum.changes)
-                effort = Effort(len(optimum.multipliers), columns, rounds, steps, 0, optimum.method)
+            broken = broken_bounds(optimum.change, self.bound * self.view.scales, constraints.bounds)
+            if not len(broken.units):
+                effort = Effort(len(optimum.multipliers), optimum.change.numel(), rounds, steps, 0, optimum.method)
                 return answer(operator, optimum, self.bound, "held" if self.hold else "linearised", effort)
-            multipliers = constraints.extended(optimum.multipliers, broken)
+            multipliers = torch.cat([optimum.multipliers, torch.zeros_like(broken.limits)])
             constraints = constraints.with_bounds(broken)
         raise gave_up(f"the bound on the change did not settle in {ROUND_LIMIT} rounds")
 
     def of(self, images: torch.Tensor) -> HeldProgram:
-        """The program of chosen images, one part only."""
-        (view,) = self.views
-        seen, chosen = view.of(images), images.numpy()
+        """The program of chosen images."""
+        chosen = images.numpy()
         inputs = self.margins.outputs.inputs[chosen]
         outputs = AffineOutputs(self.margins.outputs.logits[chosen], inputs)
         margins = Margins(outputs, self.margins.labels[chosen], self.margins.required[chosen])
-        return replace(self, views=(seen,), margins=margins)
+        return replace(self, view=self.view.of(images), margins=margins)
 
     def _ask_few(self, deadline: Deadline) -> None:
         """Raise where a few images contradict each other already, or one itself: those that lack most.
@@ -119,7 +112,7 @@ class HeldProgram:
         Not of layers whose own signs are all that is held: these can nearly always be held, and it would be time lost.
         """
         lacking = np.where(np.isfinite(self.margins.required), self.margins.required, 0.0).max(axis=1)
-        if len(self.views) > 1 or not (self.hold and np.isfinite(self.bound)) or self._holds_own_signs_only:
+        if not (self.hold and np.isfinite(self.bound)) or self._holds_own_signs_only:
             return
         for count in (count for count in FEW if 2 * count <= len(lacking)):
             chosen = np.sort(np.argsort(-lacking, kind="stable")[:count])
@@ -130,78 +123,65 @@ class HeldProgram:
 
     @property
     def _holds_own_signs_only(self) -> bool:
-        view = self.views[0]
-        return view.inputs.shape[1] == 1 and set(view.pattern.held) <= {0}
+        return self.view.inputs.shape[1] == 1 and set(self.view.pattern.held) <= {0}
 
     def _seek_refutation(self, deadline: Deadline) -> None:
         """Raise where it is found before long that no change exists."""
         constraints = self._constraints()
-        operator = self._operator(constraints, self._rows(constraints, deadline))
-        (block,), (single,) = constraints.blocks, operator.operators
-        if block.count <= DENSE:
+        if constraints.count <= DENSE:
             with contextlib.suppress(SolverFailedError):  # that proves nothing of all images
                 self.solve(deadline)
             return
-        moves = HeldMoves(block, single.metric, typical_lengths(operator, deadline))
+        operator = DualOperator(constraints, self._restricted, HeldRows(constraints, self._restricted, deadline))
+        moves = HeldMoves(constraints, self._restricted, typical_lengths(operator, deadline))
         if fits(moves):
-            seek_refutation(moves, self._watch(operator, deadline), deadline)
+            seek_refutation(moves, self._watch(constraints, deadline), deadline)
 
-    def _watch(self, operator: JointOperator, deadline: Deadline) -> Watch:
+    def _watch(self, constraints: HeldConstraints, deadline: Deadline) -> Watch:
         def watch(multipliers: torch.Tensor) -> None:
             deadline.check()
-            refute(operator, self.bound, multipliers)
+            refute(constraints, self.bound, multipliers)
 
         return watch
 
-    def _constraints(self) -> JointConstraints:
-        slack = slack_of(self.views) if self.hold else {}
-        return JointConstraints(
-            tuple(HeldConstraints(view, self.margins, slack, no_bounds(), self.allowance) for view in self.views)
-        )
+    def _constraints(self) -> HeldConstraints:
+        slack = slack_of(self.view) if self.hold else {}
+        return HeldConstraints(self.view, self.margins, slack, no_bounds(), self.allowance)
 
     @functools.cached_property
-    def _restricted(self) -> list[KroneckerMetric]:
-        return [metric.restricted(view) for metric, view in zip(self.metrics, self.views, strict=True)]
+    def _restricted(self) -> KroneckerMetric:
+        return self.metric.restricted(self.view)
 
-    def _rows(self, constraints: JointConstraints, deadline: Deadline) -> list[HeldRows]:
-        pairs = zip(constraints.blocks, self._restricted, strict=True)
-        return [HeldRows(block, metric, deadline) for block, metric in pairs]
-
-    def _operator(self, constraints: JointConstraints, rows: list[HeldRows]) -> JointOperator:
-        return JointOperator(tuple(map(DualOperator, constraints.blocks, self._restricted, rows)))
-
-    def _optimum(self, operator: JointOperator, start: torch.Tensor, deadline: Deadline) -> Optimum:
+    def _optimum(self, operator: DualOperator, start: torch.Tensor, deadline: Deadline) -> Optimum:
         """By the method that suits the constraints."""
-        lengths, watch = typical_lengths(operator, deadline), self._watch(operator, deadline)
-        first, *others = operator.constraints.blocks
-        if operator.constraints.count <= DENSE:
+        constraints = operator.constraints
+        lengths, watch = typical_lengths(operator, deadline), self._watch(constraints, deadline)
+        if constraints.count <= DENSE:
             return by_newton(operator, lengths, start, watch, deadline)
-        moves = HeldMoves(first, operator.operators[0].metric, lengths)
-        if not others and not len(first.bounds.limits) and not moves.is_shallow and fits(moves):
+        moves = HeldMoves(constraints, self._restricted, lengths)
+        if not len(constraints.bounds.limits) and not moves.is_shallow and fits(moves):
             return by_splitting(moves, watch, deadline)
         return by_proportioning(operator, lengths, start, watch, deadline)
 
 
 def hold(
-    view: LayerView | tuple[LayerView, ...],
+    view: LayerView,
     labels: ArrayLike | torch.Tensor,
     size: ArrayLike,
-    metric: KroneckerMetric | tuple[KroneckerMetric, ...],
+    metric: KroneckerMetric,
     *,
     bound: float = np.inf,
     allowance: float = ALLOWANCE,
 ) -> HeldProgram:
     """The program of the least change with margins of a size, (N,) labels, and the patterns held.
 
-    Several parts, see `sytorch.linearise_together`, have a metric each. Margins are one for all or one for each image,
-    (N,), minus infinity where nothing is required; see `HeldProgram` for the rest.
+    Margins are one for all or one for each image, (N,), minus infinity where nothing is required; see `HeldProgram` for
+    the rest.
 
     Raises:
-        InvalidInputError: labels, margins, bound, metrics or allowance are not what they have to be.
+        InvalidInputError: labels, margins, bound, metric or allowance are not what they have to be.
     """
-    views = view if isinstance(view, tuple) else (view,)
-    metrics = metric if isinstance(metric, tuple) else (metric,)
-    return HeldProgram(views, margins_of(views[0], labels, size), metrics, bound, True, allowance)
+    return HeldProgram(view, margins_of(view, labels, size), metric, bound, True, allowance)
 
 
 def margins_of(view: LayerView, labels: ArrayLike | torch.Tensor, size: ArrayLike) -> Margins:

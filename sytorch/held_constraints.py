@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from sytorch.arrays import Matrix
+from sytorch.certificate import Multipliers
 from sytorch.constraints import Margins
 from sytorch.held_bounds import ROUNDING, BoundRows
 from sytorch.linearise import LayerView
@@ -89,23 +91,60 @@ class HeldConstraints:
             return 0.0
         return self.allowance * self._scale(position)
 
+    @property
+    def first_bound(self) -> int:
+        """The position of the first row that is a bound; before it are margins and held inequalities."""
+        return len(self.required) - len(self.bounds.limits)
+
     def with_bounds(self, more: BoundRows) -> HeldConstraints:
         """The same and bounds on more entries, behind those there are."""
         return replace(self, bounds=self.bounds.joined(more))
 
     def groups(self) -> list[torch.Size]:
-        """The shapes of the parts that the rows consist of."""
+        """The shapes of the groups that the rows consist of."""
         shapes = [torch.Size(self.margins.required.shape)] + [slack.shape for slack in self.slack.values()]
         return [*shapes, self.bounds.limits.shape]
 
-    def parts(self, rows: torch.Tensor) -> list[torch.Tensor]:
-        """The parts of numbers by row, (R,), in their shapes."""
-        return in_shapes(rows, self.groups())
+    def grouped(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """Numbers by row, (R,), as the groups that they come in."""
+        shapes = self.groups()
+        pieces = torch.split(rows, [shape.numel() for shape in shapes])
+        return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+    def missing(self, change: torch.Tensor) -> torch.Tensor:
+        """By how much a change, (m, k), misses each row that is no bound, from the rows themselves."""
+        moved = torch.cat([lean.flatten() for lean in self.lean(self.view.move(change))])
+        return self.required[: self.first_bound] - moved
+
+    def multipliers(self, rows: torch.Tensor) -> Multipliers:
+        """Those, (R,), of margins and bounds, the latter over all of the layer's weights.
+
+        Copies of an input share a bound here; there each copy has its share, so that the sums over weights are the
+        same.
+        """
+        margins, *_, bounds = self.grouped(rows)
+        return Multipliers(margins.clone().numpy(), self.view.layer_change(self.bound_multipliers(bounds)).numpy())
+
+    def pattern(self, rows: torch.Tensor) -> dict[str, Matrix]:
+        """Multipliers, (R,), of held inequalities, (N, Q) by name of the module that is held.
+
+        A ReLU has one for each number that it gets, of ``sign * number >= distance``, see `distance`. A max-pool has
+        one for each member of each window, of ``winner - member >= 0``: by channel, by place in the window and by
+        window, both row by row; those of winners and of members outside the map are zero.
+        """
+        names, (_, *held, _) = self.view.pattern.tail.names, self.grouped(rows)
+        return {names[place]: part.clone().numpy() for place, part in zip(self.slack, held, strict=True)}
+
+    def distances(self, granted: torch.Tensor) -> dict[str, float]:
+        """How far held inequalities are asked to stay from being violated, by name, less what is granted, (R,)."""
+        names, (_, *held, _) = self.view.pattern.tail.names, self.grouped(granted)
+        pairs = zip(self.slack, held, strict=True)
+        return {names[place]: self.distance(place) - float(part.max()) for place, part in pairs}
 
     def in_want(self, multipliers: torch.Tensor) -> tuple[int, ...]:
         """The images that multipliers weigh in a margin, or in a held inequality that does not hold yet, ascending."""
         weighty = (multipliers > 0).double()
-        margins, *held, _ = self.parts(weighty)
+        margins, *held, _ = self.grouped(weighty)
         for part, slack in zip(held, self.slack.values(), strict=True):
             margins = margins + (part * (slack < 0)).sum(dim=1, keepdim=True)
         return tuple(torch.nonzero(margins.sum(dim=1))[:, 0].tolist())
@@ -113,7 +152,7 @@ class HeldConstraints:
     def pressure(self, multipliers: torch.Tensor) -> torch.Tensor:
         """The gradients in the layer's outputs, (N, m, P), of weighted margins and held inequalities."""
         cotangents: dict[int, torch.Tensor] = {}
-        for place, part in enumerate(self.parts(multipliers)[:-1]):
+        for place, part in enumerate(self.grouped(multipliers)[:-1]):
             cotangents |= self._cotangent(place, part, self.view.images)
         return self.view.gradients(cotangents, self.view.images)
 
@@ -171,7 +210,7 @@ class HeldConstraints:
         """The gradient in ``D``, (m, k), of all weighted constraints."""
         pressure = self.pressure(multipliers)
         total = pressure.transpose(0, 1).flatten(1) @ self.view.inputs.flatten(0, 1)
-        return total - self.bound_multipliers(self.parts(multipliers)[-1])
+        return total - self.bound_multipliers(self.grouped(multipliers)[-1])
 
     @property
     def _void(self) -> torch.Tensor:
@@ -192,9 +231,3 @@ class HeldConstraints:
 
     def _scale(self, position: int) -> float:
         return max(1.0, float(self.view.pattern.values[position].abs().max()))
-
-
-def in_shapes(rows: torch.Tensor, shapes: list[torch.Size]) -> list[torch.Tensor]:
-    """Numbers by row, (R,), as the groups that they come in."""
-    pieces = torch.split(rows, [shape.numel() for shape in shapes])
-    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from sytorch.deadline import Deadline
+from sytorch.dual_operator import DualOperator
 from sytorch.errors import gave_up
-from sytorch.joint import JointOperator
 from sytorch.newton import Point, soften
 from sytorch.power import largest_eigenvalue
 from sytorch.proportioning import Proportioning
@@ -34,22 +34,20 @@ class Optimum:
 
     Attributes:
         multipliers: (R,), of the constraints.
-        changes: of each part, (m, k).
+        change: (m, k).
         steps: how many steps or products it took.
-        granted: (R,), by how much the changes may miss the constraints; zero where they do not but by rounding.
+        granted: (R,), by how much the change may miss the constraints; zero where they do not but by rounding.
         method: its name.
     """
 
     multipliers: torch.Tensor
-    changes: list[torch.Tensor]
+    change: torch.Tensor
     steps: int
     granted: torch.Tensor
     method: str
 
 
-def by_newton(
-    operator: JointOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, _: Deadline
-) -> Optimum:
+def by_newton(operator: DualOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, _: Deadline) -> Optimum:
     """The optimum; the inner products of missed rows are written out.
 
     Softened programs come near, and the method of multipliers (Rockafellar 1976) ends there: each further program is
@@ -84,7 +82,7 @@ def by_newton(
 
 
 def by_proportioning(
-    operator: JointOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, deadline: Deadline
+    operator: DualOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, deadline: Deadline
 ) -> Optimum:
     """The same from products alone; the time is looked at for every one.
 
@@ -116,8 +114,8 @@ def by_proportioning(
     raise gave_up("rounding ends the iterations before the optimum")
 
 
-def _exact(operator: JointOperator, multipliers: torch.Tensor, steps: int, method: str) -> Optimum:
-    return Optimum(multipliers, operator.changes(multipliers), steps, torch.zeros_like(multipliers), method)
+def _exact(operator: DualOperator, multipliers: torch.Tensor, steps: int, method: str) -> Optimum:
+    return Optimum(multipliers, operator.change(multipliers), steps, torch.zeros_like(multipliers), method)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +123,7 @@ class _Stage:
     """The dual with scaled rows, softened: one may be missed by ``elastic`` times its multiplier beyond ``centre``."""
 
     scaled: Callable[[torch.Tensor], torch.Tensor]
-    operator: JointOperator
+    operator: DualOperator
     lengths: torch.Tensor
     elastic: float
     centre: torch.Tensor
@@ -145,7 +143,7 @@ class _Stage:
         return bool((missed <= self.operator.constraints.tolerances).all()) and slope <= GAP * square
 
 
-def typical_lengths(operator: JointOperator, deadline: Deadline) -> torch.Tensor:
+def typical_lengths(operator: DualOperator, deadline: Deadline) -> torch.Tensor:
     """The typical length of each image's rows of each kind, (R,), from products with random signs (Hutchinson 1990).
 
     Never zero: a row that no change moves has to stay in sight, for it may be what cannot be met.
@@ -161,7 +159,7 @@ def typical_lengths(operator: JointOperator, deadline: Deadline) -> torch.Tensor
             deadline.check()
             signs = [torch.zeros(other, dtype=torch.float64) for other in shapes]
             signs[place] = torch.randint(0, 2, shape, generator=generator).double() * 2 - 1
-            answer = constraints.parts(operator.scores(torch.cat([part.flatten() for part in signs])))[place]
+            answer = constraints.grouped(operator.scores(torch.cat([part.flatten() for part in signs])))[place]
             found = answer * signs[place]
             squares[place] += torch.maximum(found.mean(dim=-1, keepdim=True), 0.1 * found.mean()) / PROBES
     flat = torch.cat([square.flatten() for square in squares])

@@ -124,7 +124,7 @@ class HeldMoves:
             images = torch.full((len(batch),), image)
             moves = one_hot.view(-1, pixels, count) * self._lengths[image][:, None]
             leans = self.constraints.lean(view.moved(moves, images), images)
-            pairs = zip(leans, self.constraints.parts(self._units), strict=False)
+            pairs = zip(leans, self.constraints.grouped(self._units), strict=False)
             scaled = [lean / units[image] for lean, units in pairs]
             found.append(torch.cat([part for place, part in enumerate(scaled) if not (self.direct and place == 1)], 1))
         return torch.cat(found)
@@ -149,7 +149,7 @@ class HeldMoves:
     @functools.cached_property
     def _units(self) -> torch.Tensor:
         """(R,), the lengths of rows; signs directly behind the layer have one that makes all alike to its outputs."""
-        parts = self.constraints.parts(self.typical)
+        parts = self.constraints.grouped(self.typical)
         if self.direct:
             shape = (len(self._lengths), self.constraints.view.shape[0], self._lengths.shape[1])
             parts[1] = (self._lengths[:, None] / self.direct).expand(shape)

@@ -100,7 +100,7 @@ class Splitting:
         for iteration, now, halves in self._iterations(ITERATION_LIMIT):
             if iteration % CHECK_EVERY == 0 and self._is_done(halves):
                 multipliers, change = self._moves.per_unit(halves.multipliers), self._moves.change(halves.weights)
-                return Optimum(multipliers, [change], iteration, self._granted, "splitting")
+                return Optimum(multipliers, change, iteration, self._granted, "splitting")
             if iteration == self._balance_at:
                 self._balance(now, halves)
         raise gave_up(f"splitting did not end in {ITERATION_LIMIT} iterations")

@@ -153,59 +153,6 @@ def linearise(
     return LayerView(part, chosen, outputs, pattern, outputs.shape[1:], units, folding)
 
 
-def linearise_together(
-    model: nn.Module | Chain,
-    parts: tuple[Part, ...],
-    images: torch.Tensor,
-    time_limit: float | Deadline | None = None,
-) -> tuple[LayerView, ...]:
-    """Look at several parts through images whose patterns behind the first are held, float64, in the order they run.
-
-    What the first does to the logits is affine in its change only as long as no weight behind it changes, too; biases
-    may.
-
-    Raises:
-        InvalidInputError, SolverTimeLimitError: as `linearise`.
-        UnsupportedLayerError: as `linearise`; or a layer is named twice, or more than the bias of a later one is.
-    """
-    chain = model if isinstance(model, Chain) else chain_of(model)
-    first, *others = sorted(parts, key=lambda part: chain.position(part.layer))
-    view, before = linearise(chain, first, images, time_limit=time_limit), chain.position(first.layer)
-    views = [view]
-    for part in others:
-        place = chain.position(part.layer)
-        if part.layer == views[-1].part.layer:
-            raise UnsupportedLayerError(f"Layer {part.layer!r} is named twice.")
-        if not part.bias_only:
-            raise UnsupportedLayerError(
-                f"Weights of {first.layer!r} and of {part.layer!r} at once are no linear program, for the logits hold "
-                f"products of both changes; {part.layer}.bias can join."
-            )
-        views.append(_biases(view, part, chain.layers[place], place - before - 1))
-    return tuple(views)
-
-
-def _biases(first: LayerView, part: Part, layer: nn.Module, position: int) -> LayerView:
-    """The biases of a layer at a position of the tail behind the layer of a view."""
-    _check_units(part, layer)
-    values = first.outputs[:1]
-    for step in first.pattern.tail.layers[: position + 1]:
-        values = step(values)
-    shape = values.shape[1:]
-    count, pixels = len(first.inputs), shape[1:].numel()
-    units = torch.arange(shape[0])[slice(*part.units) if part.units else slice(None)]
-    alone = Folding(torch.zeros(1, dtype=torch.int64), torch.ones(1, dtype=torch.int64))
-    return LayerView(
-        part,
-        torch.ones(count, pixels, 1, dtype=first.inputs.dtype),
-        torch.zeros(0),
-        replace(first.pattern, start=position + 1),
-        shape,
-        units,
-        alone,
-    )
-
-
 def patches(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
     """What each output of a layer is the product of its weights with, a 1 appended for the bias: (N, P, n + 1)."""
     if isinstance(layer, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""Which weights change: a layer's, some of its units', its bias alone, or several of these together."""
+"""Which weights change: a layer's, some of its units', or the bias alone."""
 
 from __future__ import annotations
 
@@ -33,12 +33,3 @@ def part_named(text: str) -> Part:
     if not found or not found[1] or (found[2] and int(found[2]) >= int(found[3])):
         raise UnsupportedLayerError(f"{text!r} names no layer; write a name, NAME.bias or NAME[first:last].")
     return Part(found[1], (int(found[2]), int(found[3])) if found[2] else None, bool(found[4]))
-
-
-def parts_named(text: str) -> tuple[Part, ...]:
-    """Read one part, or several joined by ``+``, such as ``classifier.4+classifier.6.bias``.
-
-    Raises:
-        UnsupportedLayerError: as `part_named`.
-    """
-    return tuple(part_named(word) for word in text.split("+"))

@@ -117,14 +117,12 @@ class Pattern:
         held: by position in the tail.
         values: by position in the tail, what a held layer gets, float64 (N, ...).
         logits: (N, C) float64, those of the held functions.
-        start: the position behind what moves; nothing before it does.
     """
 
     tail: Chain
     held: dict[int, Held]
     values: dict[int, torch.Tensor]
     logits: torch.Tensor
-    start: int = 0
 
     def to(self, dtype: torch.dtype) -> Pattern:
         """The same in another floating-point type."""
@@ -132,10 +130,10 @@ class Pattern:
         return replace(self, tail=self.tail.to(dtype), values=values, logits=self.logits.to(dtype))
 
     def move(self, moves: torch.Tensor, images: torch.Tensor) -> dict[int, torch.Tensor]:
-        """How everything behind the layer moves when its outputs do, or those of the one before `start`.
+        """How everything behind the layer moves when its outputs do.
 
         Args:
-            moves: (R, ...), of those outputs.
+            moves: (R, ...), of its outputs.
             images: (R,), whose pattern each row has.
 
         Returns:
@@ -143,10 +141,7 @@ class Pattern:
         """
         seen: dict[int, torch.Tensor] = {}
         for position, layer in enumerate(self.tail.layers):
-            if position < self.start:
-                if position in self.held:
-                    seen[position] = moves.new_zeros(len(moves), *self.held[position].shape)
-            elif position in self.held:
+            if position in self.held:
                 seen[position] = moves
                 moves = self.held[position].forward(moves, images)
             else:

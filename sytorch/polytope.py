@@ -163,7 +163,7 @@ def _answers(chain: Chain, view: LayerView, vertices: torch.Tensor) -> tuple[int
     head, layer, tail = chain.split(view.part.layer)
     with torch.no_grad():
         outputs = layer(head(vertices))
-        return view.pattern.broken(tail, outputs, still_of((view,))), tail(outputs).double()
+        return view.pattern.broken(tail, outputs, still_of(view)), tail(outputs).double()
 
 
 def _least_lead(logits: torch.Tensor, labels: torch.Tensor) -> float:

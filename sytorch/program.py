@@ -15,11 +15,12 @@ from sytorch.deadline import Deadline, as_deadline
 from sytorch.diagnosis import FEW, contradicting_pair, diagnose
 from sytorch.errors import Contradiction, ContradictionError, InvalidInputError, SolverFailedError
 from sytorch.first_order import ITERATION_LIMIT, minimise_first_order
-from sytorch.generation import UNKNOWN, CannotMeetError, minimise_by_generation
+from sytorch.generation import minimise_by_generation
 from sytorch.linear_program import Solver
 from sytorch.metric import Coordinates, IdentityMetric, Metric, PerClassMetric
 from sytorch.norms import Norm, NormName, norm, norm_name
 from sytorch.quadratic import minimise_quadratic
+from sytorch.shortfall import UNKNOWN, CannotMeetError
 from sytorch.solution import Solution
 from sytorch.solvers import AutoSolver, FirstOrderSolver, SolverName, solver_named
 from sytorch.tally import TalliedSolver
@@ -28,7 +29,7 @@ from sytorch.whole import minimise_whole
 
 MANY_IMAGES = 400  # that lack their margin; above, simplex codes take minutes and first-order methods seconds
 SHORT_LIMIT = 5_000  # first-order iterations, where an exact solver can take over
-FIRST_ORDER_NORMS = (NormName.L1, NormName.L2)
+DECOMPOSED_NORMS = (NormName.L1, NormName.L2)  # the other programs are written out whole
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class Program:
         Args:
             solver: one of ``auto``, ``gurobi``, ``highs``, ``first-order``, or a solver.
             time_limit: seconds for everything, or a deadline that others share, or None.
-            whole: write the program out at once instead of generating its rows and columns.
+            whole: write the program out at once instead of generating its rows and columns, as the other norms than
+                ``l1`` and ``l2`` always do.
 
         Raises:
             ContradictionError: no change within the bound exists, with the proof.
@@ -163,8 +165,7 @@ class Program:
     def _for_many_images(self, solver: Solver, whole: bool) -> Solver:
         """The first-order methods in place of the automatic choice, where it pays."""
         missing = int(self._missing.any(axis=1).sum())
-        many = missing > MANY_IMAGES and self.objective.norm in FIRST_ORDER_NORMS
-        if whole or not many or not isinstance(solver, AutoSolver):
+        if self._is_whole(whole) or missing <= MANY_IMAGES or not isinstance(solver, AutoSolver):
             return solver
         solver.tell(
             f"{missing} images lack their margin: a first-order method solves it, and its answer is proved apart."
@@ -182,9 +183,9 @@ class Program:
             return minimise_quadratic(metric, self.margins, self.bound, solver)
         if isinstance(metric, PerClassMetric):
             raise TypeError("the whole program is not written out in a metric of each class")
-        if whole:
+        if self._is_whole(whole):
             return minimise_whole(name, metric, self.margins, self.bound, solver)
-        if name is NormName.L1 and solver.is_first_order:
+        if solver.is_first_order:
             few = int(self._missing.sum()) <= FEW
             try:
                 limit = SHORT_LIMIT if few else ITERATION_LIMIT
@@ -193,13 +194,17 @@ class Program:
                 if not few:
                     raise
                 solver = solver.exact
-        return minimise_by_generation(self.norm, coordinates, self.margins, self.bound, solver)
+        return minimise_by_generation(coordinates, self.margins, self.bound, solver)
+
+    def _is_whole(self, asked: bool) -> bool:
+        """Whether the program is written out at once."""
+        return asked or self.objective.norm not in DECOMPOSED_NORMS
 
     def _nothing_to_do(self, whole: bool) -> Solution:
         """Every margin is there already: the smallest change is none."""
         none = np.zeros((self.margins.required.shape[1], self.margins.outputs.inputs.shape[1]))
         multipliers = Multipliers(np.zeros(self.margins.required.shape), none)
-        return Solution(none, 0.0, 0.0, multipliers, "whole" if whole else "decomposed")
+        return Solution(none, 0.0, 0.0, multipliers, "whole" if self._is_whole(whole) else "decomposed")
 
 
 def _multiplied(contradiction: Contradiction, scale: float) -> Contradiction:

@@ -16,10 +16,10 @@ from sytorch.ascent import ascend
 from sytorch.certificate import Multipliers, bound_from, refutation
 from sytorch.constraints import Margins
 from sytorch.errors import SolverFailedError
-from sytorch.generation import UNKNOWN, CannotMeetError, refute
 from sytorch.linear_program import LinearProgram, unbounded
 from sytorch.metric import IdentityMetric, Metric
 from sytorch.quadratic_rows import WorkingConstraints, WorkingRows
+from sytorch.shortfall import UNKNOWN, CannotMeetError, refute
 from sytorch.solution import Solution
 from sytorch.tally import TalliedSolver
 

@@ -17,9 +17,9 @@ import torch
 from sytorch.arrays import Indices, Mask, Matrix, Stack, Vector
 from sytorch.certificate import Multipliers
 from sytorch.constraints import Margins
-from sytorch.generation import FEASIBILITY
 from sytorch.gram import gram_of
 from sytorch.metric import Metric
+from sytorch.shortfall import FEASIBILITY
 
 FIRST_ROWS = 3  # of each image; the others enter when violated
 

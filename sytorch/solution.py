@@ -42,7 +42,6 @@ class Solution:
         multipliers: those that prove ``lower_bound``.
         path: ``decomposed`` or ``whole``.
         effort: counters.
-        further: where several parts change, the changes of the others, each like ``change``.
         coordinates: (C, m), the ``x`` whose norm is the objective; None where the change itself is measured.
         pattern: by module name, the multipliers of a fixed activation pattern; empty for the last layer.
         distances: by module name, how far every number stays inside its pattern in the changes that the bound is of.
@@ -54,7 +53,6 @@ class Solution:
     multipliers: Multipliers = field(repr=False)
     path: str
     effort: Effort = Effort()
-    further: tuple[Matrix, ...] = field(default=(), repr=False)
     coordinates: Matrix | None = field(default=None, repr=False)
     pattern: Mapping[str, Matrix] = field(default_factory=dict, repr=False)
     distances: Mapping[str, float] = field(default_factory=dict, repr=False)
@@ -71,4 +69,4 @@ class Solution:
     @property
     def max_abs_change(self) -> float:
         """The largest ``|D|``."""
-        return max(float(np.abs(change).max(initial=0.0)) for change in (self.change, *self.further))
+        return float(np.abs(self.change).max(initial=0.0))

@@ -25,10 +25,6 @@ class AffineOutputs:
     logits: Matrix
     inputs: Matrix
 
-    def joined(self, other: AffineOutputs) -> AffineOutputs:
-        """These images' outputs and then those of others."""
-        return AffineOutputs(np.vstack([self.logits, other.logits]), np.vstack([self.inputs, other.inputs]))
-
     def at(self, change: Matrix) -> Matrix:
         """The outputs, (N, C), after the change ``D``, (C, d)."""
         return self.logits + self.inputs @ change.T

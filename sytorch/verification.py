@@ -9,8 +9,8 @@ import numpy as np
 
 from sytorch.certificate import Multipliers, bound_from, lower_bound, pressure
 from sytorch.errors import SolverFailedError
-from sytorch.generation import UNKNOWN
 from sytorch.norms import NormName
+from sytorch.shortfall import UNKNOWN
 from sytorch.solution import Solution
 
 if TYPE_CHECKING:

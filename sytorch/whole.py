@@ -1,4 +1,4 @@
-"""The whole program, written out at once: every column, every margin. The oracle of the decomposition.
+"""The whole program, written out at once: every column, every margin. For ``linf`` and ``linf+l1``; of others a check.
 
 Only the bound on ``|D|`` is added where it is broken, when the change is not itself the unknown: those rows are as
 many as the layer has weights.
@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from sytorch.arrays import Indices, Mask, Matrix, Vector
+from sytorch.arrays import Mask, Matrix, Vector
 from sytorch.certificate import Multipliers, lower_bound
 from sytorch.constraints import Margins
 from sytorch.errors import InfeasibleProgramError, SolverFailedError
-from sytorch.generation import UNKNOWN, refute
 from sytorch.linear_program import LinearProgram, LinearSolution
 from sytorch.metric import Coordinates, IdentityMetric, SharedMetric, span_coordinates
 from sytorch.norms import Norm, NormName, norm
+from sytorch.shortfall import UNKNOWN, bound_rows, outer_rows, refute
 from sytorch.solution import Solution
 from sytorch.tally import TalliedSolver
 
@@ -72,7 +72,7 @@ class _Whole:
         self.images, self.others = np.nonzero(np.isfinite(margins.required))
 
     def linear_program(self) -> LinearProgram:
-        rows = [self._margin_rows(), self._bound_rows()]
+        rows = [self._margin_rows(), bound_rows(self.coordinates, self.broken, self.shape)]
         rhs = [self.margins.required[self.images, self.others], np.full(rows[1].shape[0], -self.bound)]
         return self._quadratic(rows, rhs) if self.norm.is_euclidean else self._linear(rows, rhs)
 
@@ -110,14 +110,7 @@ class _Whole:
 
     def _margin_rows(self) -> sparse.csr_array:
         own = self.margins.labels[self.images]
-        return _outer_rows(own, self.others, self.coordinates.rows[self.images], self.shape)
-
-    def _bound_rows(self) -> sparse.csr_array:
-        sides, classes, features = np.nonzero(self.broken)
-        if self.coordinates.basis is None or not len(sides):
-            return sparse.csr_array((0, self.shape[0] * self.shape[1]))
-        outward = np.where(sides == 0, -1.0, 1.0)[:, None]
-        return _outer_rows(classes, None, outward * self.coordinates.basis[:, features].T, self.shape)
+        return outer_rows(own, self.others, self.coordinates.rows[self.images], self.shape)
 
     def _multipliers(self, duals: Vector) -> Multipliers:
         margins, bounds = np.zeros(self.margins.required.shape), np.zeros(self.broken.shape)
@@ -134,15 +127,3 @@ class _Whole:
         linked = duals[len(self.images) :].reshape(self.shape) if self.norm.largest else 0.0
         left = np.maximum(np.abs(gradient) - self.norm.each - linked, 0.0)
         return np.asarray(np.sign(gradient) * left * np.isfinite(self.bound))
-
-
-def _outer_rows(classes: Indices, others: Indices | None, vectors: Matrix, shape: tuple[int, int]) -> sparse.csr_array:
-    """Rows that take ``vectors``, (R, m), in the block of one class, and with the other sign in that of another."""
-    parts = [(classes, vectors)] if others is None else [(classes, vectors), (others, -vectors)]
-    places = np.arange(shape[1])
-    columns = np.hstack([(block[:, None] * shape[1] + places) for block, _ in parts])
-    values = np.hstack([part for _, part in parts])
-    starts = np.arange(len(values) + 1) * values.shape[1]
-    rows = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(len(values), shape[0] * shape[1]))
-    rows.eliminate_zeros()
-    return rows

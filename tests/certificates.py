@@ -61,8 +61,7 @@ def kinds() -> Iterator[RepairOptions]:
     for region in (Region(flip=True), Region(1), Region(1, True), Region(2)):
         yield replace(LAST, region=region, norm="l2")
     yield replace(LAST, prepare="classifier.1")
-    yield replace(LAST, prepare="features.10", prepare_copies="shifted", region=Region(flip=True))
-    yield replace(LAST, keep=200)
+    yield replace(LAST, prepare="classifier.1", prepare_copies="shifted", region=Region(flip=True))
     for layer in LAYERS:
         yield replace(HIDDEN, layer=layer)
         if "." not in layer.removeprefix("classifier.").removeprefix("features."):
@@ -84,7 +83,7 @@ class Place:
     def repair(self, options: RepairOptions, output: Path = OUTPUT) -> RepairReport:
         """Repair with these options; only what changed is kept of the weights."""
         return repair_edit_set(
-            Task(self.bench, self.edit_set, EDIT_SET, options, output, "a test", keep="changed-layer")
+            Task(self.bench, self.edit_set, EDIT_SET, options, output, "a test", kept_weights="changed-layer")
         )
 
 

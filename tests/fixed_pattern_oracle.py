@@ -101,9 +101,7 @@ def whole_of(case: Case, problem: Problem) -> Whole:
         for name, part in slack.items()
         if name != MARGINS and isinstance(problem.network[int(name)], nn.ReLU)
     }
-    hessians, folds = zip(*map(_metric_of, problem.views, problem.metrics), strict=True)
-    blocks = [sparse.block_diag(matrices).toarray() for matrices in (hessians, folds)]
-    return Whole(entries, rows, slack, distances, *blocks)
+    return Whole(entries, rows, slack, distances, *_metric_of(problem.view, problem.metric))
 
 
 def _metric_of(view: sytorch.LayerView, metric: sytorch.KroneckerMetric) -> tuple[Matrix, Matrix]:
@@ -164,8 +162,8 @@ def _judged_refutation(whole: Whole, found: sytorch.Contradiction, bound: float,
 
 
 def _judged_solution(whole: Whole, found: sytorch.Solution, bound: float, least: float) -> Verdict:
-    change = whole.entries.of_matrices((found.change, *found.further))
-    bounds = whole.entries.of_matrices((found.multipliers.bounds, *found.multipliers.further))
+    change = whole.entries.of_matrix(found.change)
+    bounds = whole.entries.of_matrix(found.multipliers.bounds)
     multipliers, size = _groups(found.multipliers.margins, found.pattern), whole.size(change)
     spent = bound * float(np.abs(bounds).sum()) if bounds.any() else 0.0
     dual = whole.dual_size(whole.gradient(multipliers) - bounds)

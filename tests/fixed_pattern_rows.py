@@ -17,52 +17,50 @@ Groups = dict[str, torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """The entries that change: of each part, the units' weights and, last, their bias, or the bias alone."""
+    """The entries of a layer that change: units' weights and, last, their bias, or the bias alone.
 
-    layers: tuple[int, ...]
-    units: tuple[range, ...]
-    widths: tuple[int, ...]
-    bias_only: tuple[bool, ...]
+    Attributes:
+        layer: its position.
+        units: which change.
+        width: how many entries of each do.
+        bias_only: whether only the bias changes.
+    """
+
+    layer: int
+    units: range
+    width: int
+    bias_only: bool
 
     @property
     def count(self) -> int:
         """n."""
-        return sum(len(units) * width for units, width in zip(self.units, self.widths, strict=True))
+        return len(self.units) * self.width
 
-    def parameters(self, network: nn.Sequential, change: torch.Tensor) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
-        """By position, the weight and bias after a change, (n,)."""
-        found, first = {}, 0
-        for layer, units, width, bias_only in zip(self.layers, self.units, self.widths, self.bias_only, strict=True):
-            module = network[layer]
-            assert isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None
-            weight, bias = module.weight.clone(), module.bias.clone()
-            block = change[first : first + len(units) * width].view(len(units), width)
-            first += block.numel()
-            bias[units.start : units.stop] += block[:, -1]
-            if not bias_only:
-                weight[units.start : units.stop] += block[:, :-1].view(len(units), *weight.shape[1:])
-            found[layer] = weight, bias
-        return found
+    def parameters(self, network: nn.Sequential, change: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The layer's weight and bias after a change, (n,)."""
+        module = network[self.layer]
+        assert isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None
+        weight, bias = module.weight.clone(), module.bias.clone()
+        block, units = change.view(len(self.units), self.width), slice(self.units.start, self.units.stop)
+        bias[units] += block[:, -1]
+        if not self.bias_only:
+            weight[units] += block[:, :-1].view(len(block), *weight.shape[1:])
+        return weight, bias
 
-    def of_matrices(self, matrices: tuple[Matrix, ...]) -> Vector:
-        """The entries of matrices over the layers' whole changes; what is no entry has to be zero."""
-        parts = []
-        for matrix, units, width in zip(matrices, self.units, self.widths, strict=True):
-            part = matrix[units.start : units.stop, matrix.shape[1] - width :]
-            assert np.count_nonzero(matrix) == np.count_nonzero(part), "an entry changes that is not to"
-            parts.append(part.ravel())
-        return np.concatenate(parts)
+    def of_matrix(self, matrix: Matrix) -> Vector:
+        """The entries of a matrix over the layer's whole change; what is no entry has to be zero."""
+        part = matrix[self.units.start : self.units.stop, matrix.shape[1] - self.width :]
+        assert np.count_nonzero(matrix) == np.count_nonzero(part), "an entry changes that is not to"
+        return np.asarray(part.ravel())
 
 
 def entries_of(network: nn.Sequential, words: str) -> Entries:
-    """The entries that parts such as ``0[1:3]+4.bias`` name."""
-    parts = sorted(sytorch.parts_named(words), key=lambda part: int(part.layer))
-    layers = tuple(int(part.layer) for part in parts)
-    weights = [weight for layer in layers if isinstance(weight := network[layer].weight, torch.Tensor)]
-    pairs = list(zip(parts, weights, strict=True))
-    units = tuple(range(*part.units) if part.units else range(len(weight)) for part, weight in pairs)
-    widths = tuple(1 if part.bias_only else weight[0].numel() + 1 for part, weight in pairs)
-    return Entries(layers, units, widths, tuple(part.bias_only for part in parts))
+    """The entries that a part such as ``0[1:3]`` or ``4.bias`` names."""
+    part = sytorch.part_named(words)
+    weight = network[int(part.layer)].weight
+    assert isinstance(weight, torch.Tensor)
+    units = range(*part.units) if part.units else range(len(weight))
+    return Entries(int(part.layer), units, 1 if part.bias_only else weight[0].numel() + 1, part.bias_only)
 
 
 def inequalities(
@@ -72,9 +70,9 @@ def inequalities(
 
     ``held`` is filled at first, and then fixed: masks of ReLUs, winners' places of max-pools.
     """
-    parameters, found, values = entries.parameters(network, change), {}, images
+    found, values = Groups(), images
     for position, layer in enumerate(network):
-        behind = position > entries.layers[0]
+        behind = position > entries.layer
         if isinstance(layer, nn.ReLU) and behind:
             mask = held.setdefault(position, values > 0)
             found[str(position)] = torch.where(mask, values, -values).flatten(1)
@@ -82,8 +80,8 @@ def inequalities(
         elif isinstance(layer, nn.MaxPool2d) and behind:
             values, leads = _pooled(layer, values, held, position)
             found[str(position)] = leads.flatten(1)
-        elif position in parameters:
-            weight, bias = parameters[position]
+        elif position == entries.layer:
+            weight, bias = entries.parameters(network, change)
             linear = functional.conv2d if isinstance(layer, nn.Conv2d) else functional.linear
             options = {"stride": layer.stride, "padding": layer.padding} if isinstance(layer, nn.Conv2d) else {}
             values = linear(values, weight, bias, **options)

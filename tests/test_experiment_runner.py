@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -495,7 +494,6 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
         {"solver": "highs"},
         {"time_limit": 9.0},
         {"prepare": "classifier.4"},
-        {"keep": 7},
         {"keep_weights": "full"},
     ],
 )
@@ -511,7 +509,6 @@ def test_other_training_images_make_another_experiment_where_they_decide_anythin
     for asked, decide in (
         (sweep, True),
         (replace(sweep, metrics=("identity",)), False),
-        (replace(sweep, metrics=("identity",), keep=5), True),
         (replace(sweep, metrics=("identity",), layers=("classifier.4",)), True),
     ):
         [before], [after] = (plan(asked, _ground(training_hash=split, data_root=Path("pets"))) for split in "xy")
@@ -522,23 +519,12 @@ def test_other_training_images_make_another_experiment_where_they_decide_anythin
 def test_a_name_is_the_same_in_every_process_and_tells_options_apart() -> None:
     ground = _ground()
     sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
-    [plain], [kept] = plan(sweep, ground), plan(replace(sweep, keep=100), ground)
+    [plain] = plan(sweep, ground)
     [mirrored] = plan(replace(sweep, prepare="auto", prepare_copies="mirrored"), ground)
     [prepared] = plan(replace(sweep, prepare="auto"), ground)
     assert plain.names == ["misclassified_n1_s0_3d8a22a8350e", "misclassified_n1_s0_515d0dc9"]
-    assert len({name for made in (plain, kept, mirrored, prepared) for name in made.names}) == 8
-    assert (kept.options.keep, mirrored.options.prepare_copies) == (100, "mirrored")
-
-
-def test_a_sweep_with_a_keep_set_says_what_it_watched_and_kept(place: Path) -> None:
-    asked = ["--dataset", "digits", "--repair-set-sizes", "4", "--repair-set-types", "misclassified"]
-    run_sweep(*asked, "--keep", "1000", "--output-file", str(TABLE))
-    [row] = pd.read_csv(TABLE).to_dict("records")
-    assert (row["keep"], row["repair_successful"]) == (1000, True)
-    report = json.loads(Path(row["repaired_model_path"]).with_suffix(".json").read_text())
-    assert (report["keep"], report["kept_images"]) == (1000, row["kept_images"])
-    assert report["seconds"]["keep set"] > 0
-    assert pd.read_csv("results/unbroken.csv")["kept_images"].isna().all()
+    assert len({name for made in (plain, mirrored, prepared) for name in made.names}) == 6
+    assert mirrored.options.prepare_copies == "mirrored"
 
 
 @pytest.mark.parametrize("lacking", [LATER, ["prepare_copies", "certificate_path", "status"]])
@@ -550,10 +536,44 @@ def test_a_table_from_before_some_columns_is_read_and_gone_on_with(place: Path, 
     run_sweep(*SMALL, "--output-file", str(TABLE))
     table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
     assert list(table) == list(COLUMNS)
-    assert (set(table["keep"]), set(table["prepare_copies"])) == ({"0"}, {"none"})
+    assert set(table["prepare_copies"]) == {"none"}
     before, new = table[:-1], table.iloc[-1]
     assert before.equals(made[1:].reset_index(drop=True).assign(certificate_path=""))
     assert new["experiment_id"] == made["experiment_id"][0] and new["certificate_path"]
+
+
+def with_keep_sets(table: pd.DataFrame) -> pd.DataFrame:
+    """As it was written when keep sets were an option; these rows have none."""
+    old = table.copy()
+    for place, (name, cell) in enumerate({"keep": "0", "kept_images": ""}.items(), list(table).index("prepare_copies")):
+        old.insert(place, name, cell)
+    return old
+
+
+def test_a_table_from_when_there_were_keep_sets_is_gone_on_with(place: Path) -> None:
+    old = with_keep_sets(pd.read_csv("results/unbroken.csv", dtype=str, keep_default_na=False))
+    old.iloc[:4].to_csv(TABLE, index=False)
+    assert "holds 4 of 6 experiments: going on with the other 2" in run_sweep(*SMALL, "--output-file", str(TABLE))
+    table = without_times(TABLE)
+    assert list(table) == [name for name in old if name not in TIMES]
+    assert (set(table["keep"]), set(table["kept_images"])) == ({"0"}, {""})
+    ours = ["repaired_model_path", "certificate_path"]
+    assert table.drop(columns=["keep", "kept_images", *ours]).equals(unbroken().drop(columns=ours))
+    assert summarise(read_tables([TABLE])).columns.equals(
+        summarise(read_tables([Path("results/unbroken.csv")])).columns
+    )
+
+
+def test_rows_with_a_keep_set_are_left_alone_and_never_averaged_with_others(place: Path) -> None:
+    old = with_keep_sets(pd.read_csv("results/unbroken.csv", dtype=str, keep_default_na=False))
+    more = old.iloc[:1].assign(experiment_id="misclassified_n2_s0_0123456789ab", keep="500", kept_images="3")
+    pd.concat([old, more]).to_csv(TABLE, index=False)
+    before = TABLE.read_bytes()
+    assert "experiments that are not of this sweep" in run_sweep(*SMALL, "--output-file", str(TABLE), code=2)
+    assert TABLE.read_bytes() == before
+    summary = summarise(read_tables([TABLE, Path("results/unbroken.csv")]))
+    assert summary.loc[summary["keep"] == 500, "experiments"].tolist() == [1]
+    assert summary.loc[summary["keep"] == 0, "experiments"].sum() == len(old)
 
 
 @pytest.mark.parametrize("missing", [["--repair-set-sizes", "1"], ["--repair-set-types", "misclassified"]])
@@ -598,10 +618,10 @@ def test_analysis_of_what_is_no_table(place: Path, content: str | None, told: st
     assert told in result.output
 
 
-def test_the_pandas_example_of_the_readme_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pandas_example_of_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "agg")
-    found = re.search(r"```python\n(import matplotlib.*?)```", (CHECKOUT / "README.md").read_text(), re.S)
+    found = re.search(r"```python\n(import matplotlib.*?)```", (CHECKOUT / "docs/experiments.md").read_text(), re.S)
     assert found is not None
     shutil.copy("results/unbroken.csv", "results/full_experiment.csv")
-    exec(compile(found[1], "README.md", "exec"), {})
+    exec(compile(found[1], "docs/experiments.md", "exec"), {})
     assert Path("results/by_hand.png").stat().st_size > 5000

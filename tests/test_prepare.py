@@ -13,8 +13,8 @@ from scipy.optimize import LinearConstraint, minimize
 from torch import nn
 
 from edits.layer_change import LayerChange
-from edits.prepare import DAMPING, STEPS, MissingLeads, missing_leads, prepare
-from edits.tail import moved_layer
+from edits.prepare import MissingLeads, missing_leads, prepare
+from edits.tail import parameters_of
 from edits.training_metric import MetricSample, no_products, per_class_metric, with_weighted_products
 from sytorch import KroneckerMetric, LayerView, identity_metric, linearise
 from sytorch.ascent import ascend
@@ -58,12 +58,11 @@ def _some_metric() -> KroneckerMetric:
     return _metric(_positive(INPUTS + 1, 5), _positive(HIDDEN, 6))
 
 
-@pytest.mark.parametrize("pixels", [1, 3])
-def test_a_step_is_the_least_change_in_the_metric(pixels: int) -> None:
+def test_a_step_is_the_least_change_in_the_metric() -> None:
     """min |G^(1/2) D A^(1/2)| with the leads reached, by scipy over all entries of D."""
     rng = np.random.default_rng(4)
-    inputs = rng.normal(size=(IMAGES, pixels, INPUTS + 1))
-    gradients = rng.normal(size=(IMAGES, CLASSES, HIDDEN, pixels))
+    inputs = rng.normal(size=(IMAGES, INPUTS + 1))
+    gradients = rng.normal(size=(IMAGES, CLASSES, HIDDEN))
     first, second = _positive(INPUTS + 1, 5), _positive(HIDDEN, 6)
     labels = LABELS.numpy()
     needed = np.abs(rng.normal(size=(IMAGES, CLASSES)))
@@ -74,9 +73,9 @@ def test_a_step_is_the_least_change_in_the_metric(pixels: int) -> None:
     missing, seen = torch.from_numpy(needed[images, others]).float(), torch.from_numpy(inputs).float()
     leads = MissingLeads(torch.from_numpy(images), missing, torch.from_numpy(toward).float())
     multipliers, _ = ascend(leads.gram(metric.whitened_inputs(seen), metric), missing, -np.inf, 20_000)
-    step = metric.dual_change(leads.pressure(multipliers, IMAGES), seen).double().numpy()
+    step = metric.dual_change(leads.pressure(multipliers, IMAGES)[:, :, None], seen[:, None]).double().numpy()
 
-    matrix = np.array([(lead @ inputs[image]).ravel() for lead, image in zip(toward, images, strict=True)])
+    matrix = np.array([np.outer(lead, inputs[image]).ravel() for lead, image in zip(toward, images, strict=True)])
     rhs, hessian = needed[images, others], np.kron(second, first)
     found = minimize(
         lambda d: d @ hessian @ d / 2,
@@ -100,8 +99,8 @@ def test_missing_leads_are_those_of_finite_differences(network: nn.Module, view:
     images, others = torch.nonzero(needed > 0, as_tuple=True)
     torch.testing.assert_close(leads.needed, needed[images, others])
     assert torch.equal(leads.images, images)
-    moved = view.inputs @ direction.T
-    slopes = torch.einsum("rmp,rpm->r", leads.gradients, moved[images])
+    moved = view.inputs[:, 0] @ direction.T
+    slopes = (leads.gradients * moved[images]).sum(dim=1)
     after = view.after(1e-3 * direction).logits
     found = ((after - logits)[images, LABELS[images]] - (after - logits)[images, others]) / 1e-3
     torch.testing.assert_close(slopes, found, atol=2e-3, rtol=2e-3)
@@ -149,20 +148,27 @@ def test_the_change_of_copied_inputs_has_factors_too() -> None:
 def test_thin_factors_move_a_layer_as_the_whole_change_does() -> None:
     rng = torch.Generator().manual_seed(2)
     left, right, inputs = (torch.randn(*shape, generator=rng) for shape in ((20, 2), (2, 31), (7, 30)))
-    layer = nn.Linear(30, 20)
     thin, whole = LayerChange(left @ right, (left, right)), LayerChange(left @ right)
     assert thin.is_thin
     assert not whole.is_thin
-    torch.testing.assert_close(thin.moves(layer, inputs), whole.moves(layer, inputs))
+    torch.testing.assert_close(thin.moves(inputs), whole.moves(inputs))
     wide = LayerChange(left @ right, (torch.eye(20), left @ right))
     assert not wide.is_thin
 
 
-def test_a_convolution_moves_by_its_change() -> None:
-    layer, rng = nn.Conv2d(3, 4, 3, padding=1, stride=2), torch.Generator().manual_seed(2)
-    inputs, change = torch.randn(5, 3, 8, 8, generator=rng), torch.randn(4, 28, generator=rng)
+def moved_layer(module: nn.Module, change: torch.Tensor) -> nn.Module:
+    """A linear layer with a change, (outputs, n + 1), added to its weight and, last, its bias."""
+    moved = copy.deepcopy(module).requires_grad_(False)
+    for name, part in parameters_of(module, change).items():
+        moved.get_parameter(name).add_(part)
+    return moved
+
+
+def test_a_layer_moves_by_its_change() -> None:
+    layer, rng = nn.Linear(30, 20), torch.Generator().manual_seed(2)
+    inputs, change = torch.randn(7, 30, generator=rng), torch.randn(20, 31, generator=rng)
     expected = moved_layer(layer, change)(inputs) - layer(inputs)
-    torch.testing.assert_close(LayerChange(change).moves(layer, inputs), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(LayerChange(change).moves(inputs), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_where_no_lead_is_missing_no_step_is_taken(view: LayerView) -> None:
@@ -186,24 +192,27 @@ def test_steps_end_before_training_images_suffer(view: LayerView) -> None:
     assert not tried[0].any()
 
 
-def test_steps_and_damping_are_arguments(view: LayerView) -> None:
+def test_a_step_is_taken_in_part(view: LayerView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edits.prepare.STEPS", 1)
     asked = partial(prepare, view, LABELS, _some_metric(), margin=5.0, bound=1e3, training_accuracy=unharmed)
-    whole, half = asked(steps=1, damping=1.0), asked(steps=1, damping=0.5)
-    torch.testing.assert_close(half.change.whole, whole.change.whole / 2)
-    assert half.length == pytest.approx(whole.length / 2)
-    assert whole.efforts == half.efforts
-    assert [effort.leads for effort in half.efforts] == [len(missing_leads(view, LABELS, 5.0).needed)]
-    assert torch.equal(asked().change.whole, asked(steps=STEPS, damping=DAMPING).change.whole)
+    damped = asked()
+    monkeypatch.setattr("edits.prepare.DAMPING", 1.0)
+    whole = asked()
+    torch.testing.assert_close(damped.change.whole, 0.4 * whole.change.whole)
+    assert damped.length == pytest.approx(0.4 * whole.length)
+    assert whole.efforts == damped.efforts
+    assert [effort.leads for effort in damped.efforts] == [len(missing_leads(view, LABELS, 5.0).needed)]
 
 
-@pytest.mark.parametrize("name", ["convolution", "before the copies", "repeated"])
-def test_layers_of_pixels_and_of_copies_are_moved_too(name: str) -> None:
+def test_layers_of_copies_are_moved_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network itself, with the change written into its layer, is the judge."""
-    model, layer, images = a_network(name)
+    model, layer, images = a_network("repeated")
     view = linearise(model, layer, images, dtype=torch.float32)
     labels = torch.arange(len(images)) % view.logits.shape[1]
     asked = partial(prepare, view, labels, identity_metric(view), margin=0.5, bound=1e3, training_accuracy=unharmed)
-    prepared = asked(steps=20, damping=0.3)
+    monkeypatch.setattr("edits.prepare.STEPS", 20)
+    monkeypatch.setattr("edits.prepare.DAMPING", 0.3)
+    prepared = asked()
 
     def missing(network: nn.Module) -> float:
         logits = network(images.float())

@@ -21,6 +21,7 @@ import run_repair
 from editset_helpers.edit_set import load_edit_set, save_edit_set
 from helpers.datasets import ImageDataset
 from helpers.preprocessing import to_inputs
+from visualizer.repairs import read_report
 
 eval_script: Any = importlib.import_module("eval")
 REPORT = Path("made/repaired.json")
@@ -92,6 +93,14 @@ def test_figures_that_are_not_so_are_named(report: dict[str, Any]) -> None:
     assert result.exit_code == 1 and f"does not agree with what was measured: {', '.join(wrong)}." in result.stderr
     found = json.loads(result.stdout)
     assert not found["agree"] and [figure["name"] for figure in found["figures"] if not figure["agrees"]] == wrong
+
+
+def test_a_report_with_fields_that_are_no_more_is_read(report: dict[str, Any]) -> None:
+    former = {"keep": 500, "kept_images": 3, "keep_price": 0.1, "layer_budget": 300.0, "layers": [{"layer": "x"}]}
+    REPORT.write_text(json.dumps({**report, **former}))
+    assert measured("--json").exit_code == 0
+    page = read_report(REPORT)
+    assert page is not None and page["edit_set_size"] == 3
 
 
 def _other_weights(report: dict[str, Any]) -> None:

@@ -158,11 +158,11 @@ def test_solvers_and_paths_agree(norm: str) -> None:
 
 def test_a_whole_program_in_the_weights_themselves() -> None:
     options = ["--metric", "identity", "--norm", "linf+l1", "--max-samples", "2"]
-    generated, whole = _report(*options), _report(*options, "--whole-program", "--solver", "highs")
-    assert (generated["path"], whole["path"]) == ("decomposed", "whole")
-    assert whole["columns"] == 2 * 10 * 4097 + 1
-    assert generated["objective"] == pytest.approx(whole["objective"], rel=1e-6)
-    assert generated["prepare"] is None
+    found, asked = _report(*options), _report(*options, "--whole-program", "--solver", "highs")
+    assert found["path"] == asked["path"] == "whole"
+    assert found["columns"] == asked["columns"] == 2 * 10 * 4097 + 1
+    assert found["objective"] == pytest.approx(asked["objective"], rel=1e-6)
+    assert found["prepare"] is None
 
 
 def test_one_class_and_any_file() -> None:
@@ -184,6 +184,7 @@ def test_one_class_and_any_file() -> None:
         (["--time-limit", "0"], 2, "--time-limit is a number of seconds above 0"),
         (["--ridge", "0"], 2, "--ridge is a finite number above 0"),
         (["--layer", "classifier.7"], 2, "choose from: features.0"),
+        (["--layer", "auto"], 2, "--layer auto is not a layer; leave the option out"),
         (["--norm", "l3"], 2, "l1"),
         (["--metric", "euclid"], 2, "identity"),
         (["--metric", "per-class", "--norm", "l1"], 2, "--metric per-class is for --norm l2"),
@@ -390,24 +391,14 @@ def test_an_objective_that_the_checker_refuses_is_no_repair(monkeypatch: pytest.
     assert json.loads(FAILED.read_text())["status"] == "not_verified"
 
 
-def test_a_keep_set_is_told_in_the_report() -> None:
-    report = _report("--prepare", "none", "--keep", "500")
-    assert report["keep"] == 500
-    assert report["keep_accuracy_after"] is not None
-    assert report["edit_accuracy_after"] == 1.0
-    assert (report["kept_images"] == 0) == (report["keep_price"] is None)
-    assert _misclassified("--keep", "-1").exit_code == 2
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("prepare", ["auto", "none"])
-@pytest.mark.parametrize("keep", ["0", "1000"])
-def test_a_metric_of_each_class_is_for_l2_and_proved(prepare: str, keep: str) -> None:
-    report = _report("--metric", "per-class", "--prepare", prepare, "--keep", keep)
+def test_a_metric_of_each_class_is_for_l2_and_proved(prepare: str) -> None:
+    report = _report("--metric", "per-class", "--prepare", prepare)
     assert (report["metric"], report["norm"], report["status"]) == ("per-class", "l2", "repaired")
     assert report["prepare"] == {"auto": "classifier.4", "none": None}[prepare]
     assert report["gap"] <= 1e-6 and report["min_margin"] >= 2.0
-    other = _report("--norm", "l2", "--prepare", prepare, "--keep", keep)
+    other = _report("--norm", "l2", "--prepare", prepare)
     assert report["objective"] != pytest.approx(other["objective"], rel=1e-3)
 
 

@@ -67,6 +67,13 @@ def test_minus_infinity_requires_nothing(norm: str) -> None:
     assert none.objective == 0.0 and not none.change.any()
 
 
+def test_one_size_of_margin_for_each_image() -> None:
+    both = sytorch.margin(OUTPUTS, [0, 1], [0.5, 2.0])
+    for image, size in enumerate((0.5, 2.0)):
+        one = sytorch.AffineOutputs(OUTPUTS.logits[[image]], OUTPUTS.inputs[[image]])
+        np.testing.assert_array_equal(both.required[image], sytorch.margin(one, [image], size).required[0])
+
+
 def test_multipliers_of_what_is_not_required_prove_nothing() -> None:
     margins = sytorch.margin(OUTPUTS, [0, 1], [1.0, -np.inf])
     assert sytorch.refuted_bound(margins, np.ones((2, 3))) == pytest.approx(

@@ -101,7 +101,7 @@ def least_norm(view: LayerView, metric: KroneckerMetric, rows: tuple[Matrix, Vec
 def by_highs(name: str, seed: int, bound: float) -> float | None:
     """The least norm of the program of a network."""
     held = program(name, seed)
-    return least_norm(held.views[0], held.metrics[0], whole_rows(name, seed), bound)
+    return least_norm(held.view, held.metric, whole_rows(name, seed), bound)
 
 
 def _units(view: LayerView) -> torch.Tensor:
@@ -159,7 +159,7 @@ def assert_margins_and_pattern(name: str, seed: int, change: torch.Tensor) -> No
     """The network itself has them after the change."""
     model, layer, images = network(name, seed)
     after = changed(model, layer, change)
-    view, margins = program(name, seed).views[0], program(name, seed).margins
+    view, margins = program(name, seed).view, program(name, seed).margins
     leads = np.where(np.isfinite(margins.required), margins.lead(after(images).numpy()), np.inf)
     assert float(leads.min()) >= MARGIN - 1e-6
     moved = linearise(after, part_named(layer).layer, images).pattern
@@ -171,11 +171,11 @@ def assert_margins_and_pattern(name: str, seed: int, change: torch.Tensor) -> No
 def test_the_last_layer_agrees_with_its_own_program() -> None:
     model, layer, images = network("last", 1)
     held = program("last", 1)
-    inputs = held.views[0].inputs[:, 0]
+    inputs = held.view.inputs[:, 0]
     moment = (inputs.T @ inputs / len(inputs)).numpy()
     metric = sytorch.second_moment_metric(moment, 1e-2)
     factor = torch.from_numpy(np.tril(metric.factor))
-    new = HeldProgram(held.views, held.margins, (KroneckerMetric(factor),), 5.0).solve()
+    new = HeldProgram(held.view, held.margins, KroneckerMetric(factor), 5.0).solve()
     outputs = sytorch.symbolic(model, layer)(images)
     margins = sytorch.margin(outputs, held.margins.labels, MARGIN)
     old = sytorch.minimise("l2", metric).subject_to(margins, 5.0).solve("highs")
@@ -264,7 +264,7 @@ def test_a_program_of_few_images_is_that_of_those_images_alone(name: str) -> Non
     model, layer, images = network(name, 1)
     chosen = torch.tensor([0, 2])
     labels = torch.from_numpy(program(name, 1).margins.labels)[chosen]
-    alone = hold(linearise(model, layer, images[chosen]), labels, MARGIN, program(name, 1).metrics, bound=BOUND)
+    alone = hold(linearise(model, layer, images[chosen]), labels, MARGIN, program(name, 1).metric, bound=BOUND)
     few = replace(program(name, 1), allowance=alone.allowance).of(chosen)
     assert few.solve().objective == pytest.approx(alone.solve().objective, rel=1e-6, abs=1e-9)
 
@@ -301,8 +301,8 @@ def test_one_image_that_contradicts_itself_is_enough(dense: int, monkeypatch: py
 @pytest.mark.parametrize("name", NETWORKS | PARTS)
 def test_moves_are_the_same_in_another_floating_point_type(name: str) -> None:
     held = program(name, 0)
-    view = held.views[0]
-    constraints, metric = held._constraints().blocks[0], held.metrics[0].restricted(view)
+    view = held.view
+    constraints, metric = held._constraints(), held.metric.restricted(view)
     moves = HeldMoves(constraints, metric, torch.ones_like(constraints.required))
     wish = torch.randn(*view.inputs.shape[:2], len(view.units), dtype=torch.float64)
     expected = moves.rows(wish)

@@ -9,9 +9,11 @@ from torch import nn
 
 import sytorch
 from sytorch.chain import chain_of
+from sytorch.dual_operator import DualOperator
 from sytorch.held_answer import answer
 from sytorch.held_dual import Optimum
 from sytorch.held_refutation import refute
+from sytorch.held_rows import HeldRows
 from sytorch.held_slack import still_of
 from sytorch.solution import Effort
 from tests.sytorch_networks import network
@@ -33,19 +35,18 @@ def test_a_row_for_one_side_of_an_entry_does_not_hide_the_other() -> None:
 def test_a_change_that_misses_what_it_should_have_is_no_answer(off: str) -> None:
     held = program("linear", 0)
     constraints = held._constraints()
-    operator = held._operator(constraints, held._rows(constraints, sytorch.Deadline()))
+    metric = held.metric.restricted(held.view)
+    operator = DualOperator(constraints, metric, HeldRows(constraints, metric, sytorch.Deadline()))
     none = torch.zeros_like(constraints.required)
     size = 0.0 if off == "margin" else 1.0
     change = torch.full((6, 6), size).double()
     with pytest.raises(sytorch.SolverFailedError, match="misses a constraint" if off == "margin" else "beyond"):
-        answer(operator, Optimum(none, [change], 0, none, ""), 0.5, "held", Effort())
+        answer(operator, Optimum(none, change, 0, none, ""), 0.5, "held", Effort())
 
 
 def test_multipliers_that_are_not_numbers_refute_nothing() -> None:
-    held = program("linear", 0)
-    constraints = held._constraints()
-    operator = held._operator(constraints, held._rows(constraints, sytorch.Deadline()))
-    refute(operator, 10.0, torch.full_like(constraints.required, torch.nan))
+    constraints = program("linear", 0)._constraints()
+    refute(constraints, 10.0, torch.full_like(constraints.required, torch.nan))
     assert sytorch.certificate.bound_from(np.nan, 1.0) == sytorch.certificate.bound_from(1.0, np.nan) == 0.0
 
 
@@ -94,8 +95,8 @@ def test_a_sign_that_float32_has_otherwise_and_nothing_moves_is_not_broken() -> 
     head, layer, tail = chain_of(model).split("0")
     outputs = layer(head(images))
     outputs[0, 0] -= 1e-6  # as rounding may
-    assert view.pattern.broken(tail, outputs, still_of((view,))) == 0
-    assert view.pattern.broken(tail, outputs, still_of((sytorch.linearise(model, "0", images),))) == 1
+    assert view.pattern.broken(tail, outputs, still_of(view)) == 0
+    assert view.pattern.broken(tail, outputs, still_of(sytorch.linearise(model, "0", images))) == 1
 
 
 def test_a_unit_that_nothing_moves_and_that_differs_inside_a_polytope_is_a_contradiction() -> None:

@@ -59,8 +59,6 @@ def test_what_is_no_image_is_refused(look: Callable[..., object], images: torch.
 def test_images_that_the_network_does_not_take_are_refused(images: torch.Tensor) -> None:
     with pytest.raises(sytorch.InvalidInputError, match="takes no images of"):
         sytorch.linearise(MODEL, "2", images)
-    with pytest.raises(sytorch.InvalidInputError, match="takes no images of"):
-        sytorch.linearise_together(MODEL, sytorch.parts_named("2+4.bias"), images)
 
 
 def test_weights_that_are_not_finite_are_refused() -> None:
@@ -109,12 +107,10 @@ def test_what_is_no_program_is_refused(ask: Callable[..., object], given: dict[s
         ask(**given)
 
 
-def test_allowances_and_metrics_of_all_parts_are_looked_at() -> None:
+def test_allowances_are_looked_at() -> None:
     for allowance in (-1e-5, np.nan, np.inf):
         with pytest.raises(sytorch.InvalidInputError, match="allowance"):
             sytorch.hold(VIEW, LABELS, 0.1, METRIC, allowance=allowance)
-    with pytest.raises(sytorch.InvalidInputError, match="1 parts need a metric each, not 2"):
-        sytorch.hold(VIEW, LABELS, 0.1, (METRIC, METRIC))
 
 
 def test_minus_infinity_requires_nothing() -> None:
@@ -147,7 +143,6 @@ def test_metrics_of_nothing_are_refused() -> None:
     "work",
     [
         functools.partial(sytorch.linearise, MODEL, LAYER, IMAGES),
-        functools.partial(sytorch.linearise_together, MODEL, sytorch.parts_named("0+4.bias"), IMAGES),
         functools.partial(sytorch.linearise_polytopes, MODEL, LAYER, sytorch.polytopes([IMAGES[:1]])),
         functools.partial(sytorch.check_polytopes, MODEL, VIEW, sytorch.polytopes([IMAGES[:1]] * 4), LABELS),
         functools.partial(metric_of, IMAGES),

@@ -103,7 +103,7 @@ def test_a_broken_pattern_is_noticed(name: str) -> None:
     model, layer, images = network(name)
     view, tail = linearise(model, layer, images), chain_of(model).split(layer)[2]
     outputs = model.get_submodule(layer)(images)
-    still = still_of((view,))
+    still = still_of(view)
     assert view.pattern.broken(tail, outputs, still) == 0
     assert view.pattern.broken(tail, -outputs, still) > 0
 

@@ -112,7 +112,7 @@ def _pooled(step: nn.MaxPool2d, values: torch.Tensor, centres: torch.Tensor) -> 
 @pytest.mark.parametrize(("name", "seed"), CASES)
 def test_the_optimum_is_that_of_the_whole_program(name: str, seed: int) -> None:
     held = program(name, seed)
-    expected = least_norm(held.views[0], held.metrics[0], whole_rows(name, seed), BOUND)
+    expected = least_norm(held.view, held.metric, whole_rows(name, seed), BOUND)
     try:
         solution = held.solve()
     except sytorch.ContradictionError as error:
@@ -128,17 +128,17 @@ def test_every_point_inside_is_repaired() -> None:
     for name, seed in CASES:
         model, layer, _ = network(name, seed)
         regions, labels, held = triangles(name, seed), wanted(name, seed), program(name, seed, allowance=1e-5)
-        before = sytorch.check_polytopes(model, held.views[0], regions, labels)
+        before = sytorch.check_polytopes(model, held.view, regions, labels)
         try:
             solution = held.solve()
         except sytorch.ContradictionError:
             continue
         after = changed(model, layer, torch.from_numpy(solution.change))
-        verdict = sytorch.check_polytopes(after, held.views[0], regions, labels)
+        verdict = sytorch.check_polytopes(after, held.view, regions, labels)
         assert verdict.broken == 0 and verdict.rounding == 0.0
         assert least_lead(after, regions, labels) >= verdict.lead - 1e-9 >= MARGIN - 1e-6
         in_float32 = sytorch.Polytopes(regions.vertices.float(), regions.owners)
-        verdict = sytorch.check_polytopes(after.float(), held.views[0], in_float32, labels)
+        verdict = sytorch.check_polytopes(after.float(), held.view, in_float32, labels)
         assert verdict.broken == 0 and verdict.lead >= MARGIN - 1e-4 and 0.0 < verdict.rounding < 1e-4
         repaired += 1
         unlike_at_first += before.broken > 0

@@ -32,7 +32,6 @@ KINDS = {
     "prepared": RepairOptions(),
     "prepared with a bound that float32 cannot hold": replace(RepairOptions(), norm="l2", param_bound=0.1),
     "shifted and mirrored copies": replace(LAST, norm="l2", region=Region(1, True)),
-    "training images kept": replace(LAST, keep=200),
     "a fixed pattern": replace(LAST, norm="l2", layer="classifier.4.bias", margin=0.01),
     "steps that linearise anew": replace(LAST, norm="l2", layer="classifier.4", pattern="relinearise"),
     "infeasible": replace(LAST, param_bound=1e-3),
@@ -103,6 +102,7 @@ FORGERIES = {
         _forge(it, allowance=it.facts["margin"]), "margins", 2 * it.arrays["margins"]
     ),
     "a program of other margins": lambda it: _with_array(it, "margins", 0 * it.arrays["margins"]),
+    "a program of more images": lambda it: _with_array(it, "margins", it.arrays["margins"].repeat(2)),
     "no multipliers": lambda it: _with_array(it, "multipliers", 0 * it.arrays["multipliers"]),
     "multipliers of other images": lambda it: _with_array(it, "multipliers", it.arrays["multipliers"][::-1].copy()),
     "multipliers that are no numbers": lambda it: _with_array(it, "multipliers", np.nan * it.arrays["multipliers"]),
@@ -111,7 +111,7 @@ FORGERIES = {
     "fewer changed weights": lambda it: _forge(it, changed=it.facts["changed"][:1]),
     "the base for the repaired network": lambda it: _forge(it, network=it.facts["base"]),
     "a margin that is no number": lambda it: _forge(it, margin=float("nan")),
-    "another format": lambda it: _forge(it, format="alexnet-repair certificate 2"),
+    "another format": lambda it: _forge(it, format="alexnet-repair certificate 1"),
 }
 
 

@@ -10,10 +10,9 @@ import torch
 
 from edits.layer_change import LayerChange
 from edits.tail import layer_inputs
-from edits.training_images import JUDGES
 from edits.workbench import open_workbench
 from helpers.cli import DatasetName
-from helpers.evaluation import is_right, predict_logits
+from helpers.evaluation import predict_logits
 from helpers.preprocessing import to_inputs
 from sytorch import kronecker_metric
 
@@ -58,18 +57,6 @@ def test_training_images_see_a_thin_change_as_they_see_the_whole(digits_baseline
             np.testing.assert_allclose(one.inputs, other.inputs, rtol=1e-3, atol=1e-3)
             np.testing.assert_array_equal(one.labels, other.labels)
     assert bench.training_images.accuracy("classifier.4", thin) == bench.training_images.accuracy("classifier.4", whole)
-
-
-@pytest.mark.usefixtures("warm_workplace")
-def test_a_moved_convolution_is_the_network_with_that_change(digits_baseline: Path) -> None:
-    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
-    change = 0.01 * torch.randn(256, 256 * 9 + 1, generator=torch.Generator().manual_seed(0))
-    moved = bench.moved("features.10", LayerChange(change))
-    torch.testing.assert_close(moved.test_logits, predict_logits(moved.model, bench.test.images), rtol=1e-4, atol=1e-3)
-    seen = bench.training_images
-    for model, scale in ((bench.model, 0.0), (moved.model, 1.0)):
-        full = is_right(predict_logits(model, bench.training.images[seen.judges()]), seen.labels(JUDGES))
-        assert seen.accuracy("features.10", LayerChange(scale * change)) == pytest.approx(full.mean(), abs=1e-3)
 
 
 @pytest.mark.usefixtures("warm_workplace")

@@ -1,0 +1,154 @@
+"""Makes the figures of the documents again: the page ``docs/figures.md`` and the plots that the README shows.
+
+Every sweep goes on where it stopped, so a run that was killed is started again. Run it on a machine that does nothing
+else. The pages of ``docs/benchmarks`` and ``docs/layers.md`` have commands of their own, which they name.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from experiments.summary import as_markdown, read_tables, summarise
+from helpers.cli import new_app, say, tells_failures
+from helpers.errors import ToolError
+from helpers.files import atomic_file
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+FOLDER = Path("results/documents")
+PAGE = Path("docs/figures.md")
+PLOTS = Path("docs/experiments")
+OF_SEEDS = "experiment_runner.py --repair-set-types misclassified --seeds 0 1 2 3 4 --output-file results/documents/"
+DEFAULT = "results/documents/default_100.pth"
+
+app = new_app(__doc__)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    Attributes:
+        title: its heading.
+        caption: what the table shows.
+        commands: what makes it, each a script or module with its options.
+        tables: results that are summed up; where there is none, what the last command prints is the table.
+    """
+
+    title: str
+    caption: str
+    commands: tuple[str, ...]
+    tables: tuple[Path, ...] = ()
+
+    def text(self) -> str:
+        """Run the commands; the section as Markdown."""
+        printed = [run(command) for command in self.commands]
+        table = as_markdown(summarise(read_tables(list(self.tables)))) if self.tables else printed[-1]
+        commands = "".join(f"uv run python {command}\n" for command in self.commands)
+        return f"## {self.title}\n\n{self.caption}\n\n```bash\n{commands}```\n\n{table}\n"
+
+
+SECTIONS = (
+    Section(
+        "Means of five seeds",
+        "Misclassified test images; drawdown in percentage points with its standard deviation over seeds 0 to 4.",
+        (
+            f"{OF_SEEDS}default_l1.csv --repair-set-sizes 100 400 --prepare auto",
+            f"{OF_SEEDS}default_l2.csv --repair-set-sizes 1000 --prepare auto --norms l2",
+            f"{OF_SEEDS}last_layer_l1.csv --repair-set-sizes 100 400 --norms l1",
+            f"{OF_SEEDS}last_layer_l2.csv --repair-set-sizes 100 400 1000 --norms l2",
+            f"{OF_SEEDS}per_class.csv --repair-set-sizes 100 400 1000 --norms l2 --metrics per-class",
+        ),
+        tuple(
+            FOLDER / f"{name}.csv"
+            for name in ("default_l1", "default_l2", "last_layer_l1", "last_layer_l2", "per_class")
+        ),
+    ),
+    Section(
+        "A sweep of 55 experiments",
+        "The last layer alone by `l1` in the training metric; the README's plots are of this table.",
+        (
+            "experiment_runner.py --repair-set-sizes 10 25 50 100 200 --repair-set-types misclassified "
+            "class_homogeneous_incorrect --target-classes 0 1 2 3 4 5 6 7 8 9 --output-file results/documents/full.csv",
+            "analysis.py results/documents/full.csv --output-dir results/documents/plots",
+        ),
+        (FOLDER / "full.csv",),
+    ),
+    Section(
+        "Corrupted images",
+        "What the default repair of 100 images (seed 0) changes of the answers to corrupted images it was not told of.",
+        (
+            f"run_repair.py misclassified --max-samples 100 --output {DEFAULT}",
+            f"-m benchmarks.corruptions {DEFAULT.replace('.pth', '.json')}",
+        ),
+    ),
+)
+
+
+def run(command: str) -> str:
+    """Run a script or module of this project in the folder that one is in; what it prints.
+
+    Raises:
+        ToolError: it fails.
+    """
+    say(f"uv run python {command}")
+    words = shlex.split(command)
+    if words[0] != "-m":
+        words[0] = str(CHECKOUT / words[0])
+    ended = subprocess.run(
+        [sys.executable, *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+    )
+    if ended.returncode:
+        raise ToolError(f"The command above ended with exit code {ended.returncode}, so no page was written.")
+    return ended.stdout
+
+
+def provenance() -> str:
+    """Commit, machine and day, in a sentence."""
+    answers = [
+        subprocess.run(["git", "-C", str(CHECKOUT), *words], capture_output=True, text=True, check=False).stdout.strip()
+        for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+    ]
+    commit = f"commit {answers[0] or 'unknown'}{', with changes' * bool(answers[1])}"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__.partition('+')[0]}"
+    return f"Made by `python -m benchmarks.documents` of {commit}, on {machine}, {datetime.date.today().isoformat()}."
+
+
+def page(sections: tuple[Section, ...]) -> str:
+    """The page, whose sections are made one after the other."""
+    made = [section.text() for section in sections]
+    return f"# Figures of the documents\n\n{provenance()}\n\n" + "\n".join(made)
+
+
+@app.command()
+@tells_failures
+def main(
+    output: Annotated[Path, typer.Option(help="The page.")] = PAGE,
+    plots: Annotated[Path, typer.Option(help="Where the README's plots go.")] = PLOTS,
+) -> None:
+    """Run the sweeps and repairs that the documents tell of (half an hour on two cores), and write their page."""
+    text = page(SECTIONS)
+    with atomic_file(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    for name in ("accuracy.png", "drawdown.png"):
+        shutil.copyfile(FOLDER / "plots" / name, plots / name)
+    say(f"wrote {output}, and the plots in {plots}")
+
+
+if __name__ == "__main__":
+    app()

@@ -34,9 +34,9 @@ def analyse(tables: list[Path], output_dir: Path) -> list[Path]:
         UsageError: the folder has a ``summary.csv`` that is none of these.
         ToolError: a table is missing or none of the runner's, or the folder cannot be written.
     """
-    from experiments.figures import draw_figures
-    from experiments.summary import as_markdown, as_text, is_summary, read_tables, summarise
-    from helpers.files import atomic_file
+    from experiments.analysis.figures import draw_figures
+    from experiments.analysis.summary import as_markdown, as_text, is_summary, read_tables, summarise
+    from helpers.files.writing import atomic_file
     from helpers.tables import aligned
 
     path = output_dir / "summary.csv"

@@ -27,12 +27,12 @@ from helpers.cli import (
     tells_failures,
 )
 from helpers.errors import UsageError
-from helpers.paths import edit_sets
+from helpers.files.paths import edit_sets
 from helpers.tables import aligned
 
 if TYPE_CHECKING:
+    from editset_helpers.generation import Place, Wanted
     from editset_helpers.listing import Listed
-    from editset_helpers.naming import Place, Wanted
 
 MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so many images. [default: all]")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
@@ -109,16 +109,15 @@ def make_edit_set(
     """Make an edit set unless it exists, training the baseline if that is missing; return where it lies.
 
     A file that holds another set than what is asked for is left alone unless ``force`` is given or somebody says so;
-    see `editset_helpers.naming` for the names.
+    see `editset_helpers.generation` for the names.
 
     Raises:
         ToolError: no such images, weights or class, no image qualifies, the file cannot be written, or another set has
             the name that was asked for.
     """
     from editset_helpers.edit_set import save_edit_set
-    from editset_helpers.generation import generate_edit_set, open_source
-    from editset_helpers.naming import Wanted
-    from helpers.datasets import load_dataset
+    from editset_helpers.generation import Wanted, generate_edit_set, open_source
+    from helpers.images.datasets import load_dataset
     from model_classes.training import ensure_baseline
 
     name = None if output_name is None else file_name(output_name)
@@ -139,7 +138,7 @@ def make_edit_set(
 
 def _usual_place(wanted: Wanted, folder: Path, force: bool) -> Place:
     """Where a set goes that is named by what it holds; with ``force`` under its shortest name whatever is there."""
-    from editset_helpers.naming import Place, place_of, usual_path
+    from editset_helpers.generation import Place, place_of, usual_path
 
     usual = usual_path(wanted, folder)
     if force or (usual.exists() and (why := wanted.misfit(usual)) is not None and _may_replace(usual, why)):
@@ -149,7 +148,7 @@ def _usual_place(wanted: Wanted, folder: Path, force: bool) -> Place:
 
 def _named_place(wanted: Wanted, path: Path, force: bool) -> Place:
     """Where a set goes that somebody named; raises `UsageError` where another is there that is to stay."""
-    from editset_helpers.naming import Place
+    from editset_helpers.generation import Place
 
     if force or not path.exists():
         return Place(path, exists=False)

@@ -23,7 +23,7 @@ from helpers.cli import (
     tells_failures,
 )
 from helpers.errors import ToolError, UsageError
-from helpers.paths import baseline_weights
+from helpers.files.paths import baseline_weights
 from helpers.tables import aligned, percent
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def evaluate(
     """
     from editset_helpers.class_order import load_for
     from editset_helpers.location import locate
-    from helpers.datasets import load_dataset
     from helpers.evaluation import BATCH_SIZE, evaluate_logits, is_right, predict_logits
+    from helpers.images.datasets import load_dataset
     from model_classes.alexnet import load_alexnet
     from model_classes.weights import weights_hash
 
@@ -136,7 +136,7 @@ def main(
 
 def compare(repair: Path, data_root: Path | None, batch_size: int | None, as_json: bool) -> None:
     """Measure a repair again and show it beside its report; raises `ToolError` where they do not agree."""
-    from edits.remeasuring import remeasure
+    from edits.outcome.remeasuring import remeasure
     from helpers.evaluation import BATCH_SIZE
 
     found = remeasure(repair, data_root, batch_size or BATCH_SIZE)

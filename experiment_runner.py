@@ -24,7 +24,7 @@ from helpers.cli import (
     tells_failures,
 )
 from helpers.errors import ExperimentsFailedError, UsageError
-from helpers.paths import edit_sets
+from helpers.files.paths import edit_sets
 from helpers.spaced_lists import SpacedLists
 from helpers.tables import aligned
 
@@ -85,11 +85,11 @@ def main(
     """Run every combination of the lists, which are given with spaces; a killed sweep goes on where it stopped."""
     if workers > 1 and ray is not None:
         raise UsageError("--workers are processes of this machine, --ray is a cluster: give one of them.")
+    from experiments.analysis.summary import as_text, read_tables, summarise
     from experiments.plan import Sweep, results_folder
     from experiments.single import bench_at
-    from experiments.summary import as_text, read_tables, summarise
     from experiments.sweep import Crew, run_sweep
-    from experiments.table import check_output
+    from experiments.table.writing import check_output
     from model_classes.training import ensure_baseline
 
     chosen_norms = [read_norm(name) for name in norms or ["l1"]]

@@ -38,12 +38,12 @@ from helpers.cli import (
     tells_failures,
 )
 from helpers.errors import InfeasibleError, NotProvedError, NotVerifiedError, TimeLimitError, UsageError
-from helpers.outputs import result_paths, writable_output
-from helpers.paths import edit_sets, repaired_weights
+from helpers.files.outputs import result_paths, writable_output
+from helpers.files.paths import edit_sets, repaired_weights
 
 if TYPE_CHECKING:
-    from edits.report import RepairReport
-    from edits.workbench import Workbench
+    from edits.network.workbench import Workbench
+    from edits.outcome.report import RepairReport
     from editset_helpers.edit_set import EditSet
 
 FAILURES = {
@@ -84,9 +84,9 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         ToolError: files or images are missing or damaged, options do not fit, or the solver fails.
     """
 
+    from edits.network.workbench import open_workbench
     from edits.pipeline import check_layer, repair_edit_set
     from edits.task import Task
-    from edits.workbench import open_workbench
     from editset_helpers.class_order import load_for
     from model_classes.training import ensure_baseline
 
@@ -169,7 +169,10 @@ OutputOption = Annotated[
     typer.Option(help="The repaired weights; the report is beside them. [default: artifacts/alexnet_repaired.pth]"),
 ]
 WholeOption = Annotated[
-    bool, typer.Option("--whole-program", help="Write the program out at once (slow, for checking).")
+    bool,
+    typer.Option(
+        "--whole-program", help="Write the program out at once, as linf and linf+l1 always do (for checking)."
+    ),
 ]
 MetricImagesOption = Annotated[
     int | None,
@@ -284,7 +287,7 @@ def by_class(
 @shared_options(read_request)
 def file(path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar="PATH")], request: Request) -> None:
     """Repair the images of any edit set."""
-    from helpers.tensors import check_readable
+    from helpers.files.tensors import check_readable
 
     check_readable(path, "edit set")  # before a baseline is trained
     run(path, request)
@@ -292,7 +295,7 @@ def file(path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar
 
 def run(source: Selection | Path, request: Request) -> None:
     """Repair, and show the report; raises the failure that its status names."""
-    from edits.report import report_table
+    from edits.outcome.report import report_table
 
     report = repair(source, request.job, request.options)
     if request.as_json:

@@ -13,7 +13,7 @@ import typer
 
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, JsonOption, new_app, print_json, tells_failures
 from helpers.errors import ToolError, UsageError
-from helpers.paths import baseline_weights
+from helpers.files.paths import baseline_weights
 
 if TYPE_CHECKING:
     import torch

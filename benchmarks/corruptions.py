@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from benchmarks.records import as_markdown
 from helpers.cli import DatasetName, new_app, say, tells_failures
-from helpers.datasets import ImageDataset, load_dataset
 from helpers.errors import ToolError
 from helpers.evaluation import is_right, predict_logits
+from helpers.images.datasets import ImageDataset, load_dataset
 from helpers.spaced_lists import SpacedLists
 from model_classes.alexnet import AlexNet, load_alexnet
 

@@ -20,10 +20,10 @@ from typing import Annotated
 import torch
 import typer
 
-from experiments.summary import as_markdown, read_tables, summarise
+from experiments.analysis.summary import as_markdown, read_tables, summarise
 from helpers.cli import new_app, say, tells_failures
 from helpers.errors import ToolError
-from helpers.files import atomic_file
+from helpers.files.writing import atomic_file
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 FOLDER = Path("results/documents")

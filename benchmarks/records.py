@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from helpers.errors import ToolError
-from helpers.files import atomic_file
+from helpers.files.writing import atomic_file
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -151,7 +151,7 @@ class Certificate:
         return f"no change that meets the program is smaller than {proved:.8g}; this one has {objective:.8g}"
 
     def _refutation(self) -> str:
-        value, slope = self._weighed(torch.full((len(self.labels),), self.facts["margin"]).double(), {})
+        value, slope = self._weighed(torch.full((len(self.labels),), self.facts["margin"], dtype=torch.float64), {})
         most = self.facts["bound"] * float(chosen(slope, self.facts["part"]).abs().sum())
         need(value > most * (1 + 1e-9), f"the multipliers ask for {value:.8g}, and changes can give {most:.8g}")
         return f"the multipliers ask for {value:.8g}; no change within the bound gives more than {most:.8g}"

@@ -39,7 +39,8 @@ class RepairOptions:
             the last layer.
         solver: ``auto``, ``gurobi``, ``highs`` or ``first-order``.
         time_limit: seconds for solving; None for no limit.
-        whole_program: write the program out at once instead of generating rows and columns.
+        whole_program: write the program out at once instead of generating rows and columns; ``linf`` and ``linf+l1``
+            always do.
         metric_images: from how many training images, all right, the training metric is taken, half of them those most
             in doubt; None for all, and for 20,000 of a network that stage one moved.
         ridge: added to the metric's diagonal, relative to its mean.

@@ -7,24 +7,24 @@ from pathlib import Path
 
 import torch
 
-from edits.any_layer import check_part
-from edits.attempt import Attempt, attempt
-from edits.certifying import NetworkFile, certify
-from edits.claims import refuted_claim, repaired_claim
-from edits.generalization import generalization
-from edits.measuring import LogitsPair, measure_accuracy, measure_copies
-from edits.network import Network
+from edits.methods.attempt import Attempt, attempt
+from edits.methods.hidden_layer import check_part
+from edits.methods.repair import changes_of
+from edits.methods.solving import RefutedError, Repaired
+from edits.network.prepared import Network
+from edits.network.workbench import Workbench
 from edits.options import RepairOptions
-from edits.outcomes import save_outcomes
-from edits.repair import changes_of
-from edits.report import RepairReport
-from edits.solving import RefutedError, Repaired
+from edits.outcome.certificate import NetworkFile, certify
+from edits.outcome.claims import refuted_claim, repaired_claim
+from edits.outcome.generalization import generalization
+from edits.outcome.measuring import LogitsPair, measure_accuracy, measure_copies
+from edits.outcome.outcomes import save_outcomes
+from edits.outcome.report import RepairReport
 from edits.task import Task
-from edits.workbench import Workbench
 from helpers.evaluation import predict_logits
-from helpers.files import save_tensors, write_json
-from helpers.outputs import certificate_path, failed_paths, metric_paths, outcomes_path, report_path
-from helpers.publishing import Publication, publication
+from helpers.files.outputs import certificate_path, failed_paths, metric_paths, outcomes_path, report_path
+from helpers.files.publishing import Publication, publication
+from helpers.files.writing import save_tensors, write_json
 from helpers.stopwatch import peak_memory_mb
 from model_classes.alexnet import blank_alexnet
 from model_classes.changes import changes_content

@@ -6,8 +6,8 @@ import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edits.network.workbench import Workbench
 from edits.options import KeepWeights, RepairOptions
-from edits.workbench import Workbench
 from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import Location, locate, numbered

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from editset_helpers.choice import choose
 from editset_helpers.edit_set import EditSet
 from editset_helpers.selection import Selection, description, resolve_class
-from helpers.datasets import ImageDataset
 from helpers.errors import ToolError
 from helpers.evaluation import margins
-from helpers.preprocessing import to_inputs
+from helpers.images.datasets import ImageDataset
+from helpers.images.preprocessing import to_inputs
 
 
 def select(selection: Selection, dataset: ImageDataset, logits: torch.Tensor) -> EditSet:

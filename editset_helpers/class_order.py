@@ -12,8 +12,8 @@ import torch
 from editset_helpers.edit_set import EditSet, load_edit_set
 from editset_helpers.file_checks import checked_labels
 from helpers.cli import say
-from helpers.datasets import ImageDataset
 from helpers.errors import UsageError
+from helpers.images.datasets import ImageDataset
 
 
 def load_for(path: Path, test: ImageDataset) -> EditSet:

@@ -13,9 +13,9 @@ from torch import nn
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import locate
 from editset_helpers.regions import Move, Region
-from helpers.datasets import ImageDataset
 from helpers.errors import UsageError
-from helpers.preprocessing import to_inputs
+from helpers.images.datasets import ImageDataset
+from helpers.images.preprocessing import to_inputs
 
 SHIFT = 4
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))

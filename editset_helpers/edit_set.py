@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from editset_helpers.choice import choose
 from editset_helpers.file_checks import as_records, checked_images, checked_labels
 from helpers.errors import ToolError
-from helpers.files import load_tensors, read_json, save_tensors, write_json
+from helpers.files.writing import load_tensors, read_json, save_tensors, write_json
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from helpers.errors import ToolError
-from helpers.preprocessing import INPUT_SIZE
-from helpers.tensors import is_plain
+from helpers.files.tensors import is_plain
+from helpers.images.preprocessing import INPUT_SIZE
 
 
 def checked_images(images: Any, path: Path) -> torch.Tensor:

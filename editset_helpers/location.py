@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from editset_helpers.edit_set import EditSet
-from helpers.datasets import ImageDataset
-from helpers.preprocessing import to_inputs
+from helpers.images.datasets import ImageDataset
+from helpers.images.preprocessing import to_inputs
 
 ROUNDING = 1e-4  # two images that differ anywhere the network looks differ by 7e-4 in its inputs
 SAME = 3 / 255  # resizing by Pillow or in bytes, which others may have used, differs by up to 2/255

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 from helpers.errors import UsageError
-from helpers.image_source import IMAGE_SIZE
+from helpers.images.source import IMAGE_SIZE
 
 
 @dataclass(frozen=True)

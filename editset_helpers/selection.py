@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from helpers.errors import UsageError
 
 if TYPE_CHECKING:  # scripts read their options from here
-    from helpers.datasets import ImageDataset
+    from helpers.images.datasets import ImageDataset
 
 SUFFIX = "_edit_dataset.pt"
 Kind = Literal["misclassified", "by-class"]
@@ -61,7 +61,7 @@ def resolve_class(target: str | None, class_names: tuple[str, ...]) -> int:
 
 
 def default_name(selection: Selection, class_names: tuple[str, ...]) -> str:
-    """The name of a selection, see `editset_helpers.naming`: ``misclassified``, ``class_3_cat_correct_100_seed1``."""
+    """The name of a selection, as files have it: ``misclassified``, ``class_3_cat_correct_100_seed1``."""
     few = "" if selection.max_samples is None else f"_{selection.max_samples}_seed{selection.seed}"
     if selection.kind == "misclassified":
         return f"misclassified{few}"

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from helpers.places import explained_os_errors, hidden_name, link_target
+from helpers.files.places import explained_os_errors, hidden_name, link_target
 
 # A folder of a result that is decided on ends in "complete": it is still to be put in its place.
 OF_EXPERIMENTS = r"\.(misclassified|class\d+_(in)?correct)_n\d+_s\d+_[0-9a-f]{8,}.*(?<!\.complete)(?<!\.lock)"
@@ -18,7 +18,7 @@ TEMPORARY = r"\.[a-z0-9_]{8}"
 
 
 def remove_of(path: Path) -> None:
-    """Remove the temporary files of one output that this process alone writes; see `helpers.files.atomic_file`."""
+    """Remove the temporary files, of `atomic_file`, of one output that this process alone writes."""
     path = link_target(path)
     _remove(path.parent, re.escape(hidden_name(path, "")) + TEMPORARY)
 

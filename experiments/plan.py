@@ -11,7 +11,7 @@ from typing import Any
 
 from edits.options import KeepWeights, MetricName, NormName, PrepareCopies, PrepareName, RepairOptions, SolverName
 from experiments.experiment import Experiment, Ground, SetType, Sizing
-from helpers.places import link_target
+from helpers.files.places import link_target
 
 # Of what a name says; a change of what the same words compute makes it another.
 FORMAT = 2

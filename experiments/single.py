@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import sytorch
+from edits.network.workbench import Workbench, open_workbench
 from edits.options import RepairOptions
+from edits.outcome.report import RepairReport
 from edits.pipeline import repair_edit_set
-from edits.report import RepairReport
 from edits.task import Task
-from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
 from editset_helpers.location import locate
 from experiments.experiment import Experiment, Ground, Sizing
-from experiments.row import FAILED, Row
+from experiments.table.row import FAILED, Row
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from helpers.evaluation import is_right

@@ -13,15 +13,15 @@ from tqdm import tqdm
 from experiments import leftovers
 from experiments.experiment import Experiment, Ground
 from experiments.plan import Sweep, plan
-from experiments.row import Row
 from experiments.single import bench_of, warm_up
-from experiments.table import ResultTable, open_table, plan_path
+from experiments.table.row import Row
+from experiments.table.writing import ResultTable, open_table, plan_path
 from experiments.workers import run_here, run_in_processes, run_on_ray
 from helpers.cli import say
 from helpers.errors import UsageError
-from helpers.files import read_json, write_json
-from helpers.places import explained_os_errors
-from helpers.publishing import settle_folder
+from helpers.files.places import explained_os_errors
+from helpers.files.publishing import settle_folder
+from helpers.files.writing import read_json, write_json
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from experiments.experiment import Experiment, Ground
-from experiments.row import Row
 from experiments.single import run_experiment
+from experiments.table.row import Row
 from helpers.errors import ToolError
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

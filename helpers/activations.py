@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from helpers.array_cache import cache_path, fingerprint, keep_array, read_array
-from helpers.datasets import ImageDataset
 from helpers.evaluation import BATCH_SIZE
-from helpers.preprocessing import to_inputs
+from helpers.files.array_cache import cache_path, fingerprint, keep_array, read_array
+from helpers.images.datasets import ImageDataset
+from helpers.images.preprocessing import to_inputs
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from helpers.errors import ToolError
-from helpers.preprocessing import to_inputs
+from helpers.images.preprocessing import to_inputs
 
 BATCH_SIZE = 500
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from helpers.preprocessing import INPUT_SIZE, RESIZED
+from helpers.images.preprocessing import INPUT_SIZE, RESIZED
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Augmentation:
 def augmented_inputs(images: Tensor, augmentation: Augmentation) -> Tensor:
     """The network's inputs, each from a random variant of an image; random numbers are torch's global ones.
 
-    Without any augmentation this is `helpers.preprocessing.to_inputs`, up to rounding to whole bytes: enlarging to
-    70x70 and cropping to 64x64 reads the image on a 64x64 grid of 64/70 of its side.
+    Without any augmentation this is `to_inputs`, up to rounding to whole bytes: enlarging to 70x70 and cropping to
+    64x64 reads the image on a 64x64 grid of 64/70 of its side.
 
     Args:
         images: uint8, (N, 3, 32, 32).

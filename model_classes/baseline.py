@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from helpers.cli import say
 from helpers.errors import ToolError
-from helpers.files import read_json, write_json
-from helpers.outputs import report_path
+from helpers.files.outputs import report_path
+from helpers.files.writing import read_json, write_json
 from model_classes.epochs import Epoch
 from model_classes.weight_files import save_weights
 from model_classes.weights import read_weights, weights_hash

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from helpers.errors import ToolError
-from helpers.tensors import is_plain
+from helpers.files.tensors import is_plain
 
 FORMAT = "alexnet-repair changes 1"
 

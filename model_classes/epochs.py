@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from helpers.datasets import ImageDataset
 from helpers.evaluation import evaluate_logits, predict_logits
+from helpers.images.datasets import ImageDataset
 from model_classes.alexnet import AlexNet
 from model_classes.augmentation import Augmentation, augmented_inputs
 from model_classes.folding import folded_alexnet, unfold

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from helpers.cli import DatasetName, say
-from helpers.datasets import load_dataset
 from helpers.errors import ToolError
-from helpers.files import exclusive
-from helpers.outputs import writable_output
-from helpers.paths import baseline_weights
+from helpers.files.outputs import writable_output
+from helpers.files.paths import baseline_weights
+from helpers.files.writing import exclusive
+from helpers.images.datasets import load_dataset
 from model_classes.augmentation import Augmentation
 from model_classes.baseline import Baseline, TrainingRun, save_baseline, was_interrupted
 from model_classes.epochs import Epoch, TrainingPlan, has_fast_bfloat16, train_epochs

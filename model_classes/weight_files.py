@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from helpers.errors import ToolError
-from helpers.files import atomic_file, load_tensors
-from helpers.tensors import check_readable, damaged, not_plain
+from helpers.files.tensors import check_readable, damaged, not_plain
+from helpers.files.writing import atomic_file, load_tensors
 from model_classes.torchscript import is_torchscript, torchscript_tensors
 
 SUFFIX = ".safetensors"

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from helpers.errors import ToolError
-from helpers.publishing import settle
-from helpers.tensors import is_plain
+from helpers.files.publishing import settle
+from helpers.files.tensors import is_plain
 from model_classes.changes import apply_to, base_of, check_changes, is_changes
 from model_classes.checkpoints import find_state_dict, standard_names
 from model_classes.weight_files import read_content

@@ -5,11 +5,26 @@
 >>> solution = program.solve("auto")
 """
 
-from sytorch.certificate import Multipliers, lower_bound, refuted_bound
-from sytorch.chain import Chain, chain_of
-from sytorch.constraints import Margins, margin
-from sytorch.deadline import Deadline, as_deadline
-from sytorch.errors import (
+from sytorch.certificate.bounds import lower_bound, refuted_bound
+from sytorch.hidden_layer.linearised_steps import Relinearised, relinearise
+from sytorch.hidden_layer.polytopes import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
+from sytorch.hidden_layer.program import HeldProgram, hold
+from sytorch.last_layer.program import Objective, Program, minimise
+from sytorch.metrics.kronecker import KroneckerMetric, identity_metric, kronecker_metric
+from sytorch.metrics.last_layer import (
+    IdentityMetric,
+    Metric,
+    PerClassMetric,
+    SecondMomentMetric,
+    SharedMetric,
+    second_moment_metric,
+)
+from sytorch.network.chain import Chain, chain_of
+from sytorch.network.layer_view import LayerView, linearise
+from sytorch.network.parts import Part, part_named
+from sytorch.network.symbolic import symbolic, symbolic_layers
+from sytorch.problem.deadline import Deadline, as_deadline
+from sytorch.problem.errors import (
     Contradiction,
     ContradictionError,
     InfeasibleProgramError,
@@ -21,26 +36,12 @@ from sytorch.errors import (
     SytorchError,
     UnsupportedLayerError,
 )
-from sytorch.held import HeldProgram, hold
-from sytorch.kronecker_metric import KroneckerMetric, identity_metric, kronecker_metric
-from sytorch.linear_program import Solver
-from sytorch.linearise import LayerView, linearise
-from sytorch.metric import (
-    IdentityMetric,
-    Metric,
-    PerClassMetric,
-    SecondMomentMetric,
-    SharedMetric,
-    second_moment_metric,
-)
-from sytorch.norms import NormName, norm
-from sytorch.parts import Part, part_named
-from sytorch.polytope import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
-from sytorch.program import Objective, Program, minimise
-from sytorch.relinearise import Relinearised, relinearise
-from sytorch.solution import Effort, Solution
+from sytorch.problem.margins import Margins, margin
+from sytorch.problem.norms import NormName, norm
+from sytorch.problem.outputs import AffineOutputs, append_one
+from sytorch.problem.solution import Effort, Multipliers, Solution
 from sytorch.solvers import AutoSolver, FirstOrderSolver, GurobiSolver, HighsSolver, SolverName, solver_named
-from sytorch.symbolic import AffineOutputs, append_one, symbolic, symbolic_layers
+from sytorch.solvers.linear_program import Solver
 
 __all__ = [
     "AffineOutputs",

@@ -26,17 +26,17 @@ import verify
 from checker.certificate import Certificate
 from checker.certificate import seal as seal_of
 from checker.network import read_weights
+from edits.network.workbench import Workbench, open_workbench
 from edits.options import NORMS, SOLVERS, MetricName, RepairOptions
+from edits.outcome.report import RepairReport
 from edits.pipeline import repair_edit_set
-from edits.report import RepairReport
 from edits.task import Task
-from edits.workbench import Workbench, open_workbench
 from editset_helpers.building import select
 from editset_helpers.edit_set import EditSet, save_edit_set
 from editset_helpers.regions import Region
 from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
-from helpers.outputs import certificate_path
+from helpers.files.outputs import certificate_path
 from helpers.remembering import remembers
 from model_classes.training import ensure_baseline
 

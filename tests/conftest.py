@@ -21,11 +21,11 @@ from PIL import Image
 from checker.network import _read_base
 from experiments.single import _bench_at
 from helpers.cli import DatasetName
-from helpers.datasets import ImageDataset
-from helpers.digits import Digits
-from helpers.image_cache import load_cached
-from helpers.image_folder import ImageFolder
-from helpers.image_source import ImageSource, Split
+from helpers.images.cache import load_cached
+from helpers.images.datasets import ImageDataset
+from helpers.images.digits import Digits
+from helpers.images.folder import ImageFolder
+from helpers.images.source import ImageSource, Split
 from model_classes.training import train_alexnet
 
 CHECKOUT = Path(__file__).parent.parent

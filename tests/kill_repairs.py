@@ -9,16 +9,16 @@ from pathlib import Path
 import torch
 
 from checker.certificate import Certificate
+from edits.network.workbench import open_workbench
 from edits.options import RepairOptions
 from edits.pipeline import repair_edit_set
 from edits.task import Task
-from edits.workbench import open_workbench
 from editset_helpers.building import select
 from editset_helpers.edit_set import save_edit_set
 from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
-from helpers.outputs import certificate_path, outcomes_path, report_path
-from helpers.publishing import settle
+from helpers.files.outputs import certificate_path, outcomes_path, report_path
+from helpers.files.publishing import settle
 from model_classes.weights import read_weights, weights_hash
 
 OUTPUT = Path("artifacts/repaired.pth")

@@ -15,8 +15,8 @@ import torch
 
 import experiment_runner
 from edits.options import RepairOptions
-from experiments.row import COLUMNS
 from experiments.single import bench_at
+from experiments.table.row import COLUMNS
 from helpers.cli import DatasetName
 
 TABLE = Path("results/victim.csv")

@@ -20,8 +20,8 @@ from hypothesis.strategies import SearchStrategy
 Outcome = Literal["solved", "refuted", "unknown", "wrong"]
 SEED = 0
 KINDS = {
-    "fixed-pattern": "tests.fixed_pattern_oracle",
-    "last-layer": "tests.last_layer_oracle",
+    "fixed-pattern": "tests.sytorch.hidden_layer.oracle",
+    "last-layer": "tests.sytorch.last_layer.oracle",
 }  # modules, each of which has a KIND
 
 

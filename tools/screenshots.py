@@ -17,9 +17,9 @@ from playwright.sync_api import Browser, sync_playwright
 from helpers.cli import new_app, say, tells_failures
 from helpers.errors import ToolError
 from visualizer.app import create_app
-from visualizer.files import EDIT_SETS, REPORTS, RESULTS
+from visualizer.content.files import EDIT_SETS, REPORTS, RESULTS
+from visualizer.content.shelf import Shelf
 from visualizer.server import make_page_server
-from visualizer.shelf import Shelf
 
 CHROMIUM = Path("/usr/bin/chromium")
 MOST_BYTES = 300_000

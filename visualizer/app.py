@@ -10,12 +10,14 @@ from flask import Flask, Response, render_template, send_file
 from werkzeug.exceptions import HTTPException
 
 from helpers.errors import ToolError
-from visualizer import edit_set_pages, experiment_pages, repair_pages
-from visualizer.files import EDIT_SETS, REPORTS, RESULTS, UnknownFileError
-from visualizer.formatting import FILTERS, encodable
-from visualizer.pictures import input_png
+from visualizer.content.files import EDIT_SETS, REPORTS, RESULTS, UnknownFileError
+from visualizer.content.shelf import Shelf, shelf
+from visualizer.drawing.pictures import input_png
+from visualizer.pages import edit_sets as edit_set_pages
+from visualizer.pages import experiments as experiment_pages
+from visualizer.pages import repairs as repair_pages
+from visualizer.pages.formatting import FILTERS, encodable
 from visualizer.security import protect
-from visualizer.shelf import Shelf, shelf
 
 HERE = Path(__file__).parent.parent
 COUNTED = {"edit_sets": EDIT_SETS, "reports": REPORTS, "results": RESULTS}

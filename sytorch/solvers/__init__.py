@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-from sytorch.deadline import Deadline
-from sytorch.errors import LicenceError
-from sytorch.linear_program import LinearProgram, LinearSolution, Solver
+from sytorch.problem.deadline import Deadline
+from sytorch.problem.errors import LicenceError
 from sytorch.solvers.first_order import FirstOrderSolver
 from sytorch.solvers.gurobi import GurobiSolver
 from sytorch.solvers.highs import HighsSolver
+from sytorch.solvers.linear_program import LinearProgram, LinearSolution, Solver
 
 __all__ = ["AutoSolver", "FirstOrderSolver", "GurobiSolver", "HighsSolver", "SolverName", "solver_named"]
 
@@ -38,7 +38,7 @@ class AutoSolver:
         self._on_fallback = on_fallback
 
     def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
-        """See `sytorch.linear_program.Solver.solve`."""
+        """See `sytorch.solvers.linear_program.Solver.solve`."""
         deadline = Deadline(time_limit)
         try:
             return self._current.solve(program, time_limit)

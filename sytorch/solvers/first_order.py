@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sytorch.errors import SolverFailedError
-from sytorch.linear_program import LinearProgram, LinearSolution
+from sytorch.problem.errors import SolverFailedError
+from sytorch.solvers.linear_program import LinearProgram, LinearSolution
 
 
 class FirstOrderSolver:
@@ -12,7 +12,7 @@ class FirstOrderSolver:
     name = "first-order"
 
     def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
-        """Refuse: see `sytorch.first_order` and `sytorch.quadratic`, which solve without writing a program out.
+        """Refuse: `sytorch.last_layer` solves these without writing a program out.
 
         Raises:
             SolverFailedError: always.

@@ -9,14 +9,14 @@ import gurobipy as gp
 import numpy as np
 from gurobipy import GRB
 
-from sytorch.deadline import Deadline
-from sytorch.errors import (
+from sytorch.problem.deadline import Deadline
+from sytorch.problem.errors import (
     InfeasibleProgramError,
     LicenceError,
     SolverFailedError,
     SolverTimeLimitError,
 )
-from sytorch.linear_program import LinearProgram, LinearSolution
+from sytorch.solvers.linear_program import LinearProgram, LinearSolution
 
 START_LIMIT = 10.0  # seconds: a licence server that does not answer must not hold up everything
 _LICENCE_CODES = (
@@ -36,7 +36,7 @@ class GurobiSolver:
     name = "gurobi"
 
     def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
-        """See `sytorch.linear_program.Solver.solve`."""
+        """See `sytorch.solvers.linear_program.Solver.solve`."""
         deadline = Deadline(time_limit)
         deadline.check()
         try:

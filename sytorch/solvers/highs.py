@@ -6,10 +6,10 @@ import highspy
 import numpy as np
 from scipy import sparse
 
-from sytorch.deadline import Deadline
-from sytorch.errors import InfeasibleProgramError, SolverFailedError, SolverTimeLimitError
-from sytorch.linear_program import LinearProgram, LinearSolution
+from sytorch.problem.deadline import Deadline
+from sytorch.problem.errors import InfeasibleProgramError, SolverFailedError, SolverTimeLimitError
 from sytorch.solvers.interruption import run_interruptible
+from sytorch.solvers.linear_program import LinearProgram, LinearSolution
 
 _STATUS = highspy.HighsModelStatus
 
@@ -24,7 +24,7 @@ class HighsSolver:
         self.method = method
 
     def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
-        """See `sytorch.linear_program.Solver.solve`."""
+        """See `sytorch.solvers.linear_program.Solver.solve`."""
         deadline = Deadline(time_limit)
         deadline.check()
         highs = highspy.Highs()

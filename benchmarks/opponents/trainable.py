@@ -1,0 +1,143 @@
+"""The part of the network that is trained, and the training images as that part sees them.
+
+It is trained folded (`model_classes.folding`): the 36 copies of a channel are one input, which changes no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edits.network.tail import layer_inputs, run_modules
+from edits.network.workbench import Workbench
+from edits.options import LAST_LAYER
+from helpers.activations import layer_activations, linear_logits
+from helpers.images.preprocessing import to_inputs
+from model_classes.alexnet import AlexNet
+from model_classes.folding import fold, unfold
+from sytorch.problem.arrays import Matrix
+
+SAMPLE = 10_000
+
+
+class Part(StrEnum):
+    """What is trained."""
+
+    LAST_LAYER = "last layer"
+    CLASSIFIER = "classifier"
+    WHOLE = "whole network"
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Training images.
+
+    Attributes:
+        inputs: what the trained part gets from those at some positions.
+        labels: int64, (R,).
+    """
+
+    inputs: Callable[[torch.Tensor], torch.Tensor]
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Trainable:
+    """A copy of a part of a network, to be trained.
+
+    Attributes:
+        network: maps the part's inputs to logits; without dropout, so that training and evaluation are the same.
+        inputs_of: what the part gets from float32 images, (N, 3, 64, 64).
+        pool: the training images.
+        folded: the folded network that the part belongs to.
+        base: the weights of the whole network before.
+    """
+
+    network: nn.Module
+    inputs_of: Callable[[torch.Tensor], torch.Tensor]
+    pool: Pool
+    folded: AlexNet
+    base: dict[str, torch.Tensor]
+
+    def whole_state(self) -> dict[str, torch.Tensor]:
+        """The whole network's weights now: those before, plus what training has added."""
+        before, now = fold(self.base), self.folded.state_dict()
+        added = unfold({name: now[name] - before[name] for name in now})
+        return {name: self.base[name] + added[name] for name in added}
+
+
+def trainable(bench: Workbench, part: Part) -> Trainable:
+    """Copy a part of the workbench's network."""
+    base = bench.model.state_dict()
+    with torch.device("meta"):
+        folded = AlexNet(len(bench.test.class_names), pool=1)
+    folded.load_state_dict({name: value.clone() for name, value in fold(base).items()}, assign=True)
+    folded.requires_grad_(True)
+    layers = [layer for layer in folded.classifier if not isinstance(layer, nn.Dropout)]
+    if part is Part.LAST_LAYER:
+        last = nn.Sequential(layers[-1])
+        return Trainable(
+            last, lambda images: layer_inputs(bench.model, LAST_LAYER, images), _sample(bench), folded, base
+        )
+    if part is Part.CLASSIFIER:
+        classifier = nn.Sequential(*layers)
+        return Trainable(classifier, lambda images: channels_of(bench, images), _channels(bench), folded, base)
+    everything = nn.Sequential(folded.features, nn.Flatten(), *layers)
+    return Trainable(everything, lambda images: images, _images(bench), folded, base)
+
+
+def _sample(bench: Workbench) -> Pool:
+    sample = training_sample(bench)
+    return Pool(lambda chosen: torch.from_numpy(sample.inputs[chosen.numpy()]), torch.from_numpy(sample.labels))
+
+
+def _channels(bench: Workbench) -> Pool:
+    channels = bench.training_images.channels.all(mirrored=False)
+    labels = torch.from_numpy(np.array(bench.training.labels))
+    return Pool(lambda chosen: torch.from_numpy(channels[chosen.numpy()]), labels)
+
+
+def _images(bench: Workbench) -> Pool:
+    images, labels = bench.training.images, torch.from_numpy(np.array(bench.training.labels))
+    return Pool(lambda chosen: to_inputs(images[chosen.numpy()]), labels)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSample:
+    """The last layer's view of a sample of training images, the one that the training metric is taken from.
+
+    Attributes:
+        inputs: float32, (R, n).
+        labels: int64, (R,).
+    """
+
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def logits(self, layer: nn.Linear) -> Matrix:
+        """What the network says of them, (R, C)."""
+        return np.asarray(linear_logits(self.inputs, layer.weight, layer.bias).double().numpy())
+
+
+def training_sample(bench: Workbench) -> TrainingSample:
+    """The sample, from the cache where it is there."""
+    chosen = bench.training_images.sample(SAMPLE)
+    seen = layer_activations(bench.model, bench.weights_hash, LAST_LAYER, bench.training, chosen)
+    return TrainingSample(seen.inputs, seen.labels)
+
+
+def channels_of(bench: Workbench, images: torch.Tensor) -> torch.Tensor:
+    """The channels, (N, 256), that the convolutions make of float32 images, (N, 3, 64, 64).
+
+    The classifier gets each of them 36 times: see `model_classes.folding`.
+    """
+    return run_modules([bench.model.features], images).flatten(1)

@@ -1,0 +1,120 @@
+"""Repairing a layer other than the last: the pattern behind it held, or steps that linearise anew."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import sytorch
+from edits.methods.repair import Repair
+from edits.network.tail import parameters_of
+from edits.network.workbench import Workbench
+from edits.options import RepairOptions
+from editset_helpers.edit_set import EditSet
+from helpers.errors import NotVerifiedError, UsageError
+from model_classes.alexnet import AlexNet
+from sytorch.hidden_layer.constraints import ALLOWANCE, still_of
+
+METRIC_IMAGES = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class LayerProblem:
+    """A layer of a network, or a part of one, seen by the images of an edit set.
+
+    Attributes:
+        view: the part that changes, as the images see it.
+        metric: of its layer.
+        edit_set: the images.
+        options: what is asked.
+    """
+
+    view: sytorch.LayerView
+    metric: sytorch.KroneckerMetric
+    edit_set: EditSet
+    options: RepairOptions
+
+    @property
+    def layer(self) -> str:
+        """The layer that changes."""
+        return self.view.part.layer
+
+    def repair(self, model: AlexNet, allowance: float, share: float, deadline: sytorch.Deadline) -> Repair:
+        """Compute the change; ``allowance`` is added to the margin, ``share`` multiplies how far signs are from zero.
+
+        Raises:
+            ContradictionError, SolverTimeLimitError, SolverFailedError: see `sytorch.HeldProgram.solve`.
+        """
+        options, labels = self.options, self.edit_set.labels
+        size, bound = options.margin + allowance, options.param_bound
+        if options.pattern == "held":
+            program = sytorch.hold(self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE)
+            with tqdm(desc=f"holding what is behind {self.layer}", unit="step", disable=None) as bar:
+                solution = program.solve(deadline, bar.update)
+        else:
+            moved = sytorch.relinearise(self.view, labels, size, metric=self.metric, bound=bound, time_limit=deadline)
+            solution = unproved(moved)
+        return Repair(self.layer, self._parameters(model, solution), solution)
+
+    def check(self, model: AlexNet) -> None:
+        """Raise `NotVerifiedError` where the saved network, in float32, has not the pattern that was held."""
+        if self.options.pattern != "held":
+            return
+        head, layer, tail = sytorch.chain_of(model).split(self.layer)
+        with torch.inference_mode():
+            outputs = layer(head(self.edit_set.images))
+        if broken := self.view.pattern.broken(tail, outputs, still_of(self.view)):
+            raise NotVerifiedError(f"With the saved weights {broken} activations are not what they were held at.")
+
+    def _parameters(self, model: AlexNet, solution: sytorch.Solution) -> dict[str, torch.Tensor]:
+        change = torch.from_numpy(solution.change).float()
+        parameters = parameters_of(model.get_submodule(self.layer), change)
+        return {f"{self.layer}.{name}": part for name, part in parameters.items()}
+
+
+def unproved(moved: sytorch.Relinearised) -> sytorch.Solution:
+    """A change without a proof, in the form of those that have one: its lower bound is zero."""
+    none = sytorch.Multipliers(np.zeros((0, 0)), np.zeros((0, 0)))
+    effort = sytorch.Effort(columns=moved.change.numel(), rounds=moved.steps, solver="steps that linearise anew")
+    return sytorch.Solution(moved.change.numpy(), moved.size, 0.0, none, "relinearised", effort)
+
+
+def layer_problem(bench: Workbench, edit_set: EditSet, options: RepairOptions) -> LayerProblem:
+    """Look at what the options name, and take its layer's metric from training images, or the cache."""
+    with bench.clock.phase("program"):
+        view = sytorch.linearise(bench.model, options.layer, edit_set.images)
+    return LayerProblem(view, _metric(bench, view, options), edit_set, options)
+
+
+def check_part(bench: Workbench, options: RepairOptions) -> None:
+    """Raise `UsageError` unless that layer, or that part of one, can be repaired as the options ask."""
+    if "+" in options.layer:
+        raise UsageError(f"--layer names one layer, or a part of one; {options.layer} are several.")
+    try:
+        sytorch.linearise(bench.model, options.layer, torch.zeros(1, 3, 64, 64))
+    except sytorch.UnsupportedLayerError as error:
+        raise UsageError(f"--layer: {error}") from error
+    if options.norm != "l2":
+        raise UsageError(
+            f"--layer {options.layer} is not the last layer: it is repaired with --norm l2, not {options.norm}."
+        )
+
+
+def _metric(bench: Workbench, view: sytorch.LayerView, options: RepairOptions) -> sytorch.KroneckerMetric:
+    if options.metric == "identity":
+        return sytorch.identity_metric(view)
+    return bench.layer_metric(view.part.layer, metric_count(options))
+
+
+def metric_count(options: RepairOptions) -> int:
+    """From how many training images, at most, the metric of a layer other than the last is taken."""
+    return min(options.metric_images or METRIC_IMAGES, METRIC_IMAGES)
+
+
+def first_allowance(problem: LayerProblem) -> float:
+    """How much more than the margin is asked for at first, relative to the logits."""
+    return ALLOWANCE * 10 * max(1.0, math.ceil(float(problem.view.logits.abs().max())))

@@ -1,0 +1,90 @@
+"""A network as the repair of its last layer sees it: what that layer gets from training and from test images."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edits.network.training_metric import MetricSample, per_class_metric, training_metric
+from edits.options import RepairOptions
+from helpers.activations import linear_logits
+from helpers.remembering import remembers
+from helpers.stopwatch import Stopwatch
+from model_classes.alexnet import AlexNet
+from sytorch import IdentityMetric, Metric, symbolic_layers
+
+InputsOf = Callable[[], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network with the inputs of its last layer, which are computed on first use.
+
+    Attributes:
+        model: in evaluation mode; nothing here changes it.
+        test_source: gives the last layer's inputs for the test images, (T, n).
+        metric_source: gives so many images at most for a metric, some at a time; for None as many as are worth while.
+        clock: counts the seconds.
+        cache: gives the file of a metric by what it is made of; None where metrics are not worth keeping.
+    """
+
+    model: AlexNet
+    test_source: InputsOf
+    metric_source: Callable[[int | None], Iterable[MetricSample]]
+    clock: Stopwatch
+    cache: Callable[..., Path] | None = None
+
+    @functools.cached_property
+    def last_layer(self) -> str:
+        """The name of the last layer."""
+        return symbolic_layers(self.model)[0]
+
+    @functools.cached_property
+    def test_inputs(self) -> NDArray[np.float32]:
+        """What the last layer gets from the test images, (T, n)."""
+        with self.clock.phase("activations"):
+            return self.test_source()
+
+    @functools.cached_property
+    def test_logits(self) -> torch.Tensor:
+        """What the network says of the test images, float32 (T, C)."""
+        return self.test_logits_of(self.model.state_dict())
+
+    def test_logits_of(self, state: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What the network says of the test images with another last layer.
+
+        Args:
+            state: a state dict that differs from the model's in the last layer at most.
+        """
+        inputs = self.test_inputs
+        with self.clock.phase("evaluate"):
+            return self._last_layer(inputs, state)
+
+    def metric(self, options: RepairOptions) -> Metric:
+        """The last layer's metric that the options name."""
+        if options.metric == "identity":
+            return IdentityMetric()
+        with self.clock.phase("metric"):
+            per_class, file = options.metric == "per-class", self.metric_file(options)
+            return self._training_metric(options.metric_images, options.ridge, per_class, file)
+
+    def metric_file(self, options: RepairOptions) -> Path | None:
+        """Where the factor of that metric is kept, if it is."""
+        if self.cache is None:
+            return None
+        return self.cache(count=options.metric_images, ridge=options.ridge, per_class=options.metric == "per-class")
+
+    @remembers(1)
+    def _training_metric(self, images: int | None, ridge: float, per_class: bool, cache: Path | None) -> Metric:
+        layer = self.model.get_submodule(self.last_layer)
+        compute = per_class_metric if per_class else training_metric
+        return compute(layer, lambda: self.metric_source(images), ridge, cache)
+
+    def _last_layer(self, inputs: NDArray[np.float32], state: dict[str, torch.Tensor]) -> torch.Tensor:
+        return linear_logits(inputs, *(state[f"{self.last_layer}.{part}"] for part in ("weight", "bias")))

@@ -1,0 +1,112 @@
+"""What a certificate claims of a repair, or of a proof that there is none: gathered from what was solved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+import sytorch
+from edits.methods.hidden_layer import LayerProblem, metric_count
+from edits.methods.solving import Repaired
+from edits.network.prepared import Network
+from edits.outcome.certificate import Claim, Factor, PartClaim, PatternClaim
+from edits.task import Task
+from sytorch.network.activation_pattern import HeldSigns
+from sytorch.problem.arrays import Matrix
+
+
+def repaired_claim(task: Task, network: Network, repaired: Repaired) -> Claim:
+    """The claim of a repair: its objective, and the lower bound where one was proved."""
+    solution = repaired.repair.solution
+    if repaired.problem is not None:
+        return _of_other_layer(task, repaired, repaired.problem)
+    assert repaired.metric is not None
+    return Claim(
+        changed=changed_parameters(task),
+        part=_last_layer(task, network, repaired.metric, solution.multipliers.bounds),
+        allowance=repaired.allowance,
+        multipliers=solution.multipliers.margins,
+        objective=solution.objective,
+        lower_bound=solution.lower_bound,
+        coordinates=solution.coordinates,
+        margins=np.full(len(task.constrained), task.options.margin + repaired.allowance),
+    )
+
+
+def refuted_claim(task: Task, contradiction: sytorch.Contradiction, problem: LayerProblem | None) -> Claim:
+    """The claim that no change within the bound gives the margin that was asked, patterns as they are fixed."""
+    named = sytorch.part_named(task.options.layer)
+    part = PartClaim(named.layer, named.units, named.bias_only)
+    patterns = _patterns(problem, contradiction.pattern, {})
+    margins = contradiction.multipliers.margins
+    return Claim(changed_parameters(task), part, 0.0, margins, patterns)
+
+
+def changed_parameters(task: Task) -> tuple[str, ...]:
+    """The parameters that a repair may change."""
+    options, part = task.options, sytorch.part_named(task.options.layer)
+    names = [f"{part.layer}.{kind}" for kind in (("bias",) if part.bias_only else ("weight", "bias"))]
+    if options.prepared_layer is not None:
+        names += [f"{options.prepared_layer}.weight", f"{options.prepared_layer}.bias"]
+    return tuple(names)
+
+
+def _of_other_layer(task: Task, repaired: Repaired, problem: LayerProblem) -> Claim:
+    """The claim of a program with fixed patterns; of steps that linearise anew, only what the files show."""
+    solution, bounds = repaired.repair.solution, repaired.repair.solution.multipliers
+    if solution.path == "relinearised":
+        return Claim(changed_parameters(task), None, repaired.allowance, np.zeros((0, 0)), objective=solution.objective)
+    return Claim(
+        changed=changed_parameters(task),
+        part=_part(task, problem.view, problem.metric, bounds.bounds),
+        allowance=repaired.allowance,
+        multipliers=bounds.margins,
+        patterns=_patterns(problem, solution.pattern, solution.distances),
+        objective=solution.objective,
+        lower_bound=solution.lower_bound,
+        margins=np.full(len(task.constrained), task.options.margin + repaired.allowance),
+    )
+
+
+def _part(task: Task, view: sytorch.LayerView, metric: sytorch.KroneckerMetric, bounds: Matrix) -> PartClaim:
+    part, options = view.part, task.options
+    if options.metric == "identity":
+        return PartClaim(part.layer, part.units, part.bias_only, bounds=bounds)
+    here, files = metric.restricted(view), tuple[Path, ...]()
+    if part.units is None and not part.bias_only:
+        files = task.bench.layer_metric_files(part.layer, metric_count(options))
+    arrays = [
+        factor.float().numpy() if files else factor.numpy()
+        for factor in (here.inputs, here.outputs)
+        if factor is not None
+    ]
+    factors = [Factor(array, file) for array, file in zip(arrays, files or (None, None), strict=False)]
+    return PartClaim(part.layer, part.units, part.bias_only, tuple(factors[:1]), tuple(factors[1:]), bounds)
+
+
+def _patterns(
+    problem: LayerProblem | None, multipliers: Mapping[str, Matrix], distances: Mapping[str, float]
+) -> dict[str, PatternClaim]:
+    """The patterns that are fixed behind the layer that changes."""
+    if problem is None:
+        return {}
+    pattern, claims = problem.view.pattern, {}
+    for position, held in pattern.held.items():
+        name = pattern.tail.names[position]
+        fixed = held.positive if isinstance(held, HeldSigns) else held.winners
+        claims[name] = PatternClaim(fixed.numpy(), distances.get(name, 0.0), multipliers[name])
+    return claims
+
+
+def _last_layer(task: Task, network: Network, metric: sytorch.Metric, bounds: Matrix) -> PartClaim:
+    return PartClaim(task.options.layer, inputs=_factors(metric, network.metric_file(task.options)), bounds=bounds)
+
+
+def _factors(metric: sytorch.Metric, cached: Path | None) -> tuple[Factor, ...]:
+    if isinstance(metric, sytorch.PerClassMetric):
+        return (Factor(np.stack([part.factor.T for part in metric.classes]), cached, upper=True),)
+    if isinstance(metric, sytorch.SecondMomentMetric):
+        return (Factor(metric.factor.T[None], cached, upper=True),)
+    return ()

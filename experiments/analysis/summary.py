@@ -1,0 +1,75 @@
+"""Tables of results, read and summed up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.analysis.figures import varied
+from experiments.table.reading import read_file
+from experiments.table.values import joined, typed
+from helpers.cli import say
+from helpers.errors import ToolError
+
+
+def read_tables(paths: list[Path]) -> pd.DataFrame:
+    """The rows of several tables, one below the other; rows that are too long or too short are told and left out.
+
+    Raises:
+        ToolError: a file is missing, or no table of the runner, or a cell in it means nothing; or there is no row.
+    """
+    files = [read_file(path) for path in paths]
+    for file in files:
+        if file.misfits:
+            say(f"note: {len(file.misfits)} rows of {file.path} are too long or too short, and left out.")
+    rows = joined([typed(file) for file in files])
+    if not len(rows):
+        raise ToolError(f"There are no experiments yet in {', '.join(map(str, paths))}.")
+    return rows
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for each type, setting that differs, and size: counts, and means over its repairs with their spread.
+
+    Accuracies are in per cent, drawdown in percentage points, runtimes in seconds.
+    """
+    groups = ["repair_set_type", *varied(rows), "requested_repair_set_size"]
+    rows = rows.assign(good=rows["repair_successful"])
+    good = rows[rows["good"]]
+    counts = rows.groupby(groups, dropna=False)["good"].agg(experiments="count", repaired="sum")
+    measured = good.groupby(groups, dropna=False).agg(
+        accuracy=("repaired_accuracy_test_set", lambda values: 100 * values.mean()),
+        edit_accuracy=("repaired_accuracy_edit_set", lambda values: 100 * values.mean()),
+        drawdown_mean=("drawdown_points", "mean"),
+        drawdown_std=("drawdown_points", "std"),
+        generalization=("generalization_after", lambda values: 100 * values.mean()),
+        seconds=("repair_runtime_seconds", "mean"),
+        smallest_margin=("min_margin", "min"),
+    )
+    return counts.join(measured).reset_index().astype({"repaired": int})
+
+
+def is_summary(path: Path) -> bool:
+    """Whether a file is a summary as CSV."""
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return {"experiments", "repaired"} <= set(stream.readline(10_000).rstrip("\n").split(","))
+
+
+def as_text(table: pd.DataFrame) -> list[list[str]]:
+    """Header and cells for people: four digits, a dash for what is not there."""
+    cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    return [[name.replace("_", " ") for name in table.columns], *cells]
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """The table in Markdown."""
+    header, *rows = as_text(table)
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "-" if pd.isna(value) else f"{value:.2f}"
+    return str(value)

@@ -1,0 +1,113 @@
+"""Image files, of any common type and size, to 32x32 bytes of red, green and blue.
+
+A photo stands upright, as its EXIF entry says. Of an animation the first frame counts. Transparency is ignored. Of 16
+bits the upper eight count; floating-point values reach from 0 to 1. What has no range that everybody knows is refused.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+from tqdm import tqdm
+
+from helpers.errors import ToolError
+from helpers.images.source import IMAGE_SIZE
+
+CHUNK = 250
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # of TIFF
+WHITE_IS_ZERO = 0
+SIGNED = 2
+SIXTEEN_BITS = {"I;16", "I;16B", "I;16L", "I;16N"}
+
+
+def decode_files(files: list[Path], task: str) -> NDArray[np.uint8]:
+    """Decode image files to uint8 (N, 32, 32, 3), in the order given; ``task`` labels the progress bar."""
+    images = np.empty((len(files), IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+    chunks = (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
+    bar = tqdm(total=len(files), desc=task, unit="image", disable=None)
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, bar:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused
+        for start, chunk in zip(range(0, len(files), CHUNK), pool.map(_decode_chunk, chunks), strict=True):
+            images[start : start + len(chunk)] = chunk
+            bar.update(len(chunk))
+    return images
+
+
+def _decode_chunk(files: list[Path]) -> NDArray[np.uint8]:
+    return np.stack([decode_file(file) for file in files])
+
+
+def decode_file(path: Path) -> NDArray[np.uint8]:
+    """Decode one image file to RGB uint8 (32, 32, 3), resized (bilinear, antialiased) unless it has that size.
+
+    Raises:
+        ToolError: the file is empty, truncated, no image, too large, or of a kind whose range of values is not known.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.format == "PNG":
+                image.verify()  # the checksums, which are not looked at while pixels are read
+        with Image.open(path) as image:
+            rgb = _to_rgb(_upright(image), image)
+            if rgb.size != (IMAGE_SIZE, IMAGE_SIZE):
+                rgb = rgb.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
+            return np.asarray(rgb)
+    except _UnknownRangeError as error:
+        raise ToolError(f"The image {path} {error}; save it with 8 bits a channel.") from error
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise ToolError(f"The image {path} is too large to be decoded; make it smaller.") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise ToolError(f"Cannot read the image {path}: {error.strerror}.") from error
+        raise _damaged(path) from error
+    except Exception as error:  # Pillow raises nearly anything at damaged bytes
+        raise _damaged(path) from error
+
+
+class _UnknownRangeError(Exception):
+    """Values that could mean anything; the text goes on from the file's name."""
+
+
+def _damaged(path: Path) -> ToolError:
+    return ToolError(f"The image {path} is empty, damaged or no image; replace or remove it.")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+def _to_rgb(image: Image.Image, file: Image.Image) -> Image.Image:
+    """``image`` in red, green and blue; ``file`` is what it was made from, which knows how it is stored."""
+    tags: Mapping[int, Any] = getattr(file, "tag_v2", {})
+    is_signed = SIGNED in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1))
+    if is_signed or (image.mode == "I" and file.format != "PPM"):
+        raise _UnknownRangeError("has signed or 32-bit integers, whose range is not known")
+    if image.mode == "F":
+        return _grey(np.rint(255 * _unit_range(np.asarray(image))), tags)
+    if image.mode in SIXTEEN_BITS or image.mode == "I":
+        bits = int(np.atleast_1d(tags.get(BITS, 16))[0])
+        return _grey(np.asarray(image) >> (bits - 8), tags)
+    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _unit_range(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    smallest, largest = float(values.min()), float(values.max())
+    if not (smallest >= 0 and largest <= 1):  # NaN, too
+        raise _UnknownRangeError(f"has floating-point values from {smallest:g} to {largest:g} instead of 0 to 1")
+    return values
+
+
+def _grey(levels: NDArray[Any], tags: Mapping[int, Any]) -> Image.Image:
+    grey = levels.astype(np.uint8)
+    inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    return Image.fromarray(255 - grey if inverted else grey).convert("RGB")

@@ -1,0 +1,166 @@
+"""The dual of a held program, solved in two ways: Newton's for few constraints, proportioning for many.
+
+Both scale rows to a length near one and soften the program less and less: a row may be missed by so many times its
+multiplier. A softened program is quick to solve and enough to refute most programs that have no solution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from sytorch.hidden_layer.inner_products import DualOperator
+from sytorch.numerics.ascent import largest_eigenvalue
+from sytorch.numerics.newton import Point, soften
+from sytorch.numerics.proportioning import Proportioning
+from sytorch.problem.deadline import Deadline
+from sytorch.problem.errors import gave_up
+
+Watch = Callable[[torch.Tensor], None]
+NEWTON_SOFTNESS = (1e-2, 1e-4, 1e-6, 1e-8)
+PROXIMAL_LIMIT = 50
+SOFTNESS = (1e-3, 1e-5, 1e-7)
+ELASTIC = 1e-9
+REPEATS = 10
+PROBES = 3
+GAP = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """What a method found.
+
+    Attributes:
+        multipliers: (R,), of the constraints.
+        change: (m, k).
+        steps: how many steps or products it took.
+        granted: (R,), by how much the change may miss the constraints; zero where they do not but by rounding.
+        method: its name.
+    """
+
+    multipliers: torch.Tensor
+    change: torch.Tensor
+    steps: int
+    granted: torch.Tensor
+    method: str
+
+
+def by_newton(operator: DualOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, _: Deadline) -> Optimum:
+    """The optimum; the inner products of missed rows are written out.
+
+    Softened programs come near, and the method of multipliers (Rockafellar 1976) ends there: each further program is
+    softened around the multipliers of the one before, so that what is missed goes to zero at the same softness. Where
+    there is no change, what the multipliers grow by refutes it.
+
+    Args:
+        operator: the constraints.
+        lengths: of its rows, (R,).
+        start: multipliers to begin with, (R,).
+        watch: called with multipliers; it may raise.
+
+    Raises:
+        SolverFailedError: rounding is in the way.
+    """
+    tolerances, steps = operator.constraints.tolerances, 0
+    point = Point(start, operator.required - operator.scores(start))
+    for softness in NEWTON_SOFTNESS:
+        point, used = soften(operator, softness * lengths**2, point, tolerances, watch)
+        steps += used
+    elastic = NEWTON_SOFTNESS[-1] * lengths**2
+    for _further in range(PROXIMAL_LIMIT):
+        off = abs(float(point.weights @ point.missing))
+        is_close = off <= GAP * abs(float(point.weights @ (operator.required - point.missing)))
+        if is_close and bool((point.missing <= tolerances).all()):
+            return _exact(operator, point.weights, steps, "finite Newton steps")
+        before = point.weights
+        point, used = soften(operator, elastic, point, tolerances, watch, centre=before)
+        steps += used
+        watch(point.weights - before)
+    raise gave_up(f"a constraint is still missed after {steps} Newton steps")
+
+
+def by_proportioning(
+    operator: DualOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, deadline: Deadline
+) -> Optimum:
+    """The same from products alone; the time is looked at for every one.
+
+    Where rounding leaves rows missed, the last program is softened around its own multipliers, as in `by_newton`.
+
+    Raises:
+        SolverFailedError: rounding is in the way.
+    """
+    scale, point, products = 1 / lengths, start * lengths, 0
+
+    def scaled(vector: torch.Tensor) -> torch.Tensor:
+        deadline.check()
+        return scale * operator.scores(scale * vector)
+
+    norm = 1.1 * largest_eigenvalue(
+        scaled, torch.rand(len(lengths), generator=torch.Generator().manual_seed(0)).double(), 30
+    )
+    centre = torch.zeros_like(point)
+    for elastic in (*(norm * share for share in SOFTNESS), *[ELASTIC] * REPEATS):
+        stage = _Stage(scaled, operator, lengths, elastic, centre, watch)
+        solver = Proportioning(stage.product, scale * operator.required + elastic * centre, norm, point)
+        done = solver.run(stage.is_done)
+        point, products = solver.point, products + solver.products
+        if elastic == ELASTIC and done:
+            return _exact(operator, scale * point, products, "proportioning")
+        if elastic == ELASTIC:
+            watch(scale * (point - centre))
+            centre = point
+    raise gave_up("rounding ends the iterations before the optimum")
+
+
+def _exact(operator: DualOperator, multipliers: torch.Tensor, steps: int, method: str) -> Optimum:
+    return Optimum(multipliers, operator.change(multipliers), steps, torch.zeros_like(multipliers), method)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """The dual with scaled rows, softened: one may be missed by ``elastic`` times its multiplier beyond ``centre``."""
+
+    scaled: Callable[[torch.Tensor], torch.Tensor]
+    operator: DualOperator
+    lengths: torch.Tensor
+    elastic: float
+    centre: torch.Tensor
+    watch: Watch
+
+    def product(self, vector: torch.Tensor) -> torch.Tensor:
+        return self.scaled(vector) + self.elastic * vector
+
+    def is_done(self, point: torch.Tensor, gradient: torch.Tensor) -> bool:
+        """Whether the stage is over; the watch raises where the multipliers refute the program."""
+        self.watch(point / self.lengths)
+        square = float(point @ (gradient + self.operator.required / self.lengths))
+        slope = abs(float(point @ gradient))
+        if self.elastic > ELASTIC:
+            return float(gradient.min()) >= -0.1 * self.elastic * float(point.max()) and slope <= 0.1 * square
+        missed = (self.elastic * (point - self.centre) - gradient) * self.lengths
+        return bool((missed <= self.operator.constraints.tolerances).all()) and slope <= GAP * square
+
+
+def typical_lengths(operator: DualOperator, deadline: Deadline) -> torch.Tensor:
+    """The typical length of each image's rows of each kind, (R,), from products with random signs (Hutchinson 1990).
+
+    Never zero: a row that no change moves has to stay in sight, for it may be what cannot be met.
+    """
+    constraints = operator.constraints
+    generator = torch.Generator().manual_seed(0)
+    shapes = constraints.groups()
+    squares = [torch.zeros(shape, dtype=torch.float64) for shape in shapes]
+    for place, shape in enumerate(shapes):
+        if not shape.numel():
+            continue
+        for _ in range(PROBES):
+            deadline.check()
+            signs = [torch.zeros(other, dtype=torch.float64) for other in shapes]
+            signs[place] = torch.randint(0, 2, shape, generator=generator).double() * 2 - 1
+            answer = constraints.grouped(operator.scores(torch.cat([part.flatten() for part in signs])))[place]
+            found = answer * signs[place]
+            squares[place] += torch.maximum(found.mean(dim=-1, keepdim=True), 0.1 * found.mean()) / PROBES
+    flat = torch.cat([square.flatten() for square in squares])
+    return torch.where(flat > 0, flat, 1.0).sqrt()

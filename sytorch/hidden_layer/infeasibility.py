@@ -1,0 +1,68 @@
+"""Proofs that no change within a bound meets the constraints (Farkas' lemma), computed from the rows in float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from sytorch.certificate.bounds import bound_from
+from sytorch.hidden_layer.constraints import HeldConstraints
+from sytorch.problem.arrays import Indices, Matrix
+from sytorch.problem.errors import Contradiction, ContradictionError
+from sytorch.problem.solution import Multipliers
+
+ROUNDING = 1e-10
+ANY_CHANGE = 1e6  # a larger change of a weight is none: float arithmetic ends there, and so does every proof
+
+
+def refute(constraints: HeldConstraints, bound: float, multipliers: torch.Tensor) -> None:
+    """Raise where multipliers prove that, of signs that are only to hold, at whatever distance from zero.
+
+    A change within a bound raises weighted constraints by at most the bound times the L1 norm of their gradient, which
+    is what the multipliers of the bounds are then.
+
+    Args:
+        constraints: with the activation patterns fixed.
+        bound: on every entry of the weights' change; where there is none, it is proved for those up to `ANY_CHANGE`.
+        multipliers: (R,), of which negative ones count as zero; those of bounds are not looked at.
+
+    Raises:
+        ContradictionError: they do; it names the images that they weigh.
+    """
+    free = multipliers.clamp(min=0.0)
+    free[constraints.first_bound :] = 0.0
+    asked = free * constraints.asked
+    total = float(asked.sum())
+    if not total > ROUNDING * float(asked.abs().sum()):  # nor of multipliers that ran away to NaN
+        return
+    view, gradient = constraints.view, constraints.gradient(free)
+    refuted = bound_from(total, float((gradient.abs() @ view.scales).sum()))
+    if refuted > min(bound, ANY_CHANGE) * (1 + ROUNDING):
+        proof = Multipliers(constraints.multipliers(free).margins, view.layer_change(gradient).numpy())
+        raise ContradictionError(
+            Contradiction(
+                constraints.in_want(free),
+                refuted,
+                multipliers=proof,
+                pattern=constraints.pattern(free),
+                proved_for_all_changes=True,
+            )
+        )
+
+
+def of_all_images(found: Contradiction, chosen: Indices, count: int) -> Contradiction:
+    """A contradiction of chosen images, (A,) ascending, as one of ``count`` images: the others weigh nothing."""
+
+    def spread(part: Matrix) -> Matrix:
+        whole = np.zeros((count, part.shape[1]))
+        whole[chosen] = part
+        return whole
+
+    return replace(
+        found,
+        images=tuple(int(chosen[image]) for image in found.images),
+        multipliers=replace(found.multipliers, margins=spread(found.multipliers.margins)),
+        pattern={name: spread(part) for name, part in found.pattern.items()},
+    )

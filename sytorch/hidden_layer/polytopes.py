@@ -1,0 +1,184 @@
+"""Polytopes given by their vertices, seen by one layer: what holds at the vertices then holds at every point inside.
+
+All vertices of a polytope are held to one activation pattern. Where that pattern is theirs, the network is affine on
+the polytope, so a lead that every vertex has is had by each of their convex combinations (the argument of V-polytope
+repair: Tao, Nawas, Mitchell and Thakur, "Architecture-Preserving Provable Repair of Deep Neural Networks", PLDI 2023).
+Polytopes are not subdivided: the layers before the repaired one, which no change moves, must already have one pattern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from sytorch.hidden_layer.constraints import still_of
+from sytorch.network.activation_pattern import pattern_of
+from sytorch.network.chain import Chain, chain_of
+from sytorch.network.layer_view import LayerView, linearise
+from sytorch.network.parts import Part, part_named
+from sytorch.problem.checks import check_images, checked_labels
+from sytorch.problem.deadline import Deadline, as_deadline
+from sytorch.problem.errors import InvalidInputError, SplitPolytopeError
+
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Polytopes:
+    """The convex hulls of groups of points.
+
+    Attributes:
+        vertices: (V, ...), of all polytopes one after the other.
+        owners: (V,) int64, the polytope of each vertex.
+    """
+
+    vertices: torch.Tensor
+    owners: torch.Tensor
+
+    @property
+    def centres(self) -> torch.Tensor:
+        """The mean of each polytope's vertices, (R, ...) float64."""
+        return torch.stack([group.double().mean(dim=0) for group in self.groups(self.vertices)])
+
+    def groups(self, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What belongs to the vertices, (V, ...), polytope by polytope."""
+        return torch.split(values, torch.bincount(self.owners).tolist())
+
+    def at_vertices(self, values: torch.Tensor) -> torch.Tensor:
+        """What belongs to the polytopes, such as labels, (R, ...), vertex by vertex."""
+        return values[self.owners]
+
+
+def polytopes(groups: Sequence[torch.Tensor]) -> Polytopes:
+    """The polytopes with these vertices, each (V_r, ...).
+
+    Raises:
+        InvalidInputError: there is none, or one without a vertex, or they are no finite images of one shape and type.
+    """
+    if not len(groups) or not all(len(group) for group in groups):
+        raise InvalidInputError("At least one polytope is needed, and each needs a vertex.")
+    for group in groups:
+        check_images(group)
+    if len({(group.shape[1:], group.dtype) for group in groups}) > 1:
+        raise InvalidInputError("The vertices of all polytopes must be of one shape and one floating-point type.")
+    counts = torch.tensor([len(group) for group in groups])
+    return Polytopes(torch.cat(list(groups)), torch.arange(len(groups)).repeat_interleave(counts))
+
+
+def linearise_polytopes(
+    model: nn.Module | Chain,
+    part: Part | str,
+    regions: Polytopes,
+    points: torch.Tensor | None = None,
+    time_limit: float | Deadline | None = None,
+) -> LayerView:
+    """Look at a layer through the vertices of polytopes, all those of one polytope with the same pattern held.
+
+    With `sytorch.hold`, whose labels are the vertices', this repairs every point inside. A vertex that has another
+    pattern at first has negative slack; its logits are those of the affine function that is held.
+
+    Args:
+        model: in evaluation mode; computed in float64 and left as it was.
+        part: what is to change.
+        regions: the polytopes.
+        points: (R, ...), the point of which each polytope is to have the pattern; its centre where None.
+        time_limit: seconds, or a deadline that others share, or None.
+
+    Raises:
+        InvalidInputError: see `linearise`; or there is not one point for each polytope.
+        SolverTimeLimitError: the time is up.
+        SplitPolytopeError: the layers before that one are not affine on a polytope.
+        UnsupportedLayerError: see `linearise`.
+    """
+    part, deadline = part_named(part) if isinstance(part, str) else part, as_deadline(time_limit)
+    chain = (model if isinstance(model, Chain) else chain_of(model)).to(torch.float64)
+    head, layer, _ = chain.split(part.layer)
+    points = regions.centres if points is None else points.double()
+    if len(points) != len(regions.centres):
+        raise InvalidInputError(f"{len(regions.centres)} polytopes need a point each, not {len(points)}.")
+    view = linearise(chain, part, regions.vertices.double(), time_limit=deadline)
+    chosen = linearise(chain, part, points, time_limit=deadline)
+    seen = _affine_on(head, regions)
+    return replace(view, pattern=chosen.pattern.forced(layer(seen), regions.owners))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a repaired module does at the vertices of polytopes, as it runs and in float64.
+
+    Attributes:
+        broken: how many inequalities of the common pattern do not hold in either, see `Pattern.broken`. Only where it
+            is zero does the rest say anything about points that are not vertices.
+        lead: by how much the own logit leads, at least, in both.
+        rounding: the largest difference of a logit between both.
+    """
+
+    broken: int
+    lead: float
+    rounding: float
+
+
+def check_polytopes(
+    model: nn.Module,
+    view: LayerView,
+    regions: Polytopes,
+    labels: ArrayLike | torch.Tensor,
+    time_limit: float | Deadline | None = None,
+) -> Verdict:
+    """Run a repaired module at all vertices: whether it has the pattern that was held, and what it answers.
+
+    Args:
+        model: with the change applied, in the type that it is to run in.
+        view: from `linearise_polytopes`.
+        regions: the polytopes, of that type.
+        labels: (V,), of the vertices.
+        time_limit: seconds, or a deadline that others share, or None.
+
+    Raises:
+        InvalidInputError: the module is in training mode, or labels are not what they have to be.
+        SolverTimeLimitError: the time is up.
+        SplitPolytopeError: see `linearise_polytopes`.
+    """
+    own = torch.from_numpy(checked_labels(labels, *view.logits.shape))
+    deadline, chain = as_deadline(time_limit), chain_of(model)
+    exact = chain.to(torch.float64)
+    _affine_on(exact.split(view.part.layer)[0], regions)
+    deadline.check()
+    as_run = _answers(chain, view, regions.vertices)
+    deadline.check()
+    in_float64 = _answers(exact, view, regions.vertices.double())
+    return Verdict(
+        as_run[0] + in_float64[0],
+        min(_least_lead(as_run[1], own), _least_lead(in_float64[1], own)),
+        float((as_run[1] - in_float64[1]).abs().max()),
+    )
+
+
+def _answers(chain: Chain, view: LayerView, vertices: torch.Tensor) -> tuple[int, torch.Tensor]:
+    """How much of the pattern is broken, and the logits, (V, C) float64."""
+    head, layer, tail = chain.split(view.part.layer)
+    with torch.no_grad():
+        outputs = layer(head(vertices))
+        return view.pattern.broken(tail, outputs, still_of(view)), tail(outputs).double()
+
+
+def _least_lead(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    own = logits.gather(1, labels[:, None])
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return float((own - others.amax(dim=1, keepdim=True)).min())
+
+
+def _affine_on(head: Chain, regions: Polytopes) -> torch.Tensor:
+    """What the layers of a float64 head make of the vertices, (V, ...); raises where they bend on a polytope."""
+    forced = pattern_of(head, regions.centres).forced(regions.vertices.double(), regions.owners)
+    for position, held in forced.held.items():
+        values = forced.values[position]
+        bent = held.by_unit(held.slack(values) < -ROUNDING * max(1.0, float(values.abs().max())))
+        for polytope, units in enumerate(regions.groups(bent)):
+            if count := int(units.any(dim=0).sum()):
+                raise SplitPolytopeError(head.names[position], polytope, count)
+    return forced.logits

@@ -1,0 +1,187 @@
+"""The smallest change of any layer that reaches the margins with the activation patterns held, and its proof.
+
+The size is ``|G^(1/2) D A^(1/2)|`` over all changes ``D``. The program is solved through its dual, which has a
+multiplier for each constraint (`sytorch.hidden_layer.dual`); products with the constraints are passes through the
+network (`sytorch.hidden_layer.constraints`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from sytorch.hidden_layer.answer import answer
+from sytorch.hidden_layer.constraints import ALLOWANCE, HeldConstraints, broken_bounds, no_bounds, slack_of
+from sytorch.hidden_layer.dual import Optimum, Watch, by_newton, by_proportioning, typical_lengths
+from sytorch.hidden_layer.infeasibility import of_all_images, refute
+from sytorch.hidden_layer.inner_products import DualOperator, HeldRows
+from sytorch.hidden_layer.moves import HeldMoves
+from sytorch.hidden_layer.splitting import by_splitting, fits, seek_refutation
+from sytorch.metrics.kronecker import KroneckerMetric
+from sytorch.network.layer_view import LayerView
+from sytorch.problem.checks import check_required, checked_bound
+from sytorch.problem.deadline import Deadline, as_deadline
+from sytorch.problem.errors import ContradictionError, InvalidInputError, SolverFailedError, gave_up
+from sytorch.problem.margins import Margins, margin
+from sytorch.problem.outputs import AffineOutputs
+from sytorch.problem.solution import Effort, Solution
+
+DENSE = 10_000
+ROUND_LIMIT = 50
+FEW = (1, 10)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldProgram:
+    """Minimise the metric's norm of a change under margins and a bound.
+
+    Attributes:
+        view: the part of a layer that changes, as the images see it.
+        margins: that their logits are to have.
+        metric: of the layer.
+        bound: on every entry of the change.
+        hold: whether the patterns are constraints; else only the margins, linearised, are.
+        allowance: see `HeldConstraints`.
+    """
+
+    view: LayerView
+    margins: Margins
+    metric: KroneckerMetric
+    bound: float = np.inf
+    hold: bool = True
+    allowance: float = ALLOWANCE
+
+    def __post_init__(self) -> None:
+        checked_bound(self.bound)
+        check_required(self.margins.required)
+        if not 0 <= self.allowance < np.inf:
+            raise InvalidInputError(f"The allowance must be zero or more, not {self.allowance}.")
+        self.metric.check_fits(self.view)
+
+    def solve(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] | None = None) -> Solution:
+        """Find the smallest change.
+
+        Args:
+            time_limit: seconds, or a deadline that others share, or None.
+            tick: called at every step, for those who wait; None for what the deadline calls.
+
+        Raises:
+            ContradictionError: no change within the bound reaches the margins with the patterns held; its multipliers
+                prove that, of margins and patterns, see `HeldConstraints.pattern`.
+            SolverTimeLimitError: neither is proved in time.
+            SolverFailedError: neither is proved; the message says what may help.
+        """
+        deadline = as_deadline(time_limit) if tick is None else as_deadline(time_limit).ticking(tick)
+        deadline.check()
+        self._ask_few(deadline)
+        constraints = self._constraints()
+        rows = HeldRows(constraints, self._restricted, deadline)
+        multipliers, steps = torch.zeros_like(constraints.required), 0
+        for rounds in range(1, ROUND_LIMIT + 1):
+            operator = DualOperator(constraints, self._restricted, rows)
+            optimum = self._optimum(operator, multipliers, deadline)
+            steps += optimum.steps
+            broken = broken_bounds(optimum.change, self.bound * self.view.scales, constraints.bounds)
+            if not len(broken.units):
+                effort = Effort(len(optimum.multipliers), optimum.change.numel(), rounds, steps, 0, optimum.method)
+                return answer(operator, optimum, self.bound, "held" if self.hold else "linearised", effort)
+            multipliers = torch.cat([optimum.multipliers, torch.zeros_like(broken.limits)])
+            constraints = constraints.with_bounds(broken)
+        raise gave_up(f"the bound on the change did not settle in {ROUND_LIMIT} rounds")
+
+    def of(self, images: torch.Tensor) -> HeldProgram:
+        """The program of chosen images."""
+        chosen = images.numpy()
+        inputs = self.margins.outputs.inputs[chosen]
+        outputs = AffineOutputs(self.margins.outputs.logits[chosen], inputs)
+        margins = Margins(outputs, self.margins.labels[chosen], self.margins.required[chosen])
+        return replace(self, view=self.view.of(images), margins=margins)
+
+    def _ask_few(self, deadline: Deadline) -> None:
+        """Raise where a few images contradict each other already, or one itself: those that lack most.
+
+        Not of layers whose own signs are all that is held: these can nearly always be held, and it would be time lost.
+        """
+        lacking = np.where(np.isfinite(self.margins.required), self.margins.required, 0.0).max(axis=1)
+        if not (self.hold and np.isfinite(self.bound)) or self._holds_own_signs_only:
+            return
+        for count in (count for count in FEW if 2 * count <= len(lacking)):
+            chosen = np.sort(np.argsort(-lacking, kind="stable")[:count])
+            try:
+                self.of(torch.from_numpy(chosen))._seek_refutation(deadline)
+            except ContradictionError as error:
+                raise ContradictionError(of_all_images(error.contradiction, chosen, len(lacking))) from error
+
+    @property
+    def _holds_own_signs_only(self) -> bool:
+        return self.view.inputs.shape[1] == 1 and set(self.view.pattern.held) <= {0}
+
+    def _seek_refutation(self, deadline: Deadline) -> None:
+        """Raise where it is found before long that no change exists."""
+        constraints = self._constraints()
+        if constraints.count <= DENSE:
+            with contextlib.suppress(SolverFailedError):  # that proves nothing of all images
+                self.solve(deadline)
+            return
+        operator = DualOperator(constraints, self._restricted, HeldRows(constraints, self._restricted, deadline))
+        moves = HeldMoves(constraints, self._restricted, typical_lengths(operator, deadline))
+        if fits(moves):
+            seek_refutation(moves, self._watch(constraints, deadline), deadline)
+
+    def _watch(self, constraints: HeldConstraints, deadline: Deadline) -> Watch:
+        def watch(multipliers: torch.Tensor) -> None:
+            deadline.check()
+            refute(constraints, self.bound, multipliers)
+
+        return watch
+
+    def _constraints(self) -> HeldConstraints:
+        slack = slack_of(self.view) if self.hold else {}
+        return HeldConstraints(self.view, self.margins, slack, no_bounds(), self.allowance)
+
+    @functools.cached_property
+    def _restricted(self) -> KroneckerMetric:
+        return self.metric.restricted(self.view)
+
+    def _optimum(self, operator: DualOperator, start: torch.Tensor, deadline: Deadline) -> Optimum:
+        """By the method that suits the constraints."""
+        constraints = operator.constraints
+        lengths, watch = typical_lengths(operator, deadline), self._watch(constraints, deadline)
+        if constraints.count <= DENSE:
+            return by_newton(operator, lengths, start, watch, deadline)
+        moves = HeldMoves(constraints, self._restricted, lengths)
+        if not len(constraints.bounds.limits) and not moves.is_shallow and fits(moves):
+            return by_splitting(moves, watch, deadline)
+        return by_proportioning(operator, lengths, start, watch, deadline)
+
+
+def hold(
+    view: LayerView,
+    labels: ArrayLike | torch.Tensor,
+    size: ArrayLike,
+    metric: KroneckerMetric,
+    *,
+    bound: float = np.inf,
+    allowance: float = ALLOWANCE,
+) -> HeldProgram:
+    """The program of the least change with margins of a size, (N,) labels, and the patterns held.
+
+    Margins are one for all or one for each image, (N,), minus infinity where nothing is required; see `HeldProgram` for
+    the rest.
+
+    Raises:
+        InvalidInputError: labels, margins, bound, metric or allowance are not what they have to be.
+    """
+    return HeldProgram(view, margins_of(view, labels, size), metric, bound, True, allowance)
+
+
+def margins_of(view: LayerView, labels: ArrayLike | torch.Tensor, size: ArrayLike) -> Margins:
+    """Margin constraints of the images of a view."""
+    outputs = AffineOutputs(view.logits.numpy(), view.inputs.flatten(1).numpy())
+    return margin(outputs, labels, size)

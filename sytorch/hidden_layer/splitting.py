@@ -1,0 +1,244 @@
+"""Held programs of many constraints by splitting: the alternating direction method of multipliers in graph form.
+
+Moves of the layer's outputs and rows of constraints are two copies of one thing (Parikh and Boyd 2014): in turn, the
+norm and the constraints move each by itself, and a projection makes the copies agree. What the layers behind do
+to the rows is inside the projection, so rows that depend on each other, which slow methods that only multiply, cost
+nothing. Rows are asked for a little more than is required, so that what is missed in the end is still enough.
+
+Where a program has no solution, multipliers grow along a proof of it, the sooner the longer the price stays as it is.
+Averaged, they show it long before the last ones do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sytorch.certificate.bounds import bound_from
+from sytorch.hidden_layer.dual import Optimum, Watch
+from sytorch.hidden_layer.moves import HeldMoves
+from sytorch.problem.deadline import Deadline
+from sytorch.problem.errors import gave_up
+
+GAP = 1e-2
+NARROWING = 4.0
+RELAXATION = 1.6
+FIRST_PRICE, SEEKING_PRICE = 300.0, 1e5
+CHECK_EVERY, FIRST_BALANCE = 25, 100
+ITERATION_LIMIT, SEEKING_LIMIT = 20_000, 2_500
+AVERAGED = 50
+REACHED = 1e-2
+MEMORY = 4e9
+
+
+class Blocks:
+    """The outputs of each image that move rows behind the first signs, and the products of what they do there."""
+
+    def __init__(self, moves: HeldMoves, deadline: Deadline):
+        self.places, self.products = [], []
+        for image in range(len(moves.constraints.view.inputs)):
+            rows = moves.behind(image, deadline)
+            self.places.append(moves.going_on(image))
+            self.products.append(rows @ rows.T)
+
+
+class GraphProjection:
+    """Solves the system for all images.
+
+    Args:
+        moves: the rows, and G.
+        blocks: of the same.
+        price: r.
+    """
+
+    def __init__(self, moves: HeldMoves, blocks: Blocks, price: float):
+        moment, self._places = moves.outputs_moment, blocks.places
+        count = len(moment)
+        self._diagonal = price * moves.direct**2
+        shifted = moment.double() + self._diagonal * torch.eye(count).double()
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(shifted))
+        self._cores = []
+        for places, products in zip(blocks.places, blocks.products, strict=True):
+            pixels, units = places // count, places % count
+            seen = inverse[units][:, units] * (pixels[:, None] == pixels)
+            weighed = price * products.double()
+            system = weighed @ seen + torch.eye(len(places)).double()
+            self._cores.append(torch.linalg.solve(system, weighed).to(products.dtype))
+        self._inverse = inverse.to(moment.dtype)
+
+    def solve(self, wish: torch.Tensor, pulled: torch.Tensor) -> torch.Tensor:
+        """For ``rhs = G wish + pulled``, (N, P, m) each; the product with G itself is not needed."""
+        first = wish + (pulled - self._diagonal * wish) @ self._inverse
+        inner = torch.zeros_like(first).flatten(1)
+        for image, (places, core) in enumerate(zip(self._places, self._cores, strict=True)):
+            inner[image, places] = core @ first[image].flatten()[places]
+        return first - inner.view_as(first) @ self._inverse
+
+
+def fits(moves: HeldMoves) -> bool:
+    """Whether the matrices of all images are small enough."""
+    sizes = (len(moves.going_on(image)) for image in range(len(moves.constraints.view.inputs)))
+    return 16 * sum(size**2 for size in sizes) <= MEMORY
+
+
+@dataclass(eq=False)
+class _Iterate:
+    """Moves, (N, P, m), and rows, (R,), on the graph; and how much their wishes have been put off so far."""
+
+    moves: torch.Tensor
+    rows: torch.Tensor
+    moves_owed: torch.Tensor
+    rows_owed: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Halves:
+    """What the norm and the constraints each would have.
+
+    Attributes:
+        weights: (J, m); the norm's moves are ``K @ weights``.
+        moves: these.
+        rows: the constraints' rows.
+        multipliers: of the rows, none negative.
+    """
+
+    weights: torch.Tensor
+    moves: torch.Tensor
+    rows: torch.Tensor
+    multipliers: torch.Tensor
+
+
+class Splitting:
+    """The iterations.
+
+    Args:
+        moves: the program, in the floating-point type of the iterations.
+        watch: called with multipliers of the constraints, float64; it may raise.
+        deadline: looked at in every iteration.
+        price: of missed rows, at first.
+    """
+
+    def __init__(self, moves: HeldMoves, watch: Watch, deadline: Deadline, price: float):
+        self._moves, self._watch, self._deadline = moves, watch, deadline
+        self._dtype = moves.kernel.dtype
+        self._granted = moves.constraints.granted
+        self._room = moves.per_unit(moves.constraints.room)
+        self._blocks = Blocks(moves, deadline)
+        identity = torch.eye(len(moves.kernel), dtype=self._dtype)
+        self._weights_of = torch.linalg.inv(identity + moves.kernel)
+        self._average = torch.zeros_like(self._aim)
+        self._balance_at = FIRST_BALANCE
+        self._set_price(price)
+
+    def run(self) -> Optimum:
+        """Iterate until the constraints are met and the gap is closed.
+
+        Raises:
+            SolverFailedError: that takes too many iterations.
+        """
+        for iteration, now, halves in self._iterations(ITERATION_LIMIT):
+            if iteration % CHECK_EVERY == 0 and self._is_done(halves):
+                multipliers, change = self._moves.per_unit(halves.multipliers), self._moves.change(halves.weights)
+                return Optimum(multipliers, change, iteration, self._granted, "splitting")
+            if iteration == self._balance_at:
+                self._balance(now, halves)
+        raise gave_up(f"splitting did not end in {ITERATION_LIMIT} iterations")
+
+    def seek(self) -> None:
+        """Iterate at one price until the watch raises, or there is little hope that it will."""
+        margins = self._moves.constraints.margins.required
+        most = float(margins[np.isfinite(margins)].max())
+        for iteration, _, halves in self._iterations(SEEKING_LIMIT):
+            if iteration % CHECK_EVERY:
+                continue
+            if not bool(torch.isfinite(halves.multipliers).all()):  # rounding made them run away
+                return
+            if float(self._moves.missing(halves.moves)[: margins.size].max()) <= REACHED * most:
+                return
+
+    def _iterations(self, limit: int) -> Iterator[tuple[int, _Iterate, _Halves]]:
+        view = self._moves.constraints.view
+        nothing = torch.zeros(*view.inputs.shape[:2], len(view.units), dtype=self._dtype)
+        rows = torch.zeros_like(self._aim)
+        now = _Iterate(nothing, rows, nothing, rows)
+        for iteration in range(1, limit + 1):
+            self._deadline.check()
+            halves = self._halves(now)
+            self._agree(now, halves)
+            self._average.lerp_(halves.multipliers, 1 / AVERAGED)
+            if iteration % CHECK_EVERY == 0:
+                self._watch(self._moves.per_unit(self._average).double())
+            yield iteration, now, halves
+
+    @property
+    def _aim(self) -> torch.Tensor:
+        return (self._moves.required + self._room).to(self._dtype)
+
+    def _set_price(self, price: float) -> None:
+        self._price = price
+        self._projection = GraphProjection(self._moves, self._blocks, price)
+
+    def _halves(self, now: _Iterate) -> _Halves:
+        wish = (now.moves - now.moves_owed).flatten(0, 1)
+        weights = self._weights_of @ wish
+        wanted = now.rows - now.rows_owed
+        rows = torch.maximum(wanted, self._aim)
+        return _Halves(weights, (self._moves.kernel @ weights).view_as(now.moves), rows, self._price * (rows - wanted))
+
+    def _agree(self, now: _Iterate, halves: _Halves) -> None:
+        moves = now.moves.lerp(halves.moves, RELAXATION) + now.moves_owed
+        rows = now.rows.lerp(halves.rows, RELAXATION) + now.rows_owed
+        pulled = self._moves.pull(self._price * rows)
+        now.moves = self._projection.solve(moves, pulled)
+        now.rows = self._moves.rows(now.moves)
+        now.moves_owed, now.rows_owed = moves - now.moves, rows - now.rows
+
+    def _is_done(self, halves: _Halves) -> bool:
+        """Whether it is near enough; where it is so only to what is asked for beyond, less of that is asked for."""
+        if not bool((self._moves.missing(halves.moves) <= self._granted).all()):
+            return False
+        pulled = self._moves.pull(halves.multipliers).flatten(0, 1)
+        raised = pulled if self._moves.metric.outputs is None else pulled @ self._moves.metric.outputs_inverse
+        dual_size = math.sqrt(max(float((self._moves.kernel @ raised * pulled).sum()), 0.0))
+        size = math.sqrt(float((halves.moves.flatten(0, 1) @ self._moves.outputs_moment * halves.weights).sum()))
+
+        def gap(required: torch.Tensor) -> float:
+            return size - bound_from(float(halves.multipliers @ required), dual_size)
+
+        if gap(self._aim) <= 0.5 * GAP * size < GAP * size < gap(self._moves.required):
+            self._room = self._room / NARROWING
+        return gap(self._moves.required) <= GAP * size
+
+    def _balance(self, now: _Iterate, halves: _Halves) -> None:
+        """Raise the price of missed rows where they are what is left to do, and lower it where the norm is.
+
+        Ever more rarely: iterations converge while the price is the same.
+        """
+        moment = self._moves.outputs_moment
+        apart = float((halves.rows - now.rows).norm()) / max(float(now.rows.norm()), 1e-30)
+        scale = max(float(self._moves.pull(halves.multipliers).norm()), float((halves.weights @ moment).norm()), 1e-30)
+        off = float(((halves.moves - now.moves) @ moment).norm()) / scale
+        factor = math.sqrt(apart / max(off, 1e-30))
+        self._balance_at += FIRST_BALANCE if 1 / 3 <= factor <= 3 else max(FIRST_BALANCE, self._balance_at // 2)
+        if not 1 / 3 <= factor <= 3:
+            factor = min(max(factor, 0.1), 10.0)
+            now.rows_owed = now.rows_owed / factor
+            self._set_price(self._price * factor)
+
+
+def by_splitting(moves: HeldMoves, watch: Watch, deadline: Deadline) -> Optimum:
+    """The optimum of a program without bounds on entries, to a gap of `GAP`.
+
+    Raises:
+        SolverFailedError: that takes too many iterations.
+    """
+    return Splitting(moves, watch, deadline, FIRST_PRICE).run()
+
+
+def seek_refutation(moves: HeldMoves, watch: Watch, deadline: Deadline) -> None:
+    """Look for multipliers at which the watch raises, in float32: what they prove is computed apart."""
+    Splitting(moves.to(torch.float32), watch, deadline, SEEKING_PRICE).seek()

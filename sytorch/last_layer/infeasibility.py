@@ -1,0 +1,132 @@
+"""Why no change is possible: which images contradict each other, which bounds are refuted, and one that is enough."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sytorch.certificate.bounds import bound_from, pressure, refutation, refuted_by
+from sytorch.last_layer.quadratic import minimise_quadratic
+from sytorch.last_layer.shortfall import CannotMeetError, least_bound
+from sytorch.metrics.last_layer import IdentityMetric
+from sytorch.problem.arrays import Matrix, Vector
+from sytorch.problem.errors import Contradiction, LicenceError, SolverFailedError, SolverTimeLimitError
+from sytorch.problem.margins import Margins
+from sytorch.problem.solution import Multipliers
+from sytorch.solvers.counted import TalliedSolver
+
+if TYPE_CHECKING:
+    from sytorch.last_layer.program import Program
+
+NOTHING = 1e-9  # of a sum, what rounding may leave
+FEW = 300  # margins that are missing, for which the exact program takes seconds
+SPARE = 1e-3  # of a bound that is said to be enough
+_NO_ANSWER = (CannotMeetError, LicenceError, SolverFailedError, SolverTimeLimitError)
+
+
+def contradicting_pair(margins: Margins, bound: float) -> Multipliers | None:
+    """A proof by two images with different labels whose inputs are too close for any change within the bound.
+
+    The sum of ``z_i[y_i] - z_i[y_k] >= margin`` and of the same with i and k exchanged contains ``D`` only in
+    ``(e_yi - e_yk) D (h_i - h_k)``, which is at most ``2 * bound * |h_i - h_k|_1``.
+    """
+    if not np.isfinite(bound):
+        return None
+    inputs, labels = margins.outputs.inputs, margins.labels
+    needed = margins.required[:, labels]
+    needed = needed + needed.T
+    squares = np.einsum("ij,ij->i", inputs, inputs)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * inputs @ inputs.T, 0.0))
+    rounding = 1e-6 * np.sqrt(squares.max())
+    close = np.triu((labels[:, None] != labels) & (needed > 2 * bound * (distances - rounding)), 1)
+    for first, second in zip(*np.nonzero(close), strict=True):
+        weights = np.zeros(margins.required.shape)
+        weights[first, labels[second]] = weights[second, labels[first]] = 1.0
+        if proof := refutation(margins, bound, weights):
+            return proof
+    return None
+
+
+def diagnose(program: Program, solver: TalliedSolver, proof: Multipliers, quick: bool = False) -> Contradiction:
+    """Explain a refutation by the least bound of any change.
+
+    The multipliers that prove it are Farkas' proof for all changes, thinned out to few images. Where first-order
+    methods are asked for and many margins are missing, ``l2`` is asked whether other changes are refuted, too. Where
+    neither is solved, for the time may be up, the proof that is known stays.
+
+    Args:
+        program: without a solution.
+        solver: of the program that finds the least bound.
+        proof: with which solving ended, of `farkas`.
+        quick: whether to stay with that one where many margins are missing.
+    """
+    margins, bound, sufficient = program.margins, program.bound, None
+    least, missing = None, int((margins.required > 0.0).sum())
+    if missing <= FEW or not (quick or solver.is_first_order):
+        least = _least_bound(margins, bound, solver.exact)
+    elif not refutation(margins, bound, proof.margins):
+        least = _refuted_by_l2(margins, bound, solver)
+    if least and (found := refutation(margins, bound, least[0])):
+        proof, sufficient = found, None
+        if program.admits_any_change and np.isfinite(least[1]):
+            sufficient = least[1] * (1 + SPARE)
+    everywhere = refutation(margins, bound, proof.margins)
+    proof, unbounded = everywhere or proof, refutation(margins, np.inf, proof.margins)
+    if sufficient is None and unbounded is None:
+        sufficient = _largest_entry_without_bound(program, solver)
+    return Contradiction(
+        images=_thinned(margins, proof.margins, bound) if everywhere else (),
+        refuted_bound=np.inf if unbounded else refuted_by(margins, proof),
+        sufficient_bound=None if unbounded else sufficient,
+        multipliers=proof,
+        proved_for_all_changes=everywhere is not None,
+    )
+
+
+def _least_bound(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Matrix, float] | None:
+    """The least bound of any change and the multipliers of margins that prove it; None if it is not found."""
+    try:
+        proof, enough = least_bound(margins, bound, solver)
+    except _NO_ANSWER:
+        return None
+    return None if proof is None else (proof.margins, enough)
+
+
+def _refuted_by_l2(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Matrix, float] | None:
+    """Multipliers that refute the bound for all changes, and infinity for what is enough; None if not found."""
+    with contextlib.suppress(LicenceError, SolverFailedError, SolverTimeLimitError):
+        try:
+            minimise_quadratic(IdentityMetric(), margins, bound, solver)
+        except CannotMeetError as error:
+            return error.proof.margins, np.inf
+    return None
+
+
+def _largest_entry_without_bound(program: Program, solver: TalliedSolver) -> float | None:
+    try:
+        return program.without_bound().minimum(solver).max_abs_change * (1 + SPARE)
+    except _NO_ANSWER:
+        return None
+
+
+def _thinned(margins: Margins, multipliers: Matrix, bound: float) -> tuple[int, ...]:
+    """Leave out one image after the other, the least weighty first, while the rest still refutes the bound."""
+    total, gradient = margins.total(multipliers), pressure(margins, multipliers)
+    nothing = NOTHING * total
+    kept = set(np.flatnonzero(multipliers.any(axis=1)).tolist())
+    for image in sorted(kept, key=lambda i: float(multipliers[i].sum())):
+        part, share = _of_one_image(margins, multipliers, image)
+        if total - share > nothing and bound_from(total - share, float(np.abs(gradient - part).sum())) > bound:
+            total, gradient = total - share, gradient - part
+            kept.remove(image)
+    return tuple(sorted(kept))
+
+
+def _of_one_image(margins: Margins, multipliers: Matrix, image: int) -> tuple[Matrix, float]:
+    """What one image adds to the gradient and to the total of the weighted constraints."""
+    weights: Vector = -multipliers[image]
+    weights[margins.labels[image]] += multipliers[image].sum()
+    required = np.where(np.isfinite(margins.required[image]), margins.required[image], 0.0)
+    return np.outer(weights, margins.outputs.inputs[image]), float(multipliers[image] @ required)

@@ -1,0 +1,96 @@
+"""The restricted program of ``l1``: the rows and columns that are worked with, as a linear program for a solver.
+
+A column is one signed entry of ``x``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from sytorch.metrics.last_layer import Coordinates
+from sytorch.problem.arrays import Indices, Mask, Matrix, Vector
+from sytorch.problem.margins import Margins
+from sytorch.problem.solution import Multipliers
+from sytorch.solvers.linear_program import LinearProgram, LinearSolution, unbounded
+
+
+@dataclass(frozen=True)
+class Point:
+    """What the restricted program's solution means for the whole one.
+
+    Attributes:
+        x: (C, m) coordinates.
+        multipliers: of margins and bounds.
+        missing: by how much the margins are missed together, the elastic column.
+    """
+
+    x: Matrix
+    multipliers: Multipliers
+    missing: float
+
+
+class RestrictedProgram:
+    """The working rows and columns of ``minimise |x|_1`` under margins and a bound on ``|D|``."""
+
+    def __init__(self, coordinates: Coordinates, margins: Margins, bound: float):
+        classes, depth = margins.required.shape[1], coordinates.rows.shape[1]
+        self.coordinates, self.margins, self.bound = coordinates, margins, bound
+        self.margin_rows: Mask = np.zeros(margins.required.shape, dtype=bool)
+        self.bound_rows: Mask = np.zeros((2, classes, margins.outputs.inputs.shape[1]), dtype=bool)
+        self.entries: Mask = np.zeros((2, classes, depth), dtype=bool)
+
+    @property
+    def bounds_are_columns(self) -> bool:
+        """In the identity metric the bound on ``|D|`` is a bound on columns, and needs no rows."""
+        return self.coordinates.basis is None
+
+    def linear_program(self, penalty: float) -> LinearProgram:
+        """Columns: the elastic one, entries. Rows: margins, bounds."""
+        matrix = sparse.csr_array(np.vstack([self._margin_block(), self._bound_block()]))
+        rhs = [self.margins.required[self.margin_rows], np.full(int(self.bound_rows.sum()), -self.bound)]
+        cost, upper = np.ones(matrix.shape[1]), unbounded(matrix.shape[1])
+        cost[0] = penalty
+        if self.bounds_are_columns:
+            upper[1:] = self.bound
+        return LinearProgram(cost, np.zeros_like(cost), upper, matrix, np.concatenate(rhs))
+
+    def point(self, solution: LinearSolution) -> Point:
+        """Translate a solver's values and duals back."""
+        both = np.zeros(self.entries.shape)
+        both[self.entries] = solution.x[1:]
+        return Point(both[0] - both[1], self._multipliers(solution.duals), float(solution.x[0]))
+
+    def _margin_block(self) -> Matrix:
+        images, others = np.nonzero(self.margin_rows)
+        own = self.margins.labels[images]
+        signs, classes, depths = np.nonzero(self.entries)
+        sides = _one_hot(own, self.entries.shape[1]) - _one_hot(others, self.entries.shape[1])
+        entries = self.coordinates.rows[np.ix_(images, depths)] * sides[:, classes] * np.where(signs == 0, 1.0, -1.0)
+        return np.hstack([np.ones((len(images), 1)), entries])
+
+    def _bound_block(self) -> Matrix:
+        """Rows ``-D >= -bound`` and ``D >= -bound`` for the entries of ``D`` that are watched."""
+        sides, rows, features = np.nonzero(self.bound_rows)
+        basis = self.coordinates.basis
+        if basis is None or not len(sides):
+            return np.zeros((0, 1 + int(self.entries.sum())))
+        outward = np.where(sides == 0, -1.0, 1.0)[:, None]
+        signs, classes, depths = np.nonzero(self.entries)
+        same_class = rows[:, None] == classes[None, :]
+        entries = basis[np.ix_(depths, features)].T * same_class * np.where(signs == 0, 1.0, -1.0)
+        return np.hstack([np.zeros((len(sides), 1)), outward * entries])
+
+    def _multipliers(self, duals: Vector) -> Multipliers:
+        margins, bounds = int(self.margin_rows.sum()), int(self.bound_rows.sum())
+        multipliers = np.zeros(self.margin_rows.shape)
+        multipliers[self.margin_rows] = np.maximum(duals[:margins], 0.0)
+        both_sides = np.zeros(self.bound_rows.shape)
+        both_sides[self.bound_rows] = np.maximum(duals[margins : margins + bounds], 0.0)
+        return Multipliers(multipliers, both_sides[0] - both_sides[1])
+
+
+def _one_hot(indices: Indices, size: int) -> Matrix:
+    return np.eye(size)[indices]

@@ -1,0 +1,162 @@
+"""How little the margins can lack within a bound: the program that refutes a bound, and that finds the least one.
+
+An elastic column keeps every program feasible. All other columns are there from the start; rows of margins and bounds
+are added where they are violated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from sytorch.certificate.bounds import farkas, refuted_by
+from sytorch.metrics.last_layer import Coordinates, IdentityMetric
+from sytorch.problem.arrays import Indices, Mask, Matrix
+from sytorch.problem.errors import UNKNOWN, InfeasibleProgramError, SolverFailedError
+from sytorch.problem.margins import Margins
+from sytorch.problem.solution import Multipliers
+from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.linear_program import LinearProgram
+
+FEASIBILITY = 1e-8
+ROUND_LIMIT = 1000
+STEP = 5e-4  # a bound is tried that is larger than what is refuted by this share
+
+
+class CannotMeetError(InfeasibleProgramError):
+    """No change that is searched meets the margins; carries the multipliers, of `farkas`, that prove it."""
+
+    def __init__(self, proof: Multipliers):
+        super().__init__("the margins cannot be met")
+        self.proof = proof
+
+
+@dataclass(frozen=True)
+class Point:
+    """The coordinates, (C, m), by which margins lack least, that amount, and the multipliers."""
+
+    x: Matrix
+    missing: float
+    multipliers: Multipliers
+
+
+class Shortfall:
+    """Minimise what is ``missing`` of margins that a change ``x @ basis`` within a bound is to meet."""
+
+    def __init__(self, coordinates: Coordinates, margins: Margins):
+        self.coordinates, self.margins = coordinates, margins
+        self.shape = margins.required.shape[1], coordinates.rows.shape[1]
+        self.margin_rows: Mask = margins.required > FEASIBILITY
+        self.bound_rows: Mask = np.zeros((2, self.shape[0], margins.outputs.inputs.shape[1]), dtype=bool)
+
+    def minimum(self, bound: float, solver: TalliedSolver) -> Point:
+        """Of the rows that are there."""
+        scale = self._scale(bound)
+        found = solver.solve(self._program(bound, scale))
+        x = scale * found.x[:-1].reshape(self.shape)
+        margins, bounds = np.zeros(self.margin_rows.shape), np.zeros(self.bound_rows.shape)
+        duals, count = np.maximum(found.duals, 0.0), int(self.margin_rows.sum())
+        margins[self.margin_rows], bounds[self.bound_rows] = duals[:count], duals[count:]
+        return Point(x, float(found.x[-1]), Multipliers(margins, bounds[0] - bounds[1]))
+
+    def add_violated(self, point: Point, bound: float) -> bool:
+        """Add the rows that are violated by more than what is missing; returns whether there are any."""
+        before = self.margin_rows.sum() + self.bound_rows.sum()
+        self.margin_rows |= self.margins.shortfall(self.coordinates.rows @ point.x.T) > point.missing + FEASIBILITY
+        if self.coordinates.basis is not None and np.isfinite(bound):
+            change, limit = self.coordinates.change(point.x), bound * (1 + 1e-9) + 1e-12
+            self.bound_rows |= np.stack([change > limit, change < -limit])
+        return bool(self.margin_rows.sum() + self.bound_rows.sum() > before)
+
+    def _scale(self, bound: float) -> float:
+        """The unit of ``x``, in which its entries are of the size of 1."""
+        return bound if self.coordinates.basis is None and np.isfinite(bound) else 1.0
+
+    def _program(self, bound: float, scale: float) -> LinearProgram:
+        images, others = np.nonzero(self.margin_rows)
+        own = self.margins.labels[images]
+        raised = outer_rows(own, others, scale * self.coordinates.rows[images], self.shape)
+        kept = bound_rows(self.coordinates, self.bound_rows, self.shape)
+        blocks = [
+            sparse.hstack([raised, np.ones((raised.shape[0], 1))]),
+            sparse.hstack([kept, sparse.csr_array((kept.shape[0], 1))]),
+        ]
+        rhs = [self.margins.required[images, others], np.full(kept.shape[0], -bound)]
+        matrix = sparse.csr_array(sparse.vstack(blocks, format="csr"))
+        cost, upper = np.zeros(matrix.shape[1]), np.full(matrix.shape[1], np.inf)
+        cost[-1] = 1.0
+        if self.coordinates.basis is None:
+            upper[:-1] = bound / scale
+        return LinearProgram(cost, np.append(-upper[:-1], 0.0), upper, matrix, np.concatenate(rhs))
+
+
+def refute(coordinates: Coordinates, margins: Margins, bound: float, solver: TalliedSolver) -> None:
+    """Minimise what the margins lack, whatever the change costs; return where nothing is lacking.
+
+    Raises:
+        CannotMeetError: no ``x`` satisfies the constraints.
+        SolverFailedError: neither that nor the opposite is shown.
+    """
+    program = Shortfall(coordinates, margins)
+    for _ in range(ROUND_LIMIT):
+        point = program.minimum(bound, solver)
+        lacks = point.missing > FEASIBILITY
+        if lacks and (proof := farkas(coordinates, margins, bound, point.multipliers)):
+            raise CannotMeetError(proof)
+        if not program.add_violated(point, bound):
+            if lacks:
+                break
+            return
+    raise SolverFailedError(f"Whether any change meets the margins is not shown: {UNKNOWN}")
+
+
+def least_bound(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Multipliers | None, float]:
+    """The least bound within which a change of any form has the margins, but for `STEP`, and at least ``bound``.
+
+    What the margins lack is a convex function of the bound, and its multipliers are a tangent: Newton's method goes
+    to the bound that they refute, and a little beyond.
+
+    Returns:
+        The multipliers that refute the largest refuted bound, None if there is none; and a bound within which a change
+        exists, infinite where every bound is refuted.
+
+    Raises:
+        SolverFailedError: neither is shown of a bound on the way.
+    """
+    any_change = IdentityMetric().coordinates(margins.outputs.inputs)
+    program, refuting = Shortfall(any_change, margins), None
+    for _ in range(ROUND_LIMIT):
+        point = program.minimum(bound, solver)
+        violated, lacks = program.add_violated(point, bound), point.missing > FEASIBILITY
+        if lacks and (proof := farkas(any_change, margins, bound, point.multipliers)):
+            refuting, bound = proof, refuted_by(margins, proof) * (1 + STEP)
+            if farkas(any_change, margins, np.inf, proof):
+                return proof, np.inf
+        elif not violated:
+            if lacks:
+                break
+            return refuting, bound
+    raise SolverFailedError(f"The least bound is not shown: {UNKNOWN}")
+
+
+def bound_rows(coordinates: Coordinates, broken: Mask, shape: tuple[int, int]) -> sparse.csr_array:
+    """Rows ``-D >= -bound`` and ``D >= -bound`` of the entries of ``D`` that are ``broken``, (2, C, d)."""
+    sides, classes, features = np.nonzero(broken)
+    if coordinates.basis is None or not len(sides):
+        return sparse.csr_array((0, shape[0] * shape[1]))
+    outward = np.where(sides == 0, -1.0, 1.0)[:, None]
+    return outer_rows(classes, None, outward * coordinates.basis[:, features].T, shape)
+
+
+def outer_rows(classes: Indices, others: Indices | None, vectors: Matrix, shape: tuple[int, int]) -> sparse.csr_array:
+    """Rows that take ``vectors``, (R, m), in the block of one class, and with the other sign in that of another."""
+    parts = [(classes, vectors)] if others is None else [(classes, vectors), (others, -vectors)]
+    places = np.arange(shape[1])
+    columns = np.hstack([(block[:, None] * shape[1] + places) for block, _ in parts])
+    values = np.hstack([part for _, part in parts])
+    starts = np.arange(len(values) + 1) * values.shape[1]
+    rows = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(len(values), shape[0] * shape[1]))
+    rows.eliminate_zeros()
+    return rows

@@ -1,0 +1,98 @@
+"""What a solved program says, and the duals that prove it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sytorch.problem.arrays import Matrix
+from sytorch.problem.errors import SolverFailedError
+
+AGREE = 1e-6
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """Dual values of a program.
+
+    Attributes:
+        margins: (N, C), not negative, of the margin constraints.
+        bounds: (C, d), of the bound on ``|D|``: positive for ``D <= bound``, negative for ``D >= -bound``.
+    """
+
+    margins: Matrix
+    bounds: Matrix
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What solving took.
+
+    Attributes:
+        rows, columns: of the last program that a solver saw.
+        rounds: how many programs solvers saw.
+        iterations: simplex and active-set iterations of all rounds.
+        barrier_iterations: interior-point iterations of all rounds.
+        solver: names and versions, in the order of their use.
+    """
+
+    rows: int = 0
+    columns: int = 0
+    rounds: int = 0
+    iterations: int = 0
+    barrier_iterations: int = 0
+    solver: str = ""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The smallest change, with its proof.
+
+    Attributes:
+        change: (C, d) float64, the change ``D`` of the weight with that of the bias as its last column.
+        objective: the norm of the change in the metric's coordinates.
+        lower_bound: no feasible change has a smaller norm.
+        multipliers: those that prove ``lower_bound``.
+        path: ``decomposed``, ``first-order`` or ``whole``.
+        effort: counters.
+        coordinates: (C, m), the ``x`` whose norm is the objective; None where the change itself is measured.
+        pattern: by module name, the multipliers of a fixed activation pattern; empty for the last layer.
+        distances: by module name, how far every number stays inside its pattern in the changes that the bound is of.
+    """
+
+    change: Matrix = field(repr=False)
+    objective: float
+    lower_bound: float
+    multipliers: Multipliers = field(repr=False)
+    path: str
+    effort: Effort = Effort()
+    coordinates: Matrix | None = field(default=None, repr=False)
+    pattern: Mapping[str, Matrix] = field(default_factory=dict, repr=False)
+    distances: Mapping[str, float] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raise `SolverFailedError` where the objective is below its lower bound."""
+        relative_gap(self.objective, self.lower_bound)
+
+    @property
+    def gap(self) -> float:
+        """``(objective - lower_bound) / objective``."""
+        return relative_gap(self.objective, self.lower_bound)
+
+    @property
+    def max_abs_change(self) -> float:
+        """The largest ``|D|``."""
+        return float(np.abs(self.change).max(initial=0.0))
+
+
+def relative_gap(objective: float, bound: float) -> float:
+    """How far the objective may be above the optimum, relative to the objective.
+
+    Raises:
+        SolverFailedError: the objective is below the bound by more than rounding, so that one of them is wrong.
+    """
+    if objective < bound * (1 - AGREE):
+        raise SolverFailedError(f"The objective {objective:.9g} is below its lower bound {bound:.9g}: precision ended.")
+    return max(objective - bound, 0.0) / objective if objective > 0.0 else 0.0

@@ -1,0 +1,109 @@
+"""The documents' commands exist with all their options, their links lead somewhere, and every option has its line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from edits.outcome.report import RepairReport
+from tests.conftest import CHECKOUT
+
+PAGES = sorted((CHECKOUT / "docs").glob("*.md"))
+DOCUMENTS = [*sorted(CHECKOUT.glob("*.md")), *PAGES]
+COMMANDS = sorted(
+    command
+    for path in (CHECKOUT / "README.md", *PAGES)
+    for command in re.findall(r"^uv run python (.+)$", path.read_text(), re.MULTILINE)
+)
+OPTIONS = dict(
+    re.findall(r"^## `(\w+)\.py`\n(.*?)(?=^## |\Z)", (CHECKOUT / "docs/options.md").read_text(), re.M | re.S)
+)
+SCRIPTS = sorted(path.stem for path in CHECKOUT.glob("*.py"))
+OF_EVERY_SCRIPT = {"--help", "--install-completion", "--show-completion"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_understood(command: str) -> None:
+    script, *arguments = shlex.split(command)
+    options = [word for word in arguments if word.startswith("--")]
+    is_module = script == "-m"
+    shown = _told(["-m", arguments[0]]) if is_module else _help(script.removesuffix(".py"), arguments)
+    for option in options:
+        assert re.search(rf"{option}\b", shown), f"{script} has no {option}"
+
+
+def _help(script: str, arguments: list[str]) -> str:
+    app = getattr(importlib.import_module(script), "app", None)
+    if app is None:  # the checker, which knows no typer
+        return _told([f"{script}.py"])
+    words = [word for word in arguments if not word.startswith("-")][:1]
+    group = hasattr(typer.main.get_command(app), "commands")
+    shown = CliRunner().invoke(app, [*(words if group else []), "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    return shown.stdout
+
+
+def _told(program: list[str]) -> str:
+    """What a program of its own says with ``--help``."""
+    asked, environment = [sys.executable, *program, "--help"], os.environ | {"COLUMNS": "200"}
+    return subprocess.run(asked, capture_output=True, text=True, check=True, cwd=CHECKOUT, env=environment).stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_option_has_its_line_and_no_other(script: str) -> None:
+    documented = re.findall(r"^\| `(--[\w-]+)`", OPTIONS[script], re.MULTILINE)
+    assert len(documented) == len(set(documented))
+    there = _options_of(script) - OF_EVERY_SCRIPT
+    assert not there - set(documented), "not in docs/options.md: " + ", ".join(sorted(there - set(documented)))
+    assert not set(documented) - there, f"{script}.py has no " + ", ".join(sorted(set(documented) - there))
+
+
+def _options_of(script: str) -> set[str]:
+    """The options of a script and of its commands, but for those that are hidden: old names."""
+    app = getattr(importlib.import_module(script), "app", None)
+    if app is None:
+        return set(re.findall(r"--[\w-]+", _told([f"{script}.py"])))
+    command = typer.main.get_command(app)
+    commands = [command, *getattr(command, "commands", {}).values()]
+    shown = [parameter for each in commands for parameter in each.params if not getattr(parameter, "hidden", False)]
+    return {name for parameter in shown for name in parameter.opts if name.startswith("--")}
+
+
+def test_every_field_of_the_report_has_its_line_and_no_other() -> None:
+    (section,) = re.findall(r"^## The report\n(.*?)(?=^## )", (CHECKOUT / "docs/files.md").read_text(), re.M | re.S)
+    cells = re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)
+    documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(documented) == sorted(field.name for field in fields(RepairReport))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_to_a_file(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", document.read_text()):
+        if "://" not in target:
+            path = document.parent / target if target else document
+            assert path.exists(), target
+            assert not anchor or anchor in _anchors(path), f"{target}#{anchor}"
+
+
+def _anchors(document: Path) -> set[str]:
+    """What GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_and_ci_run_the_same_commands() -> None:
+    ci = (CHECKOUT / ".ci/run").read_text()
+    readme = (CHECKOUT / "README.md").read_text()
+    tests = ("uv run pytest", "uv run pytest -m slow")
+    for command in ("uv run python run_repair.py misclassified --dataset digits", *tests):
+        assert command in ci and command in readme

@@ -1,0 +1,69 @@
+"""Unlike experiments are never one line, one bar or one row of a summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments.analysis.figures import draw_figures, series_of
+from experiments.analysis.summary import summarise
+from visualizer.drawing.charts import experiment_figures
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    """Eight repairs of five images: two types, two norms, two margins."""
+    table = pd.DataFrame(
+        [(kind, norm, margin) for kind in ("misclassified", "class_homogeneous_correct")
+         for norm in ("l1", "l2") for margin in (1.0, 2.0)],
+        columns=["repair_set_type", "norm", "margin"],
+    )  # fmt: skip
+    same = {"dataset": "digits", "layer": "classifier.6", "prepare": "none", "metric": "training", "param_bound": 5.0,
+            "keep": 0, "prepare_copies": "none"}  # fmt: skip
+    measured = dict.fromkeys(
+        ("repaired_accuracy_test_set", "repaired_accuracy_edit_set", "baseline_accuracy_test_set", "drawdown_points",
+         "generalization_after", "repair_runtime_seconds", "min_margin", "solver_iterations"), 1.0,
+    )  # fmt: skip
+    sizes = {"requested_repair_set_size": 5, "actual_repair_set_size": 5, "repair_successful": True}
+    one_class = table["repair_set_type"] == "class_homogeneous_correct"
+    return table.assign(**same, **measured, **sizes, target_class=one_class.map({True: 3.0, False: float("nan")}))
+
+
+def test_a_summary_averages_over_classes_and_seeds_alone(rows: pd.DataFrame) -> None:
+    summary = summarise(pd.concat([rows, rows.assign(seed=1)]))
+    assert summary["experiments"].tolist() == [2] * 8
+    assert list(summary.columns[:4]) == ["repair_set_type", "norm", "margin", "requested_repair_set_size"]
+
+
+def test_a_series_is_named_by_what_differs(rows: pd.DataFrame) -> None:
+    assert series_of(rows).tolist()[:2] == ["misclassified, l1, margin 1", "misclassified, l1, margin 2"]
+    assert set(series_of(rows[rows["norm"] == "l1"].head(1))) == {"misclassified"}
+
+
+def test_a_keep_set_is_another_series(rows: pd.DataFrame) -> None:
+    both = pd.concat([rows.head(1), rows.head(1).assign(keep=500)])
+    assert series_of(both).tolist() == ["misclassified, keep 0", "misclassified, keep 500"]
+
+
+def test_plots_tell_the_series_apart(rows: pd.DataFrame, tmp_path: Path) -> None:
+    draw_figures(rows, tmp_path)
+    for name in ("accuracy", "drawdown", "runtime", "iterations", "success"):
+        assert "class homogeneous correct, l2, margin 2" in (tmp_path / f"{name}.svg").read_text()
+    assert "class homogeneous correct, l1, margin 1: 3" in (tmp_path / "classes.svg").read_text()
+
+
+def test_the_page_tells_the_series_apart(rows: pd.DataFrame) -> None:
+    told = ["experiment_id", "repair_set_focus", "seed"]
+    figures = experiment_figures(rows.assign(iterations=1.0, **dict.fromkeys(told, "")), [""] * len(rows))
+    assert len(figures["accuracy"]["data"]) == 16  # a mean and its points each
+    assert len(figures["runtime"]["data"]) == len(figures["success"]["data"]) == 8
+    assert "class homogeneous correct, l1, margin 1: 3.0" in figures["classes"]["data"][0]["y"]
+
+
+def test_the_sizes_of_bars_ascend_whichever_series_has_them(rows: pd.DataFrame) -> None:
+    sizes = rows.assign(requested_repair_set_size=[50, 50, 3, 3, 10, 10, 3, 3], iterations=1.0)
+    told = dict.fromkeys(["experiment_id", "repair_set_focus", "seed"], "")
+    axis = experiment_figures(sizes.assign(**told), [""] * len(rows))["success"]["layout"]["xaxis"]
+    assert (axis["categoryorder"], axis["categoryarray"]) == ("array", ["3", "10", "50"])

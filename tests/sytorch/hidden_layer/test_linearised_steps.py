@@ -1,0 +1,52 @@
+"""Steps that linearise anew reach the margins in the network itself, which the first full step may not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import sytorch
+from sytorch.hidden_layer.linearised_steps import logit_gram, relinearise, shortfall
+from sytorch.network.layer_view import linearise
+from tests.sytorch.hidden_layer.test_program import metric_for, program
+from tests.sytorch.network.test_layer_view import changed
+from tests.sytorch.networks import NETWORKS, network
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_changed_network_has_the_margins(name: str) -> None:
+    model, layer, images = network(name)
+    labels = torch.from_numpy(program(name, 0).margins.labels)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    metric = metric_for(linearise(model, layer, images), 0)
+    found = relinearise(linearise(model, layer, images), labels, 0.1, metric=metric, bound=50.0)
+    after = changed(model, layer, found.change)
+    assert float(shortfall(after(images), labels, 0.1 - 1e-9).max()) == 0.0
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_what_cannot_be_reached_is_said() -> None:
+    model, layer, images = network("linear")
+    labels = model(images).topk(2).indices[:, 1]
+    view = linearise(model, layer, images)
+    with pytest.raises(sytorch.SolverFailedError):
+        relinearise(view, labels, 5.0, metric=metric_for(view, 0), bound=1e-3)
+
+
+def test_the_time_limit_is_heeded() -> None:
+    model, layer, images = network("linear")
+    view, labels = linearise(model, layer, images), model(images).topk(2).indices[:, 1]
+    with pytest.raises(sytorch.SolverTimeLimitError):
+        relinearise(view, labels, 5.0, metric=metric_for(view, 0), bound=50.0, time_limit=1e-9)
+
+
+@pytest.mark.parametrize("name", ["linear", "convolution"])
+def test_the_gram_matrix_is_that_of_the_rows_written_out(name: str) -> None:
+    model, layer, images = network(name)
+    view = linearise(model, layer, images)
+    metric, gradients = metric_for(view, 1), view.logit_gradients()
+    assert metric.outputs is not None
+    rows = torch.einsum("ncmp,npk->ncmk", gradients, view.inputs).flatten(0, 1).flatten(1)
+    outer = torch.kron(metric.outputs @ metric.outputs.T, metric.inputs @ metric.inputs.T)
+    expected = rows @ torch.linalg.solve(outer, rows.T)
+    torch.testing.assert_close(logit_gram(gradients, metric.whitened_inputs(view.inputs), metric), expected)

@@ -1,0 +1,96 @@
+"""Chains: read from the forward function, or refused by the name of what is in the way."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from model_classes.alexnet import AlexNet
+from sytorch.network.chain import chain_of
+from sytorch.network.layer_view import linearise
+from sytorch.network.parts import part_named
+from sytorch.problem.errors import InvalidInputError, UnsupportedLayerError
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.second(values + self.first(values))
+        return result
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Linear(3, 3)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.only(torch.relu(self.only(values)))
+        return result
+
+
+class Softmax(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Linear(3, 3)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.only(values).softmax(1)
+        return result
+
+
+class Branching(nn.Module):
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values if values.sum() > 0 else -values
+
+
+def test_alexnet_is_a_chain_with_its_flattening_and_without_its_dropouts() -> None:
+    model = AlexNet().eval()
+    chain, images = chain_of(model), torch.rand(2, 3, 64, 64)
+    assert chain.repairable == tuple(f"features.{i}" for i in (0, 3, 6, 8, 10)) + tuple(
+        f"classifier.{i}" for i in (1, 4, 6)
+    )
+    assert "flatten" in chain.names
+    with torch.no_grad():
+        assert torch.equal(chain(images), model(images))
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        (Residual(), "add"),
+        (Twice(), "only"),
+        (Softmax(), "softmax"),
+        (Branching(), "Branching"),
+        (nn.Sequential(nn.Linear(3, 3), nn.GELU()), "'1' (GELU)"),
+        (nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False), nn.Linear(3, 3)), "'0' (BatchNorm1d)"),
+        (nn.Sequential(nn.Conv2d(1, 1, 2), nn.MaxPool2d(2, ceil_mode=True)), "'1' (MaxPool2d)"),
+    ],
+)
+def test_what_is_no_chain_is_refused_by_name(model: nn.Module, named: str) -> None:
+    with pytest.raises(UnsupportedLayerError, match=r".") as failure:
+        chain_of(model.eval())
+    assert named in str(failure.value)
+
+
+def test_a_module_in_training_mode_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="training mode"):
+        chain_of(nn.Sequential(nn.Linear(3, 3)))
+
+
+@pytest.mark.parametrize("name", ["", "7", "0", "1[0:9]", "1[2:2]", "1[a:b]", "1.weight"])
+def test_layers_and_units_that_are_not_there_are_refused(name: str) -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Linear(3, 4)).eval()
+    with pytest.raises(UnsupportedLayerError) as failure:
+        linearise(model, name, torch.rand(2, 3))
+    assert "\n" not in str(failure.value)
+
+
+def test_a_part_is_read_from_its_name() -> None:
+    part = part_named("classifier.4[0:400].bias")
+    assert (part.layer, part.units, part.bias_only) == ("classifier.4", (0, 400), True)
+    assert part_named("classifier.4.bias").bias_only and part_named("classifier.4").units is None

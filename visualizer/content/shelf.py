@@ -1,0 +1,110 @@
+"""Everything the pages read, each kind of file through its cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from flask import current_app
+from numpy.typing import NDArray
+
+from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path
+from helpers.errors import ToolError
+from helpers.files.writing import read_json
+from visualizer.caching import UNREADABLE, FileCache, version_of
+from visualizer.content.edit_sets import Classes, ImageRow, count_classes, image_rows
+from visualizer.content.experiments import Results, read_results
+from visualizer.content.files import EDIT_SETS, OUTCOMES, REPORTS, RESULTS, Kind, find_file, list_names
+from visualizer.content.outcomes import Outcomes, load_outcomes
+from visualizer.content.repairs import read_report
+from visualizer.drawing.pictures import TestPictures
+
+
+class Shelf:
+    """The files of one project folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.pictures = TestPictures(root)
+        self._edit_sets = FileCache(_load_set, 3, metadata_path)
+        self._sizes = FileCache(_count_images, 1000)
+        self._reports = FileCache(read_report, 10_000)
+        self._outcomes = FileCache(load_outcomes, 8)
+        self._results = FileCache(read_results, 32)
+
+    def names(self, kind: Kind) -> list[str]:
+        """The files of a kind."""
+        return list_names(self.root, kind)
+
+    def edit_set(self, name: str) -> tuple[EditSet, list[ImageRow], Classes]:
+        """An edit set with its rows and counts; raises `ToolError`."""
+        return self._edit_sets.get(find_file(self.root, EDIT_SETS, name))
+
+    def edit_set_version(self, name: str) -> str:
+        """A text that differs when the set may differ."""
+        return version_of(find_file(self.root, EDIT_SETS, name))
+
+    def edit_set_size(self, name: str) -> int:
+        """The number of its images, without reading them; raises `ToolError` for a damaged file."""
+        return self._sizes.get(find_file(self.root, EDIT_SETS, name))
+
+    def report(self, name: str) -> dict[str, Any] | None:
+        """A report; None for other JSON files."""
+        return self._reports.get(find_file(self.root, REPORTS, name))
+
+    def outcomes(self, name: str) -> Outcomes:
+        """The outcomes of a repair."""
+        return self._outcomes.get(find_file(self.root, OUTCOMES, name))
+
+    def results(self, name: str) -> Results:
+        """A result table."""
+        return self._results.get(find_file(self.root, RESULTS, name))
+
+    def planned(self, name: str) -> int | None:
+        """How many rows a result table is to have, where its runner said so."""
+        try:
+            facts = read_json(find_file(self.root, REPORTS, f"{name.removesuffix('.csv')}_sweep.json"))
+        except ToolError:
+            return None
+        count = facts.get("planned") if isinstance(facts, dict) else None
+        return count if type(count) is int and count > 0 else None
+
+    def seconds_since_change(self, name: str, now: float) -> float:
+        """How long a result table has been as it is."""
+        try:
+            return max(0.0, now - find_file(self.root, RESULTS, name).stat().st_mtime)
+        except OSError as error:
+            raise ToolError(f"{name} has vanished.") from error
+
+    def test_images(self, report: dict[str, Any], outcomes: Outcomes) -> NDArray[np.uint8]:
+        """The test images of a report; raises `ToolError` where they are not here."""
+        try:
+            return self.pictures.find(report, outcomes.dataset_hash)
+        except UNREADABLE as error:
+            raise ToolError(f"the test images cannot be read: {error}") from error
+
+    def tell(self, error: ToolError) -> str:
+        """The sentence of an error, with file names as the project's folder sees them."""
+        return str(error).replace(f"{self.root}/", "")
+
+
+def shelf() -> Shelf:
+    """The shelf of the application that answers."""
+    return cast(Shelf, current_app.extensions["shelf"])
+
+
+def _load_set(path: Path) -> tuple[EditSet, list[ImageRow], Classes]:
+    edit_set = load_edit_set(path, num_classes=None)
+    rows = image_rows(edit_set)
+    return edit_set, rows, count_classes(edit_set, rows)
+
+
+def _count_images(path: Path) -> int:
+    """Only shapes are looked at, in a file mapped into memory: no pixel is read."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return len(content["images"])
+    except UNREADABLE:  # whatever it was, reading all of it finds it again and says it in words
+        return len(load_edit_set(path, num_classes=None))

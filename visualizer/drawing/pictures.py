@@ -1,0 +1,111 @@
+"""Pictures as PNG, and the test images they come from: read without writing the cache that the scripts keep."""
+
+from __future__ import annotations
+
+import io
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from helpers.errors import ToolError
+from helpers.images.cache import content_hash, load_cached
+from helpers.images.cifar_archive import CifarArchive
+from helpers.images.digits import Digits
+from helpers.images.folder import ImageFolder
+from helpers.images.source import DecodedImages, ImageSource, Split
+from visualizer.caching import UNREADABLE
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode an image, uint8 (H, W, 3)."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def input_png(image: torch.Tensor) -> bytes:
+    """Encode one of the network's inputs, float32 (3, H, W) in [0, 1]."""
+    return png((image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+
+
+@dataclass(frozen=True)
+class _ReadOnly:
+    """A source that can be had from the cache only; `load_cached` would otherwise write what it has decoded."""
+
+    source: ImageSource
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def location(self) -> str:
+        return self.source.location
+
+    def fingerprint(self, split: Split) -> str:
+        return self.source.fingerprint(split)
+
+    def read(self, split: Split) -> DecodedImages:
+        raise ToolError(f"The {split} images of {self.name} are not cached.")
+
+
+class TestPictures:
+    """The test images that reports speak of, by the hash of their content, so that no other picture is ever shown."""
+
+    __test__ = False  # no test, whatever pytest makes of the name
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._kept: dict[str, NDArray[np.uint8]] = {}
+        self._lock = threading.Lock()
+
+    def find(self, report: dict[str, Any], wanted_hash: str) -> NDArray[np.uint8]:
+        """The images, uint8 (N, 32, 32, 3).
+
+        Raises:
+            ToolError: they are not here, or are others; the message says so for people.
+        """
+        with self._lock:
+            if wanted_hash not in self._kept:
+                images, found = self._load(report)
+                if found != wanted_hash:
+                    raise ToolError(f"the test images of {report.get('dataset')!r} here are not those of this repair.")
+                self._kept[wanted_hash] = np.array(images)
+            return self._kept[wanted_hash]
+
+    def _load(self, report: dict[str, Any]) -> tuple[NDArray[np.uint8], str]:
+        source = find_test_source(self._root, report.get("dataset"), report.get("data_root"))
+        try:
+            decoded, found = load_cached(_ReadOnly(source), "test", self._root / "data/cache")
+            return decoded.images, found
+        except ToolError:
+            pass
+        except UNREADABLE as error:
+            raise ToolError(f"the test images of {source.name} cannot be read: {error}") from error
+        decoded = source.read("test")
+        return decoded.images, content_hash(decoded)
+
+
+def find_test_source(root: Path, dataset: Any, data_root: Any) -> ImageSource:
+    """Where the images of a report lie. Unlike `find_source`, this neither unpacks nor downloads.
+
+    Raises:
+        ToolError: they are not here.
+    """
+    if dataset == "digits" and data_root is None:
+        return Digits()
+    if dataset != "cifar10" and data_root is None:
+        raise ToolError(f"the report does not say where the images of {dataset!r} lie.")
+    archive = CifarArchive(root / str(data_root or "data"))
+    folder = ImageFolder(root / str(data_root or "data/cifar10"))
+    if archive.is_unpacked():
+        return archive
+    if folder.root.is_dir():
+        return folder
+    raise ToolError(f"the test images of {dataset!r} are not at {data_root or 'data/cifar10'}.")

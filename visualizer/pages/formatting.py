@@ -1,0 +1,87 @@
+"""How numbers are written on the pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+MISSING = "\N{EN DASH}"
+T = TypeVar("T")
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """``0.7473`` -> ``74.73 %``."""
+    return MISSING if _absent(value) else f"{100 * (value or 0.0):.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """``0.5`` -> ``+0.50``."""
+    return MISSING if _absent(value) else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def short(value: Any) -> str:
+    """Numbers with four digits that count, None as a dash, anything else as text."""
+    if _absent(value):
+        return MISSING
+    if isinstance(value, float):
+        return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def file_size(count: float) -> str:
+    """``124000000`` -> ``118 MiB``."""
+    return f"{count / 2**20:,.1f} MiB" if count >= 2**20 else f"{count / 2**10:,.1f} KiB"
+
+
+def told(value: Any) -> str:
+    """Anything from a file as a short text, however odd it is."""
+    try:
+        return str(value)[:200]
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists within lists without end
+        return f"({type(value).__name__})"
+
+
+def encodable(value: Any) -> Any:
+    """What a template is about to write, with the halves of characters replaced that UTF-8 has no bytes for."""
+    return value.encode(errors="replace").decode() if type(value) is str and not value.isascii() else value
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "percent": percent,
+    "signed": signed,
+    "short": short,
+    "file_size": file_size,
+}
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some of ``total`` items: page ``number`` of ``pages``, counted from 1."""
+
+    items: Sequence[T]
+    number: int
+    pages: int
+    total: int
+    first: int
+
+
+def page_of(items: Sequence[T], number: int, size: int) -> Page[T]:
+    """The page with that number, or the nearest there is."""
+    pages = max(1, math.ceil(len(items) / size))
+    number = min(max(1, number), pages)
+    start = (number - 1) * size
+    return Page(items[start : start + size], number, pages, len(items), start + 1)
+
+
+def whole(text: str | None, default: int | None = None) -> int | None:
+    """A whole number in an address; ``default`` where there is none."""
+    try:
+        return int(text) if text and len(text) < 20 else default
+    except ValueError:
+        return default

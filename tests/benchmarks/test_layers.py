@@ -22,10 +22,8 @@ def _row(case: Case) -> dict[str, str]:
     return dict(zip(TITLES, case.run("digits", 60.0, 0), strict=True))
 
 
-@pytest.mark.parametrize(
-    ("layer", "pattern"),
-    [("classifier.6", "held"), pytest.param("classifier.4", "relinearise", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("layer", "pattern"), [("classifier.6", "held"), ("classifier.4", "relinearise")])
 def test_a_row_of_a_repair(layer: str, pattern: str) -> None:
     row = _row(Case(3, layer, pattern))
     assert (row["images"], row["layer"], row["status"], row["edit accuracy"]) == ("3", layer, "repaired", "100.0 %")

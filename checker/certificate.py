@@ -102,8 +102,10 @@ class Certificate:
         return f"every image is right by {least:.6g} at least; {asked:g} was asked"
 
     def _change(self) -> str:
-        pairs = ((name, self.network[name].double() - self.base[name].double()) for name in self.base)
-        moved = {name: float(change.abs().max()) for name, change in pairs if bool((change != 0).any())}
+        pairs = ((name, self.network[name], self.base[name]) for name in self.base)
+        moved = {
+            name: float((new.double() - old.double()).abs().max()) for name, new, old in pairs if not new.equal(old)
+        }
         most, bound = max(moved.values(), default=0.0), self.facts["bound"]
         need(set(moved) <= set(self.facts["changed"]), "other weights changed than the certificate names")
         need(all(move <= bound for move in moved.values()), f"an entry changed by {most:.9g}; the bound is {bound:g}")

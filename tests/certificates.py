@@ -37,6 +37,7 @@ from editset_helpers.regions import Region
 from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
 from helpers.files.outputs import certificate_path
+from helpers.remembering import remembers
 from model_classes.training import ensure_baseline
 
 OUTPUT = Path("artifacts/repaired.pth")
@@ -85,6 +86,11 @@ class Place:
         return repair_edit_set(
             Task(self.bench, self.edit_set, EDIT_SET, options, output, "a test", kept_weights="changed-layer")
         )
+
+    @remembers(20)
+    def certificate(self, options: RepairOptions, output: Path) -> Path:
+        """The certificate of a repair that is made once; whoever alters its files puts them back."""
+        return certificate_of(self.repair(options, output))
 
 
 def place(count: int | None = None) -> Place:

@@ -9,17 +9,17 @@ import lzma
 import resource
 import shutil
 import signal
-import sys
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
 
+from checker.network import _read_base
+from experiments.single import _bench_at
 from helpers.cli import DatasetName
 from helpers.images.cache import load_cached
 from helpers.images.datasets import ImageDataset
@@ -30,20 +30,18 @@ from model_classes.training import train_alexnet
 
 CHECKOUT = Path(__file__).parent.parent
 SHARED = CHECKOUT.parent / "shared" / "data"
-MUCH = 3 * 2**30
+MUCH = 2 * 2**30
 settings.register_profile("suite", deadline=None)  # machines differ, and coverage slows what it looks at
 settings.load_profile("suite")
-PACKAGES = ("checker", "edits", "editset_helpers", "experiments", "helpers", "model_classes", "sytorch", "run_repair")
 
 
 @pytest.fixture(autouse=True)
 def _give_memory_back() -> Iterator[None]:
-    """Networks and metrics that caches keep for a process's life are dropped where they have become gigabytes."""
+    """Where the process has gigabytes, the networks that it remembers are let go."""
     yield
     if _resident() > MUCH:
-        for name, module in list(sys.modules.items()):
-            if name.split(".")[0] in PACKAGES:
-                _clear_caches(vars(module))
+        _bench_at.cache_clear()
+        _read_base.cache_clear()
         gc.collect()
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
@@ -55,14 +53,6 @@ def _resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
         return 0
-
-
-def _clear_caches(names: Mapping[str, Any]) -> None:
-    for value in list(names.values()):
-        if isinstance(value, type) and value.__module__.split(".")[0] in PACKAGES:
-            _clear_caches(vars(value))
-        elif callable(clear := getattr(value, "cache_clear", None)):
-            clear()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -91,6 +81,19 @@ def cifar_root(kept: Path) -> Path:
             packed.extractall(kept / "unpacking", filter="data")
         (kept / "unpacking").rename(kept / "cifar10")
     return kept / "cifar10"
+
+
+@pytest.fixture(scope="session")
+def some_cifar(cifar_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image folder of 20 test and 30 training images a class of CIFAR-10."""
+    folder = tmp_path_factory.mktemp("some-cifar")
+    for split, count in (("test", 20), ("train", 30)):
+        for source in (cifar_root / split).iterdir():
+            target = folder / split / source.name
+            target.mkdir(parents=True)
+            for file in sorted(source.iterdir())[:count]:
+                (target / file.name).symlink_to(file)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import to_inputs
+from helpers.remembering import remembers
 from model_classes.alexnet import CHANNELS, AlexNet
 from sytorch.network.chain import Chain, chain_of
 from sytorch.network.repeats import without_repeats
@@ -45,7 +46,7 @@ class Channels:
         """The layers behind the convolutions."""
         return chain_of(self.model).behind(LAST_CONVOLVED)
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019  it lives as long as its process
+    @remembers(2)
     def all(self, *, mirrored: bool) -> NDArray[np.float32]:
         """Of all images, or of all their mirror images, (R, 256); from the cache where they are there."""
         path = cache_path("channels", **self.facts, mirrored=mirrored)
@@ -67,7 +68,7 @@ class Channels:
         """What the network says of all images, float32 (R, C)."""
         return run_modules(self._up_to(None), self.of(np.arange(len(self.split))))
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019  it lives as long as its process
+    @remembers(2)
     def _up_to(self, layer: str | None) -> tuple[nn.Module, ...]:
         """The layers between the channels and a layer, or all of them, folded."""
         chain = self.chain if layer is None else self.chain.split(layer)[0]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edits.network.training_metric import MetricSample, per_class_metric, training_metric
 from edits.options import RepairOptions
 from helpers.activations import linear_logits
+from helpers.remembering import remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet
 from sytorch import IdentityMetric, Metric, symbolic_layers
@@ -79,7 +80,7 @@ class Network:
             return None
         return self.cache(count=options.metric_images, ridge=options.ridge, per_class=options.metric == "per-class")
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019  a network lives as long as its process
+    @remembers(1)
     def _training_metric(self, images: int | None, ridge: float, per_class: bool, cache: Path | None) -> Metric:
         layer = self.model.get_submodule(self.last_layer)
         compute = per_class_metric if per_class else training_metric

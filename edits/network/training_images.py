@@ -19,6 +19,7 @@ from helpers.evaluation import is_right, margins
 from helpers.files.array_cache import Fact, cache_path, fingerprint, keep_array, read_array
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import to_inputs
+from helpers.remembering import remembers
 from model_classes.alexnet import AlexNet
 from sytorch import KroneckerMetric, chain_of, kronecker_metric
 from sytorch.metrics.kronecker import softmax_curvature
@@ -91,7 +92,7 @@ class TrainingImages:
         logits = run_modules(from_layer(self.model, layer)[1:], outputs + change.moves(inputs))
         return float(is_right(logits, self.labels(JUDGES)[doubtful]).sum() + sure) / len(self.labels(JUDGES))
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019  it lives as long as its process
+    @remembers(1)
     def _doubtful_values(self, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
         """What the layer gets from the doubtful images, and what it gives."""
         chosen = self.sample(JUDGES)[self._doubtful[0]]

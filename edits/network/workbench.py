@@ -23,6 +23,7 @@ from helpers.cli import DatasetName
 from helpers.errors import UsageError
 from helpers.files.array_cache import cache_path
 from helpers.images.datasets import ImageDataset, load_dataset
+from helpers.remembering import remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet, blank_alexnet, load_alexnet
 from model_classes.weights import weights_hash
@@ -159,7 +160,7 @@ class Workbench:
     def _test_inputs(self, layer: str) -> NDArray[np.float32]:
         return layer_activations(self.model, self.weights_hash, layer, self.test).inputs
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019  a workbench lives as long as its process
+    @remembers(2)
     def _layer_metric(self, layer: str, count: int | None) -> KroneckerMetric:
         seen = self.training_images
         ridge = RIDGE_OF_ALL if count is None else INPUT_RIDGE

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from experiments.table.reading import TableFile
 from experiments.table.row import COLUMNS, FLAG, FORMER, LATER, NUMBERS, STATUSES, TEXTS, WHOLE, former_status
+
+if TYPE_CHECKING:  # which reads spellings from here
+    from experiments.table.reading import TableFile
 
 # Spellings of true and false. Spreadsheets write booleans in their user's language.
 FLAGS = (

@@ -209,7 +209,7 @@ def test_a_point_without_values_has_its_reason(case: Case) -> None:
     assert (attempt.state, attempt.status) == (None, "time limit reached")
 
 
-@pytest.mark.parametrize("part", [Part.LAST_LAYER, Part.CLASSIFIER])
+@pytest.mark.parametrize("part", [Part.LAST_LAYER, pytest.param(Part.CLASSIFIER, marks=pytest.mark.slow)])
 def test_fine_tuning_stops_when_every_margin_is_there(case: Case, part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fine_tuning, "BATCH", 16)
     before = {name: value.clone() for name, value in case.bench.model.state_dict().items()}

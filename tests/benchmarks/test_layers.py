@@ -22,6 +22,7 @@ def _row(case: Case) -> dict[str, str]:
     return dict(zip(TITLES, case.run("digits", 60.0, 0), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "pattern"), [("classifier.6", "held"), ("classifier.4", "relinearise")])
 def test_a_row_of_a_repair(layer: str, pattern: str) -> None:
     row = _row(Case(3, layer, pattern))

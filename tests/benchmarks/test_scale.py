@@ -128,6 +128,7 @@ def _run(weights: Path, *arguments: str, code: int = 0) -> str:
     return str(result.output)
 
 
+@pytest.mark.slow
 def test_every_size_is_a_repair_with_its_phases(scaled: Path) -> None:
     runs = read_records(scaled / "out/scale.csv", Run)
     assert [run.edit_images for run in runs] == [2, 4]
@@ -141,6 +142,7 @@ def test_every_size_is_a_repair_with_its_phases(scaled: Path) -> None:
         assert (scaled / "out" / name).stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_there_is_not_made_again(
     scaled: Path, digits_baseline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

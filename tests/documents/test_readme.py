@@ -104,5 +104,6 @@ def _anchors(document: Path) -> set[str]:
 def test_the_readme_and_ci_run_the_same_commands() -> None:
     ci = (CHECKOUT / ".ci/run").read_text()
     readme = (CHECKOUT / "README.md").read_text()
-    for command in ("uv run python run_repair.py misclassified --dataset digits", "uv run pytest"):
+    tests = ("uv run pytest", "uv run pytest -m slow")
+    for command in ("uv run python run_repair.py misclassified --dataset digits", *tests):
         assert command in ci and command in readme

@@ -20,12 +20,14 @@ def repaired(weights: Path, *options: str) -> tuple[int, dict[str, object]]:
     return result.exit_code, json.loads(result.stdout) if result.stdout else {}
 
 
+@pytest.mark.slow
 def test_a_hidden_layer_is_repaired_with_its_pattern_held(warm_workplace: Path, digits_baseline: Path) -> None:
     code, report = repaired(digits_baseline, "--layer", "classifier.4")
     assert code == 0 and report["edit_accuracy_after"] == 1.0 and report["pattern"] == "held"
     assert float(str(report["gap"])) < 1e-6 and float(str(report["min_margin"])) >= 2.0
 
 
+@pytest.mark.slow
 def test_some_units_of_a_layer_change_and_nothing_else(warm_workplace: Path, digits_baseline: Path) -> None:
     code, report = repaired(digits_baseline, "--layer", "classifier.4[0:2000]")
     assert code == 0 and report["edit_accuracy_after"] == 1.0 and float(str(report["min_margin"])) >= 2.0

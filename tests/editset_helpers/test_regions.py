@@ -29,6 +29,7 @@ from helpers.images.preprocessing import to_inputs
 from sytorch import AffineOutputs, Contradiction, Margins, Multipliers, Program
 
 EDIT_SET = Path("data/edit_sets/digits/misclassified_edit_dataset.pt")
+SLOW = pytest.mark.slow
 
 
 pytestmark = pytest.mark.usefixtures("repairs_folder")
@@ -82,9 +83,11 @@ def repaired(weights: Path, *options: str) -> dict[str, Any]:
     [
         (Region(1, True), ["--prepare", "none"]),
         (Region(2), ["--prepare", "none", "--norm", "l2"]),
-        (Region(1), ["--prepare", "auto"]),
-        (Region(0, True), ["--prepare", "none", "--norm", "linf", "--solver", "highs"]),
-        (Region(1), ["--layer", "classifier.4", "--pattern", "relinearise", "--metric-images", "300"]),
+        pytest.param(Region(1), ["--prepare", "auto"], marks=SLOW),
+        pytest.param(Region(0, True), ["--prepare", "none", "--norm", "linf", "--solver", "highs"], marks=SLOW),
+        pytest.param(
+            *(Region(1), ["--layer", "classifier.4", "--pattern", "relinearise", "--metric-images", "300"]), marks=SLOW
+        ),
     ],
 )
 def test_every_copy_has_the_margin(
@@ -103,7 +106,7 @@ def test_every_copy_has_the_margin(
     assert report["copies_accuracy_before"] < 1.0
 
 
-@pytest.mark.parametrize("copies", ["mirrored", "shifted"])
+@pytest.mark.parametrize("copies", ["mirrored", pytest.param("shifted", marks=SLOW)])
 def test_stage_one_goes_for_copies_and_the_program_does_not(digits_baseline: Path, copies: str) -> None:
     plain = repaired(digits_baseline, "--max-samples", "2")
     report = repaired(digits_baseline, "--max-samples", "2", "--prepare-copies", copies)
@@ -123,6 +126,7 @@ def test_stage_one_goes_for_constrained_copies_among_others() -> None:
     assert RepairOptions().prepare_region == Region()
 
 
+@pytest.mark.slow
 def test_a_copy_has_the_margin_with_the_pattern_held(digits_baseline: Path, digits_test: ImageDataset) -> None:
     options = ["--layer", "classifier.4", "--metric-images", "300", "--max-samples", "1", "--flip", "--margin", "0.5"]
     report = repaired(digits_baseline, *options)

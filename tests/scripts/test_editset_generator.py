@@ -265,18 +265,6 @@ def test_a_network_that_is_always_right(
     assert len(load_edit_set(path)) == 5
 
 
-@pytest.fixture
-def some_cifar(cifar_root: Path, tmp_path: Path) -> Path:
-    """An image folder of 20 test and 1 training image a class."""
-    for split, count in (("test", 20), ("train", 1)):
-        for source in (cifar_root / split).iterdir():
-            target = tmp_path / "some" / split / source.name
-            target.mkdir(parents=True)
-            for file in sorted(source.iterdir())[:count]:
-                (target / file.name).symlink_to(file)
-    return tmp_path / "some"
-
-
 def test_the_script_on_real_images_and_weights(workplace: Path, some_cifar: Path, cifar_weights: Path) -> None:
     """The whole way: two scripts, as processes of their own, and what one wrote is what the other measures."""
     common = ["--data-root", str(some_cifar), "--weights", str(cifar_weights)]

@@ -98,7 +98,6 @@ def place(ready: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_sweep(*arguments: str, code: int = 0) -> str:
-    _bench_at.cache_clear()
     result = CliRunner().invoke(experiment_runner.app, list(arguments))
     assert result.exit_code == code, (result.output, result.exception)
     return str(result.output)
@@ -269,8 +268,8 @@ def _caused_by(cause: Exception) -> ToolError:
     ("error", "status"),
     [
         (_caused_by(sytorch.LicenceError("the licence server does not answer")), "error"),
-        (ToolError("Cannot write x.pth: No space left on device."), "error"),
-        (MemoryError("no room"), "error"),
+        pytest.param(ToolError("Cannot write x.pth: No space left on device."), "error", marks=pytest.mark.slow),
+        pytest.param(MemoryError("no room"), "error", marks=pytest.mark.slow),
         (OSError("stale file handle"), "error"),
         (_caused_by(sytorch.SolverFailedError("numerical trouble")), "not_solved"),
     ],
@@ -323,10 +322,10 @@ def test_a_table_of_the_former_format_is_gone_on_with(place: Path) -> None:
 
 def test_every_row_of_a_sweep_can_be_verified_afterwards(place: Path) -> None:
     """By what the default keeps. The leads of the second seed round, which once made the checker refuse it."""
-    asked = ["--repair-set-types", "misclassified", "--repair-set-sizes", "1", "2", "--seeds", "0", "1"]
+    asked = ["--repair-set-types", "misclassified", "--repair-set-sizes", "2", "--seeds", "0", "1"]
     run_sweep("--dataset", "digits", *asked, "--param-bounds", "5", "1e-6", "--output-file", str(TABLE), code=6)
     table = pd.read_csv(TABLE)
-    assert table["status"].tolist() == ["repaired"] * 2 + ["infeasible"] * 2 + ["repaired"] * 2 + ["infeasible"] * 2
+    assert table["status"].tolist() == ["repaired"] * 2 + ["infeasible"] * 2
     certificates = verify.paths_of(TABLE)
     assert [str(path) for path in certificates] == table["certificate_path"].tolist()
     assert all(Certificate(path).check().accepted for path in certificates)
@@ -338,8 +337,10 @@ def test_another_training_split_is_another_sweep(place: Path, monkeypatch: pytes
     run_sweep(*few, "--repair-set-sizes", "2")
     before = TABLE.read_bytes()
     others = replace(load_dataset(DatasetName.DIGITS, "train"), content_hash="of other images")
+    _bench_at.cache_clear()
     monkeypatch.setattr(Workbench, "training", others)
     assert "not of this sweep" in run_sweep(*few, "--repair-set-sizes", "2", code=2)
+    _bench_at.cache_clear()
     assert TABLE.read_bytes() == before
 
 
@@ -416,6 +417,7 @@ def _die(_: int) -> None:
     os._exit(1)
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_makes_the_same_rows_though_a_node_is_killed(place: Path) -> None:
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed: uv sync --extra ray")
     from ray.cluster_utils import Cluster
@@ -442,6 +444,7 @@ def test_a_ray_cluster_makes_the_same_rows_though_a_node_is_killed(place: Path) 
         assert row.repaired_accuracy_test_set == by_id.loc[row.experiment_id, "repaired_accuracy_test_set"]
 
 
+@pytest.mark.slow
 def test_no_cluster_is_told(place: Path) -> None:
     pytest.importorskip("ray", reason="the extra `ray` is not installed: uv sync --extra ray")
     ground, experiments = _digits_ground()
@@ -529,11 +532,14 @@ def test_a_table_from_before_some_columns_is_read_and_gone_on_with(place: Path, 
     made = pd.read_csv("results/unbroken.csv", dtype=str, keep_default_na=False)
     made.drop(columns=list(lacking)).to_csv(TABLE, index=False)
     assert summarise(read_tables([TABLE])).equals(summarise(read_tables([Path("results/unbroken.csv")])))
-    run_sweep(*SMALL, "--seeds", "0", "1", "--output-file", str(TABLE))
+    made[:-1].drop(columns=list(lacking)).to_csv(TABLE, index=False)
+    run_sweep(*SMALL, "--output-file", str(TABLE))
     table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
     assert list(table) == list(COLUMNS)
     assert set(table["prepare_copies"]) == {"none"}
-    assert table[table["seed"] == "0"].reset_index(drop=True).equals(made.assign(certificate_path=""))
+    before, new = table[:-1], table.iloc[-1]
+    assert before.equals(made[:-1].assign(certificate_path=""))
+    assert new["experiment_id"] == made["experiment_id"].iloc[-1] and new["certificate_path"]
 
 
 def with_keep_sets(table: pd.DataFrame) -> pd.DataFrame:

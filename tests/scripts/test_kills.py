@@ -12,6 +12,7 @@ from tests.conftest import CHECKOUT
 from tests.kills import KINDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_nothing_is_lost_whenever_a_run_is_killed(kind: str, digits_baseline: Path) -> None:
     asked = ["--kind", kind, "--count", "5", "--seed", "1", "--baseline", str(digits_baseline)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -27,7 +28,7 @@ from tests.visualizer.test_content import HOSTILE, noise_set, result_row, write_
 from visualizer.app import create_app
 from visualizer.server import make_page_server
 
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EDIT_SET = "data/edit_sets/digits/class_8_8_any_edit_dataset.pt"
 LARGE = "data/edit_sets/large_edit_dataset.pt"
 REPORT = "artifacts/repaired.json"
@@ -43,13 +44,14 @@ PAGES = {
     "unknown": "/edit-sets/data/edit_sets/none.pt",
 }
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser {CHROMIUM}")
+if CHROMIUM is None:
+    pytest.skip("no page was opened in a browser, for there is none: install chromium", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, digits_baseline: Path) -> Path:
+def site(module_folder: Path, digits_baseline: Path) -> Path:
     """A project's folder: two edit sets of digits and one of noise, a repair, one that failed, and a sweep."""
-    folder = tmp_path_factory.mktemp("site")
+    folder = module_folder
     with contextlib.chdir(folder):
         job = Job(dataset=DatasetName.DIGITS, weights=digits_baseline, output=Path("artifacts/repaired.pth"))
         assert repair(Selection("misclassified"), job, RepairOptions(prepare="none")).status == "repaired"
@@ -116,7 +118,7 @@ def script_serving(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()
 
@@ -156,7 +158,9 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 360), "dark phone": ("dark", 360)}
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize(
+    "look", [pytest.param(look, marks=pytest.mark.slow if look in ("dark", "phone") else ()) for look in LOOKS]
+)
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_are_accessible_in_every_look(browser: Browser, address: str, name: str, look: str) -> None:
     scheme, width = LOOKS[look]
@@ -179,10 +183,8 @@ def test_pages_are_accessible_in_every_look(browser: Browser, address: str, name
 
 
 def test_the_first_page_of_2500_images_takes_less_than_a_second(browser: Browser, site: Path) -> None:
-    """Of the script in a process of its own. The best of three: other programs on the machine only add to it."""
-    seconds = min(_seconds_to_first_page(browser, site) for _ in range(3))
-    print(f"first page of 2,500 images: {seconds:.2f} s")
-    assert seconds < 1
+    """Of the script in a process of its own. Once of three times: other programs on the machine only add to it."""
+    assert any(_seconds_to_first_page(browser, site) < 1 for _ in range(3))
 
 
 def _seconds_to_first_page(browser: Browser, site: Path) -> float:
@@ -379,8 +381,17 @@ def test_the_script_prints_its_address(site: Path) -> None:
             assert answer.status == 200
 
 
+@pytest.mark.slow
 def test_screenshots_are_taken_by_a_command(site: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tools.screenshots", "--output", str(tmp_path / "shots")]
+    command = [
+        sys.executable,
+        "-m",
+        "tools.screenshots",
+        "--chromium",
+        str(CHROMIUM),
+        "--output",
+        str(tmp_path / "shots"),
+    ]
     places = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     ended = subprocess.run(command, cwd=site, env=places, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,7 +81,10 @@ def train_alexnet(
             device=str(device),
             planned_epochs=plan.epochs,
         )
-        save = functools.partial(save_baseline, run=run, output=output)
+
+        def save(epoch: Epoch) -> Baseline:
+            return save_baseline(epoch, run=run, output=output)
+
         return _save_latest(train_epochs(train, test, plan, seed, device), save)
 
 

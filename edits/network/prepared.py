@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edits.network.training_metric import MetricSample, per_class_metric, training_metric
 from edits.options import RepairOptions
 from helpers.activations import linear_logits
+from helpers.files.array_cache import Fact, cache_path
 from helpers.remembering import remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet
@@ -31,14 +32,14 @@ class Network:
         test_source: gives the last layer's inputs for the test images, (T, n).
         metric_source: gives so many images at most for a metric, some at a time; for None as many as are worth while.
         clock: counts the seconds.
-        cache: gives the file of a metric by what it is made of; None where metrics are not worth keeping.
+        facts: what decides a metric, for the name of its file; None where metrics are not worth keeping.
     """
 
     model: AlexNet
     test_source: InputsOf
     metric_source: Callable[[int | None], Iterable[MetricSample]]
     clock: Stopwatch
-    cache: Callable[..., Path] | None = None
+    facts: Mapping[str, Fact] | None = None
 
     @functools.cached_property
     def last_layer(self) -> str:
@@ -76,9 +77,12 @@ class Network:
 
     def metric_file(self, options: RepairOptions) -> Path | None:
         """Where the factor of that metric is kept, if it is."""
-        if self.cache is None:
+        if self.facts is None:
             return None
-        return self.cache(count=options.metric_images, ridge=options.ridge, per_class=options.metric == "per-class")
+        per_class = options.metric == "per-class"
+        return cache_path(
+            "factors", **self.facts, count=options.metric_images, ridge=options.ridge, per_class=per_class
+        )
 
     @remembers(1)
     def _training_metric(self, images: int | None, ridge: float, per_class: bool, cache: Path | None) -> Metric:

@@ -75,7 +75,7 @@ class Workbench:
             lambda: self._test_inputs(last),
             lambda count: seen.all_right(last) if count is None else seen.some_right(last, count),
             self.clock,
-            functools.partial(cache_path, "factors", **seen.facts, layer=last),
+            {**seen.facts, "layer": last},
         )
 
     @property
@@ -103,9 +103,10 @@ class Workbench:
 
     def layer_metric_files(self, layer: str, count: int | None = None) -> tuple[Path, Path]:
         """Where the factors of that metric's inputs and outputs are kept, if they are."""
-        ridges = {"ridge": RIDGE_OF_ALL if count is None else INPUT_RIDGE, "output_ridge": OUTPUT_RIDGE}
-        name = functools.partial(cache_path, f"metric-{layer}", **self.training_images.facts, count=count, **ridges)
-        return name(factor="inputs"), name(factor="outputs")
+        ridge = RIDGE_OF_ALL if count is None else INPUT_RIDGE
+        facts = {**self.training_images.facts, "count": count, "ridge": ridge, "output_ridge": OUTPUT_RIDGE}
+        kind = f"metric-{layer}"
+        return cache_path(kind, **facts, factor="inputs"), cache_path(kind, **facts, factor="outputs")
 
     def fill_cache(self, layer: str) -> None:
         """Compute what every stage one in a hidden layer looks up in the cache."""

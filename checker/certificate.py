@@ -96,8 +96,8 @@ class Certificate:
 
     def _margins(self) -> str:
         logits = torch.cat([run(self.network, part, {})["logits"] for part in torch.split(self.images, 250)])
-        leads = logits.gather(1, self.labels[:, None]) - logits.scatter(1, self.labels[:, None], -torch.inf)
-        least, asked = float(leads.min()), self.facts["margin"]
+        found = logits.gather(1, self.labels[:, None]) - logits.scatter(1, self.labels[:, None], -torch.inf)
+        least, asked = float(found.min()), self.facts["margin"]
         need(least >= asked, f"an image has the margin {least:.6g}; {asked:g} was asked")
         return f"every image is right by {least:.6g} at least; {asked:g} was asked"
 

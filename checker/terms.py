@@ -57,8 +57,8 @@ def symmetric_roots(kernel: Tensor) -> tuple[Tensor, Tensor]:
 
 def margin_rows(logits: Tensor, labels: Tensor, margins: Tensor, multipliers: Tensor) -> Tensor:
     """What logits (N, C) lack of margins (N,), the sum weighted by multipliers (N, C)."""
-    leads = logits.gather(1, labels[:, None]) - logits
-    return (multipliers.scatter(1, labels[:, None], 0.0) * (margins[:, None] - leads)).sum()
+    found = logits.gather(1, labels[:, None]) - logits
+    return (multipliers.scatter(1, labels[:, None], 0.0) * (margins[:, None] - found)).sum()
 
 
 def read_factors(path: Path, digest: str, upper: bool) -> list[Tensor]:

@@ -18,7 +18,7 @@ from helpers.files.writing import read_json
 
 
 @dataclass(frozen=True)
-class Ground:
+class Context:
     """What all rows share.
 
     Attributes:
@@ -41,33 +41,33 @@ class Ground:
         return 4 * self.time_limit + 600
 
 
-def run_apart(ground: Ground, method: str, size: str, seed: int) -> Row:
+def run_apart(context: Context, method: str, size: str, seed: int) -> Row:
     """The row of one method on one edit set; a process that dies or does not end gives a row that says so."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "row.json"
-        code, errors = _run([*_command(ground, method, size, seed), "--output", str(output)], ground.patience)
+        code, errors = _run([*_command(context, method, size, seed), "--output", str(output)], context.patience)
         if code == 0:
             return Row(**read_json(output))
-    return _failed(ground, method, size, seed, _why(code, errors, ground))
+    return _failed(context, method, size, seed, _why(code, errors, context))
 
 
-def not_tried(ground: Ground, method: str, size: str, seed: int, smaller: str) -> Row:
+def not_tried(context: Context, method: str, size: str, seed: int, smaller: str) -> Row:
     """The row of a method that ran out of time or memory on a smaller edit set, and is spared the larger one."""
-    return _failed(ground, method, size, seed, ("not tried", f"it ran out on {smaller} images"))
+    return _failed(context, method, size, seed, ("not tried", f"it ran out on {smaller} images"))
 
 
-def _command(ground: Ground, method: str, size: str, seed: int) -> list[str]:
+def _command(context: Context, method: str, size: str, seed: int) -> list[str]:
     told = {
         "--method": method,
         "--size": size,
         "--seed": str(seed),
-        "--time-limit": f"{ground.time_limit:g}",
-        "--memory-limit": f"{ground.memory_limit:g}",
-        "--dataset": ground.dataset.value,
-        "--weights": str(ground.weights),
+        "--time-limit": f"{context.time_limit:g}",
+        "--memory-limit": f"{context.memory_limit:g}",
+        "--dataset": context.dataset.value,
+        "--weights": str(context.weights),
     }
-    if ground.data_root is not None:
-        told["--data-root"] = str(ground.data_root)
+    if context.data_root is not None:
+        told["--data-root"] = str(context.data_root)
     return [sys.executable, "-m", "benchmarks.compare.one", *(word for pair in told.items() for word in pair)]
 
 
@@ -87,18 +87,18 @@ def _run(command: list[str], patience: float) -> tuple[int | None, str]:
         return code, errors.read()
 
 
-def _why(code: int | None, errors: str, ground: Ground) -> tuple[str, str]:
+def _why(code: int | None, errors: str, context: Context) -> tuple[str, str]:
     """Status and message."""
     if code is None:
-        return "time limit", f"the process did not heed the limit and was ended after {ground.patience:.0f} s"
+        return "time limit", f"the process did not heed the limit and was ended after {context.patience:.0f} s"
     refused = "MemoryError" in errors or "bad_alloc" in errors or "not enough memory" in errors
     if refused or code == -signal.SIGKILL:
-        return "out of memory", f"needs more than {ground.memory_limit:g} GiB"
+        return "out of memory", f"needs more than {context.memory_limit:g} GiB"
     last = (errors.strip().splitlines() or [f"exit code {code}"])[-1]
     return "failed", f"the process ended with code {code}: {last}"
 
 
-def _failed(ground: Ground, method: str, size: str, seed: int, why: tuple[str, str]) -> Row:
+def _failed(context: Context, method: str, size: str, seed: int, why: tuple[str, str]) -> Row:
     return Row(
         method=method,
         size=size,
@@ -109,6 +109,6 @@ def _failed(ground: Ground, method: str, size: str, seed: int, why: tuple[str, s
         message=why[1],
         margin=MARGIN,
         param_bound=PARAM_BOUND,
-        time_limit=ground.time_limit,
-        weights_hash=ground.weights_hash,
+        time_limit=context.time_limit,
+        weights_hash=context.weights_hash,
     )

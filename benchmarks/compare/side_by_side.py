@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.compare.apart import Ground, not_tried, run_apart
+from benchmarks.compare.apart import Context, not_tried, run_apart
 from benchmarks.compare.one import ALL
 from benchmarks.compare.page import write_page
 from benchmarks.compare.plots import draw_plots
@@ -54,9 +54,9 @@ def main(
     missing = [key for key in planned if key not in {row.key for row in done}]
     if missing:
         told = warm_up(dataset, data_root, baseline)
-        ground = Ground(dataset, data_root, baseline, told, time_limit, memory_limit)
-        check_same(done, ground, table)
-        _run_all(missing, ground, table)
+        context = Context(dataset, data_root, baseline, told, time_limit, memory_limit)
+        check_same(done, context, table)
+        _run_all(missing, context, table)
     for path in finish(table, output):
         say(f"wrote {path}")
 
@@ -82,10 +82,10 @@ def hopeless(done: list[Row], method: str, size: str) -> str | None:
     return next((found for found in smaller if size == ALL or int(found) < int(size)), None)
 
 
-def check_same(done: list[Row], ground: Ground, table: Path) -> None:
+def check_same(done: list[Row], context: Context, table: Path) -> None:
     """Raise `UsageError` where the table's rows cannot stand beside new ones."""
     for row in done:
-        if row.weights_hash != ground.weights_hash or row.time_limit != ground.time_limit:
+        if row.weights_hash != context.weights_hash or row.time_limit != context.time_limit:
             raise UsageError(f"{table} was made with other weights or another --time-limit: give another --output.")
 
 
@@ -98,18 +98,18 @@ def finish(table: Path, output: Path) -> list[Path]:
     return [table, write_page(rows, output), *draw_plots(rows, output)]
 
 
-def _run_all(missing: list[Key], ground: Ground, table: Path) -> None:
+def _run_all(missing: list[Key], context: Context, table: Path) -> None:
     for number, (method, size, seed) in enumerate(missing, start=1):
         say(f"[{number}/{len(missing)}] {METHODS[method].label}, {size} images, seed {seed}")
         smaller = hopeless(read_rows(table), method, size)
-        row = not_tried(ground, method, size, seed, smaller) if smaller else _run(ground, method, size, seed)
+        row = not_tried(context, method, size, seed, smaller) if smaller else _run(context, method, size, seed)
         append_row(table, row)
         say(f"    {row.status}; {_figures(row)}{row.message}")
 
 
-def _run(ground: Ground, method: str, size: str, seed: int) -> Row:
+def _run(context: Context, method: str, size: str, seed: int) -> Row:
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return replace(run_apart(ground, method, size, seed), measured=today)
+    return replace(run_apart(context, method, size, seed), measured=today)
 
 
 def _figures(row: Row) -> str:

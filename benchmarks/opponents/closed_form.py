@@ -45,13 +45,13 @@ def least_squares_change(inputs: Matrix, wanted: Matrix, metric: Metric) -> Matr
 
 
 def least_movement(required: Matrix) -> Matrix:
-    """The smallest movement of each image's logits, (N, C), Euclidean, after which every lead is what it must be.
+    """The smallest movement of each image's logits, (N, C), Euclidean, after which every margin is what it must be.
 
-    The own logit rises by a, every other falls by what is then still missing of its lead. The sum of what falls is a,
+    The own logit rises by a, every other falls by what is then still missing of its margin. The sum of what falls is a,
     so that a is ``(r_1 + ... + r_k) / (k + 1)`` for the k largest requirements, at the k where that is largest.
 
     Args:
-        required: (N, C), by how much each lead has to grow; minus infinity at the own class.
+        required: (N, C), by how much each margin has to grow; minus infinity at the own class.
     """
     descending = -np.sort(-required, axis=1)[:, :-1]
     counts = np.arange(1, descending.shape[1] + 1)

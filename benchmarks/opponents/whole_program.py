@@ -77,14 +77,14 @@ def _movement_rows(margins: Margins) -> sparse.csr_array:
 
 
 def _margin_rows(margins: Margins, size: int) -> sparse.csr_array:
-    """The movement raises each lead by what it requires: a row for each image and other class."""
+    """The movement raises each margin by what it requires: a row for each image and other class."""
     count, classes = margins.required.shape
     images, others = np.nonzero(np.isfinite(margins.required))
     places = np.arange(len(images))
     values = np.concatenate([np.ones(len(images)), -np.ones(len(images))])
     columns = np.concatenate([margins.labels[images] * count + images, others * count + images])
-    leads = sparse.csr_array((values, (np.tile(places, 2), columns)), shape=(len(images), classes * count))
-    return sparse.hstack([_nothing(len(images), 2 * size), leads, -leads, _nothing(len(images), 1)])
+    rows = sparse.csr_array((values, (np.tile(places, 2), columns)), shape=(len(images), classes * count))
+    return sparse.hstack([_nothing(len(images), 2 * size), rows, -rows, _nothing(len(images), 1)])
 
 
 def _largest_rows(size: int, moved: int, counted: int) -> sparse.csr_array:

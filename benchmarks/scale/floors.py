@@ -40,33 +40,33 @@ def floor_of(run: Run, phase: str) -> Floor | None:
     return None if derive is None else derive(run)
 
 
-def stage_one(run: Run) -> Floor | None:
+def preparation(run: Run) -> Floor | None:
     """`prepare`: whitened inputs, then for each step the inputs' kernel and the gram matrix of the margins."""
-    if not run.leads:
+    if not run.margins:
         return None
     images, doubtful = run.edit_images, min(DOUBTFUL, run.sample_images)
-    leads, iterations = ([int(word) for word in text.split()] for text in (run.leads, run.iterations))
+    margins, iterations = ([int(word) for word in text.split()] for text in (run.margins, run.iterations))
     layer = 2 * WIDTH * INPUTS
     each_step = 3 * images * layer  # outputs, the change (a solve and a product)
     each_step += doubtful * _moves_of_one(images) + 2 * images**2 * INPUTS
     return Floor(
-        single=images * INPUTS**2 + sum(each_step + count * WIDTH**2 + 2 * count**2 * WIDTH for count in leads),
+        single=images * INPUTS**2 + sum(each_step + count * WIDTH**2 + 2 * count**2 * WIDTH for count in margins),
         double=images * layer,
-        streamed=sum(4 * count**2 * (done + POWER_ITERATIONS) for count, done in zip(leads, iterations, strict=True)),
+        streamed=sum(4 * count**2 * (done + POWER_ITERATIONS) for count, done in zip(margins, iterations, strict=True)),
         held=8 * INPUTS**2
         + 4 * WIDTH**2
         + 3 * 4 * WIDTH * INPUTS
         + 4 * images**2
-        + max(4 * count**2 + 2 * 4 * count * WIDTH for count in leads),
+        + max(4 * count**2 + 2 * 4 * count * WIDTH for count in margins),
     )
 
 
 def last_layers_metric(run: Run) -> Floor | None:
-    """`edits.network.training_metric` after stage one: how the sample's outputs move, their second moment, the factor.
+    """The metric of the last layer after a preparation: how the sample's outputs move, their moment, its factor.
 
-    Without stage one the factor comes from the cache.
+    Without it the factor comes from the cache.
     """
-    if not run.leads:
+    if not run.margins:
         return None
     return Floor(
         single=run.sample_images * (_moves_of_one(run.edit_images) + INPUTS**2),  # the moment is symmetric
@@ -100,14 +100,16 @@ def last_layers_program(run: Run) -> Floor:
 
 
 def moved_activations(run: Run) -> Floor | None:
-    """The test images through the layer that stage one moved; without it they come from the cache."""
+    """The test images through the layer that was prepared; without it they come from the cache."""
     return (
-        Floor(single=2 * run.test_images * WIDTH * INPUTS, held=2 * 4 * run.test_images * WIDTH) if run.leads else None
+        Floor(single=2 * run.test_images * WIDTH * INPUTS, held=2 * 4 * run.test_images * WIDTH)
+        if run.margins
+        else None
     )
 
 
 FLOORS: dict[str, Callable[[Run], Floor | None]] = {
-    "prepare": stage_one,
+    "prepare": preparation,
     "metric": last_layers_metric,
     "solve": last_layers_program,
     "activations": moved_activations,

@@ -12,25 +12,25 @@ INTRODUCTION = """\
 # Time and memory as the number of images grows
 
 Each size is one `run_repair.py misclassified` in a process of its own, made by `python -m benchmarks.scale.scale`; what
-depends on the network alone (decoded images, activations, factors of metrics) is cached. *Leads* are the missing leads
-of stage one's first step, *rows* those of the last layer's program. Seconds are by phase; no phase counts imports,
-hashes and what is saved for other pages.
+depends on the network alone (decoded images, activations, factors of metrics) is cached. *Margins* are those that are
+missing at the first step of the preparation, *rows* those of the last layer's program. Seconds are by phase; no phase
+counts imports, hashes and what is saved for other pages.
 
 """
 FLOORS = """\
 ## What dominates, and its floor
 
 The floor is what the phase's code has to multiply and to hold, at the machine's best rates, measured in the same run.
-N images, R missing leads, layers of m = 4,096 units (n = 4,097 inputs with the bias), S training images in the metrics'
-sample, and Q = 2,500 at most that are run to judge a step. The change of the hidden layer is a product of rank N, so
+N images, R missing margins, layers of m = 4,096 units (n = 4,097 inputs with the bias), S training images in the
+metrics' sample, and Q = 2,500 at most that are run to judge a step. The change of the hidden layer is a product of rank N, so
 that the outputs of a training image are moved in `w` = `2 N (n + m)`, or `2 n m` where that is less:
 
 - prepare: once `2 n m N` in float64 (inputs in the inverse metric), and `n^2 N` (whitened inputs) in float32; each
-  step `2 R^2 m` (gram matrix of the leads), `R m^2` (their gradients, whitened), `2 N^2 n` (the inputs' kernel),
+  step `2 R^2 m` (gram matrix of the margins), `R m^2` (their gradients, whitened), `2 N^2 n` (the inputs' kernel),
   `6 n m N` (outputs, change), `w Q` (training images), and `4 R^2` bytes read in each iteration of the dual. Held:
   the layer three times, both factors, `4 N^2`, and `4 R^2 + 8 R m` bytes.
-- metric: after stage one `(w + n^2) S` in float32, and `n^3 / 3` in float64.
-- activations: after stage one `2 T n m` in float32, for T test images.
+- metric: after a preparation `(w + n^2) S` in float32, and `n^3 / 3` in float64.
+- activations: after a preparation `2 T n m` in float32, for T test images.
 - solve: `2 n^2 N + 2 N^2 n` in float64; for `l2` also `N^3 / 3`, and of r rows `16 r^2` bytes, and `4 r^2` in each
   iteration. Held: `8 N^2 + 16 N n`, for `l2` also `8 r^2`, and `4 r^2` with first-order iterations.
 
@@ -61,7 +61,7 @@ def _table(runs: Sequence[Run]) -> str:
         *shown,
         "process (s)",
         "peak memory (MB)",
-        "leads",
+        "margins",
         "rows",
         "norm",
         "gap",
@@ -77,7 +77,7 @@ def _line(run: Run, shown: Sequence[str]) -> list[str]:
         *(f"{run.seconds(phase):.2f}" for phase in shown),
         f"{run.seconds_process:.1f}",
         f"{run.peak_memory_mb:,.0f}",
-        f"{int(run.leads.split()[0]):,}" if run.leads else "-",
+        f"{int(run.margins.split()[0]):,}" if run.margins else "-",
         "-" if run.rows is None else f"{run.rows:,}",
         run.norm,
         "-" if run.gap is None else f"{run.gap:.0e}",

@@ -32,7 +32,7 @@ PHASES = (
 
 
 @dataclass(frozen=True)
-class Ground:
+class Context:
     """What all runs share: the network, its images and how many of them there are, and the machine."""
 
     dataset: DatasetName
@@ -48,8 +48,8 @@ class Ground:
 class Run:
     """One repair. ``size`` is what was asked for, ``seconds_process`` is the whole process, imports and all.
 
-    ``leads`` and ``iterations`` are of each step of stage one, with spaces between; ``rows`` and ``solver_iterations``
-    of the program at the last layer. ``drawdown`` is in percentage points, ``peak_memory_mb`` in MiB, the rates of the
+    ``margins`` and ``iterations`` are of each step of the preparation, with spaces between; ``rows`` and
+    ``solver_iterations`` of the program at the last layer. ``drawdown`` is in percentage points, ``peak_memory_mb`` in MiB, the rates of the
     machine in 1e9 operations or bytes a second. ``sample_images`` are training images that metrics are taken from.
     """
 
@@ -59,7 +59,7 @@ class Run:
     edit_images: int
     status: str
     norm: str
-    leads: str
+    margins: str
     iterations: str
     rows: int | None
     rounds: int | None
@@ -100,7 +100,7 @@ class Run:
         return float(getattr(self, _column(phase)))
 
 
-def run_size(ground: Ground, size: str, prepare: str) -> Run:
+def run_size(context: Context, size: str, prepare: str) -> Run:
     """Repair so many misclassified images.
 
     Raises:
@@ -110,7 +110,14 @@ def run_size(ground: Ground, size: str, prepare: str) -> Run:
         output = Path(folder) / "repaired.pth"
         started = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, str(RUN_REPAIR), "misclassified", *_words(ground, size, prepare), "--output", str(output)],
+            [
+                sys.executable,
+                str(RUN_REPAIR),
+                "misclassified",
+                *_words(context, size, prepare),
+                "--output",
+                str(output),
+            ],
             capture_output=True,
             text=True,
             check=False,
@@ -120,36 +127,36 @@ def run_size(ground: Ground, size: str, prepare: str) -> Run:
         if not report.exists():
             told = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise ToolError(f"The repair of {size} images wrote no report: {told[-1]}")
-        return as_run(json.loads(report.read_text(encoding="utf-8")), ground, size, prepare, seconds)
+        return as_run(json.loads(report.read_text(encoding="utf-8")), context, size, prepare, seconds)
 
 
-def as_run(report: dict[str, Any], ground: Ground, size: str, prepare: str, seconds: float) -> Run:
+def as_run(report: dict[str, Any], context: Context, size: str, prepare: str, seconds: float) -> Run:
     """The record of a report, see `edits.outcome.report.RepairReport`."""
     return Run(
         size=size,
         prepare=prepare,
-        weights_hash=ground.weights_hash,
+        weights_hash=context.weights_hash,
         edit_images=report["edit_set_size"],
         status=report["status"],
         norm=report["norm"],
-        leads=" ".join(map(str, report["prepare_leads"])),
+        margins=" ".join(map(str, report["prepare_leads"])),
         iterations=" ".join(map(str, report["prepare_iterations"])),
         **{name: report[name] for name in ("rows", "rounds", "solver", "solver_iterations", "gap", "peak_memory_mb")},
         drawdown=report["drawdown_points"],
         **{_column(phase): report["seconds"].get(phase, 0.0) for phase in PHASES},
         seconds_process=round(seconds, 4),
-        sample_images=ground.sample_images,
-        test_images=ground.test_images,
-        gflops32=ground.machine.gflops32,
-        gflops64=ground.machine.gflops64,
-        gigabytes=ground.machine.gigabytes,
+        sample_images=context.sample_images,
+        test_images=context.test_images,
+        gflops32=context.machine.gflops32,
+        gflops64=context.machine.gflops64,
+        gigabytes=context.machine.gigabytes,
     )
 
 
-def _words(ground: Ground, size: str, prepare: str) -> list[str]:
-    told = {"--dataset": ground.dataset.value, "--weights": str(ground.weights), "--prepare": prepare}
-    if ground.data_root is not None:
-        told["--data-root"] = str(ground.data_root)
+def _words(context: Context, size: str, prepare: str) -> list[str]:
+    told = {"--dataset": context.dataset.value, "--weights": str(context.weights), "--prepare": prepare}
+    if context.data_root is not None:
+        told["--data-root"] = str(context.data_root)
     if size != ALL:
         told["--max-samples"] = size
     return [word for pair in told.items() for word in pair]

@@ -16,7 +16,7 @@ from benchmarks.records import read_records, write_records
 from benchmarks.scale.machine import measure
 from benchmarks.scale.page import page
 from benchmarks.scale.plot import draw
-from benchmarks.scale.run import Ground, Run, run_size
+from benchmarks.scale.run import Context, Run, run_size
 from edits.network.workbench import MOVED_METRIC_IMAGES, open_workbench
 from edits.options import PrepareName
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
@@ -44,26 +44,26 @@ def main(
     chosen = list(dict.fromkeys(sizes or SIZES))
     if wrong := [size for size in chosen if size != ALL and not (size.isdecimal() and int(size) > 0)]:
         raise UsageError(f"--sizes are numbers above 0, or {ALL}, not {wrong[0]!r}.")
-    ground = open_ground(dataset, data_root, ensure_baseline(dataset, data_root, weights))
+    context = open_context(dataset, data_root, ensure_baseline(dataset, data_root, weights))
     table = output / "scale.csv"
     runs = read_records(table, Run)
-    missing = [size for size in chosen if (size, prepare, ground.weights_hash) not in {run.key for run in runs}]
+    missing = [size for size in chosen if (size, prepare, context.weights_hash) not in {run.key for run in runs}]
     if missing:
         say("filling the caches")
-        run_size(ground, missing[0], prepare)
+        run_size(context, missing[0], prepare)
     for size in missing:
         say(f"{size} images, prepare {prepare}")
-        runs.append(run_size(ground, size, prepare))
+        runs.append(run_size(context, size, prepare))
         write_records(table, sorted(runs, key=lambda run: (run.prepare, run.edit_images)))
     for path in finish(table, output):
         say(f"wrote {path}")
 
 
-def open_ground(dataset: DatasetName, data_root: Path | None, weights: Path) -> Ground:
+def open_context(dataset: DatasetName, data_root: Path | None, weights: Path) -> Context:
     """Name the network, count the images, and measure the machine."""
     bench = open_workbench(dataset, data_root, weights)
     sample = min(MOVED_METRIC_IMAGES, len(bench.training))
-    return Ground(dataset, data_root, weights, bench.weights_hash, sample, len(bench.test), measure())
+    return Context(dataset, data_root, weights, bench.weights_hash, sample, len(bench.test), measure())
 
 
 def finish(table: Path, output: Path) -> list[Path]:

@@ -101,7 +101,7 @@ class TrainingImages:
 
     @functools.cached_property
     def _doubtful(self) -> tuple[NDArray[np.int64], int]:
-        """Positions in the sample of the images whose leads are nearest to zero; how many of the others are right."""
+        """Positions in the sample of the images whose margins are nearest to zero; how many of the others are right."""
         logits, labels = self.logits[self.sample(JUDGES)], self.labels(JUDGES)
         nearness = margins(logits, torch.from_numpy(labels)).abs().numpy()
         doubtful = np.sort(np.argsort(nearness, kind="stable")[:DOUBTFUL])

@@ -109,7 +109,7 @@ class Workbench:
         return cache_path(kind, **facts, factor="inputs"), cache_path(kind, **facts, factor="outputs")
 
     def fill_cache(self, layer: str) -> None:
-        """Compute what every stage one in a hidden layer looks up in the cache."""
+        """Compute what every preparation in a hidden layer looks up in the cache."""
         self.layer_metric(layer)
         self.training_images.fill_cache(layer, MOVED_METRIC_IMAGES)
 

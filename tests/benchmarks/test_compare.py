@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 
 import sytorch
 from benchmarks.compare import apart, side_by_side
-from benchmarks.compare.apart import Ground
+from benchmarks.compare.apart import Context
 from benchmarks.compare.judge import judge
 from benchmarks.compare.one import open_case, run_method
 from benchmarks.compare.page import behind, write_page
@@ -265,11 +265,11 @@ def test_what_is_no_table_is_told_and_left(tmp_path: Path, content: str) -> None
 def test_a_finished_row_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[str, str, int]] = []
 
-    def run(ground: Ground, method: str, size: str, seed: int) -> Row:
+    def run(context: Context, method: str, size: str, seed: int) -> Row:
         if len(made) == 3:
             raise KeyboardInterrupt
         made.append((method, size, seed))
-        return replace(ROW, method=method, size=size, seed=seed, weights_hash=ground.weights_hash)
+        return replace(ROW, method=method, size=size, seed=seed, weights_hash=context.weights_hash)
 
     monkeypatch.setattr(side_by_side, "run_apart", run)
     monkeypatch.setattr(side_by_side, "warm_up", lambda *_: "abc")
@@ -377,8 +377,8 @@ def test_a_process_that_dies_is_a_row(
 ) -> None:
     command = [sys.executable, "-c", f"import os, sys, time; {ending}"]
     monkeypatch.setattr(apart, "_command", lambda *_: command)
-    monkeypatch.setattr(Ground, "patience", 2.0)
-    row = apart.run_apart(Ground(DatasetName.DIGITS, None, tmp_path, "abc", 1.0, 16.0), "ours-l1", "10", 0)
+    monkeypatch.setattr(Context, "patience", 2.0)
+    row = apart.run_apart(Context(DatasetName.DIGITS, None, tmp_path, "abc", 1.0, 16.0), "ours-l1", "10", 0)
     assert row.status == status and message in row.message
     assert row.edit_images is None and row.weights_hash == "abc"
 

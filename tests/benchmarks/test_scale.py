@@ -27,7 +27,7 @@ RUN = Run(
     edit_images=2,
     status="repaired",
     norm="l2",
-    leads="5 3",
+    margins="5 3",
     iterations="10 20",
     rows=7,
     rounds=1,
@@ -76,7 +76,7 @@ def test_the_floor_of_the_program_depends_on_its_norm() -> None:
 
 
 def test_without_stage_one_only_the_program_has_a_floor() -> None:
-    alone = replace(RUN, prepare="none", leads="", iterations="")
+    alone = replace(RUN, prepare="none", margins="", iterations="")
     assert [phase for phase in PHASES if floor_of(alone, phase) is not None] == ["solve"]
     assert [phase for phase in PHASES if floor_of(RUN, phase) is None] == [
         phase for phase in PHASES if phase not in ("metric", "prepare", "activations", "solve")
@@ -93,7 +93,7 @@ def test_the_machine_has_rates() -> None:
 
 
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
-    runs = [RUN, replace(RUN, prepare="none", leads="", rows=None, gap=None, solver=None)]
+    runs = [RUN, replace(RUN, prepare="none", margins="", rows=None, gap=None, solver=None)]
     write_records(tmp_path / "scale.csv", runs)
     assert read_records(tmp_path / "scale.csv", Run) == runs
     assert read_records(tmp_path / "none.csv", Run) == []
@@ -136,8 +136,8 @@ def test_every_size_is_a_repair_with_its_phases(scaled: Path) -> None:
         assert run.status == "repaired"
         assert run.seconds_prepare > 0 and run.seconds_solve > 0 and run.peak_memory_mb > 100
         assert sum(run.seconds(phase) for phase in PHASES) < run.seconds_process
-        assert int(run.leads.split()[0]) >= run.edit_images
-        assert len(run.leads.split()) == len(run.iterations.split())
+        assert int(run.margins.split()[0]) >= run.edit_images
+        assert len(run.margins.split()) == len(run.iterations.split())
     for name in ("scale.md", "scale_auto.png", "scale_auto.svg"):
         assert (scaled / "out" / name).stat().st_size > 0
 

@@ -1,0 +1,1 @@
+"""What verify.py knows: torch and numpy alone."""

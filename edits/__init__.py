@@ -1,0 +1,1 @@
+"""AlexNet's job: from an edit set to a report."""

@@ -1,0 +1,1 @@
+"""Which images are repaired: their choice, their file, their copies."""

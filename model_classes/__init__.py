@@ -1,0 +1,1 @@
+"""AlexNet, its files, its training."""

@@ -1,0 +1,1 @@
+"""The web page; it only reads."""

@@ -1,0 +1,1 @@
+"""Time and memory as the number of images grows."""

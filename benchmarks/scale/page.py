@@ -22,7 +22,7 @@ FLOORS = """\
 
 The floor is what the phase's code has to multiply and to hold, at the machine's best rates, measured in the same run.
 N images, R missing margins, layers of m = 4,096 units (n = 4,097 inputs with the bias), S training images in the
-metrics' sample, and Q = 2,500 at most that are run to judge a step. The change of the hidden layer is a product of rank N, so
+metrics' sample, and Q = 2,500 at most that are run to judge a step. The change of the hidden layer is of rank N, so
 that the outputs of a training image are moved in `w` = `2 N (n + m)`, or `2 n m` where that is less:
 
 - prepare: once `2 n m N` in float64 (inputs in the inverse metric), and `n^2 N` (whitened inputs) in float32; each

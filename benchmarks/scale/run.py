@@ -49,8 +49,9 @@ class Run:
     """One repair. ``size`` is what was asked for, ``seconds_process`` is the whole process, imports and all.
 
     ``margins`` and ``iterations`` are of each step of the preparation, with spaces between; ``rows`` and
-    ``solver_iterations`` of the program at the last layer. ``drawdown`` is in percentage points, ``peak_memory_mb`` in MiB, the rates of the
-    machine in 1e9 operations or bytes a second. ``sample_images`` are training images that metrics are taken from.
+    ``solver_iterations`` of the program at the last layer. ``drawdown`` is in percentage points, ``peak_memory_mb`` in
+    MiB, the rates of the machine in 1e9 operations or bytes a second. ``sample_images`` are training images that
+    metrics are taken from.
     """
 
     size: str

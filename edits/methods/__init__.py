@@ -1,0 +1,1 @@
+"""Computing a change, applying it, writing it, and looking at the file."""

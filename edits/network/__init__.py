@@ -1,0 +1,1 @@
+"""The network, its images and its metrics, loaded once however many repairs follow."""

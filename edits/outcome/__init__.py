@@ -1,0 +1,1 @@
+"""What is measured, certified and told of a repair."""

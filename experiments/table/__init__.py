@@ -1,0 +1,1 @@
+"""The table that a sweep writes, and that spreadsheets change."""

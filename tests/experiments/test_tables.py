@@ -23,9 +23,10 @@ import experiment_runner
 from experiments import leftovers
 from experiments.analysis.summary import read_tables, summarise
 from experiments.plan import results_folder
+from experiments.table.cells import FLAGS, flag, number
 from experiments.table.reading import OURS, read_file
 from experiments.table.row import CLOSED, COLUMNS, FLAG, LATER, NUMBERS, STATUSES, Row
-from experiments.table.values import FLAGS, flag, number, typed
+from experiments.table.values import typed
 from experiments.table.writing import open_table
 from helpers.errors import ToolError, UsageError
 from visualizer.app import create_app

@@ -145,13 +145,13 @@ def _look(path: Path, restart: bool = False) -> TableFile | None:
     try:
         file = read_file(path, NEEDED)
     except NoTableError as error:
-        raise UsageError(f"{error} It was left as it is: give another --output-file.") from error
+        raise UsageError(f"{error} It was left as it is: give another --output.") from error
     if restart:
         return file
     try:
         _check_cells(file)
     except ToolError as error:
-        raise UsageError(f"{error} Nothing was written; --restart sets that table aside.") from error
+        raise UsageError(f"{error} Nothing was written; --force sets that table aside.") from error
     return file
 
 

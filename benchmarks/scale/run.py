@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.compare.one import ALL
 from benchmarks.scale.machine import Machine
+from edits.outcome.report import current
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
 
@@ -120,7 +121,7 @@ def run_size(ground: Ground, size: str, prepare: str) -> Run:
         if not report.exists():
             told = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise ToolError(f"The repair of {size} images wrote no report: {told[-1]}")
-        return as_run(json.loads(report.read_text(encoding="utf-8")), ground, size, prepare, seconds)
+        return as_run(current(json.loads(report.read_text(encoding="utf-8"))), ground, size, prepare, seconds)
 
 
 def as_run(report: dict[str, Any], ground: Ground, size: str, prepare: str, seconds: float) -> Run:
@@ -132,7 +133,7 @@ def as_run(report: dict[str, Any], ground: Ground, size: str, prepare: str, seco
         edit_images=report["edit_set_size"],
         status=report["status"],
         norm=report["norm"],
-        leads=" ".join(map(str, report["prepare_leads"])),
+        leads=" ".join(map(str, report["prepare_margins"])),
         iterations=" ".join(map(str, report["prepare_iterations"])),
         **{name: report[name] for name in ("rows", "rounds", "solver", "solver_iterations", "gap", "peak_memory_mb")},
         drawdown=report["drawdown_points"],

@@ -12,22 +12,23 @@ import typer
 
 from helpers.cli import new_app, say, tells_failures
 from helpers.errors import UsageError
+from helpers.old_names import knowing
 
 app = new_app(__doc__)
 
 
-@app.command()
+@app.command(cls=knowing({"--output-dir": "--output"}))
 @tells_failures
 def main(
     tables: Annotated[list[Path], typer.Argument(help="CSV files of experiment_runner.py.", metavar="TABLE...")],
-    output_dir: Annotated[Path, typer.Option(help="Where the plots and the summary go.")] = Path("results/analysis"),
+    output: Annotated[Path, typer.Option(help="Where the plots and the summary go.")] = Path("results/analysis"),
 ) -> None:
     """Write accuracy, drawdown, runtime, iterations, success and class by size as PNG and SVG, and a summary."""
-    for path in analyse(tables, output_dir):
+    for path in analyse(tables, output):
         say(f"wrote {path}")
 
 
-def analyse(tables: list[Path], output_dir: Path) -> list[Path]:
+def analyse(tables: list[Path], output: Path) -> list[Path]:
     """Write the plots and ``summary.csv``, ``summary.md``; print the summary; return what was written.
 
     Raises:
@@ -39,17 +40,17 @@ def analyse(tables: list[Path], output_dir: Path) -> list[Path]:
     from helpers.files.writing import atomic_file
     from helpers.tables import aligned
 
-    path = output_dir / "summary.csv"
+    path = output / "summary.csv"
     if path.is_file() and path.stat().st_size and not is_summary(path):
-        raise UsageError(f"{path} is not of analysis.py and would be replaced: give another --output-dir.")
+        raise UsageError(f"{path} is not of analysis.py and would be replaced: give another --output.")
     rows = read_tables(tables)
     summary = summarise(rows)
     print(aligned(as_text(summary)))
-    paths = draw_figures(rows, output_dir)
+    paths = draw_figures(rows, output)
     for name, text in (("summary.csv", summary.to_csv(index=False)), ("summary.md", as_markdown(summary))):
-        with atomic_file(output_dir / name) as temporary:
+        with atomic_file(output / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        paths.append(output_dir / name)
+        paths.append(output / name)
     return paths
 
 

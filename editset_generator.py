@@ -28,6 +28,7 @@ from helpers.cli import (
 )
 from helpers.errors import UsageError
 from helpers.files.paths import edit_sets
+from helpers.old_names import knowing
 from helpers.tables import aligned
 
 if TYPE_CHECKING:
@@ -36,13 +37,17 @@ if TYPE_CHECKING:
 
 MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so many images. [default: all]")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
-NameOption = Annotated[str | None, typer.Option(help=f"Name of the file, NAME{SUFFIX}. [default: by what it holds]")]
+OutputOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help=f"Name of the file, data/edit_sets/NAME{SUFFIX}. [default: by what it holds]"),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a set that exists.")]
 
 app = new_app(__doc__)
+Command = knowing({"--output-name": "--output"})
 
 
-@app.command()
+@app.command(cls=Command)
 @tells_failures
 def misclassified(
     *,
@@ -51,17 +56,15 @@ def misclassified(
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
-    output_name: NameOption = None,
+    output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
     """Test images of every class that the network classifies wrong."""
     selection = Selection("misclassified", max_samples=max_samples, seed=seed)
-    make_edit_set(
-        selection, dataset=dataset, data_root=data_root, weights=weights, output_name=output_name, force=force
-    )
+    make_edit_set(selection, dataset=dataset, data_root=data_root, weights=weights, name=output, force=force)
 
 
-@app.command()
+@app.command(cls=Command)
 @tells_failures
 def by_class(
     *,
@@ -72,14 +75,12 @@ def by_class(
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
-    output_name: NameOption = None,
+    output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
     """Test images of one class."""
     selection = Selection("by-class", target_class, correctness, max_samples, seed)
-    make_edit_set(
-        selection, dataset=dataset, data_root=data_root, weights=weights, output_name=output_name, force=force
-    )
+    make_edit_set(selection, dataset=dataset, data_root=data_root, weights=weights, name=output, force=force)
 
 
 @app.command("list")
@@ -103,7 +104,7 @@ def make_edit_set(
     dataset: DatasetName = DatasetName.CIFAR10,
     data_root: Path | None = None,
     weights: Path | None = None,
-    output_name: str | None = None,
+    name: str | None = None,
     force: bool = False,
 ) -> Path:
     """Make an edit set unless it exists, training the baseline if that is missing; return where it lies.
@@ -120,11 +121,11 @@ def make_edit_set(
     from helpers.images.datasets import load_dataset
     from model_classes.training import ensure_baseline
 
-    name = None if output_name is None else file_name(output_name)
+    file = None if name is None else file_name(name)
     selection.facts(load_dataset(dataset, "test", data_root).class_names)  # is there such a class? then train
     source = open_source(dataset, data_root, ensure_baseline(dataset, data_root, weights))
     wanted, folder = Wanted(selection, source.test, source.weights_hash), edit_sets(dataset)
-    place = _usual_place(wanted, folder, force) if name is None else _named_place(wanted, folder / name, force)
+    place = _usual_place(wanted, folder, force) if file is None else _named_place(wanted, folder / file, force)
     if place.note is not None:
         say(f"note: {place.note}")
     if place.exists:
@@ -155,7 +156,7 @@ def _named_place(wanted: Wanted, path: Path, force: bool) -> Place:
     why = wanted.misfit(path)
     if why is None or _may_replace(path, why):
         return Place(path, exists=why is None)
-    raise UsageError(f"{path} {why}; --force replaces it, or give another --output-name.")
+    raise UsageError(f"{path} {why}; --force replaces it, or give another --output.")
 
 
 def file_name(name: str) -> str:
@@ -166,7 +167,7 @@ def file_name(name: str) -> str:
     """
     stem = name.removesuffix(".pt").removesuffix("_edit_dataset")
     if not re.fullmatch(r"[^./\\\0\s][^/\\\0]{0,99}", stem):
-        raise UsageError(f"--output-name is a short file name without folders, not {name!r}.")
+        raise UsageError(f"--output is a short file name without folders, not {name!r}.")
     return stem + SUFFIX
 
 

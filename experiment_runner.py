@@ -12,7 +12,7 @@ import typer
 
 from edits.options import LAST_LAYER, KeepWeights, PrepareCopies, PrepareName, SolverName, read_metric, read_norm
 from editset_helpers.selection import resolve_class
-from experiments.experiment import Ground, SetType, Sizing
+from experiments.experiment import Context, SetType, Sizing
 from helpers.cli import (
     DataRootOption,
     DatasetName,
@@ -25,27 +25,37 @@ from helpers.cli import (
 )
 from helpers.errors import ExperimentsFailedError, UsageError
 from helpers.files.paths import edit_sets
-from helpers.spaced_lists import SpacedLists
+from helpers.old_names import knowing
 from helpers.tables import aligned
 
 T = TypeVar("T")
+FORMER = {
+    "--repair-set-sizes": "--edit-set-sizes",
+    "--repair-set-types": "--edit-set-types",
+    "--param-bound": "--param-bounds",
+    "--margin": "--margins",
+    "--output-file": "--output",
+    "--restart": "--force",
+}
 
 app = new_app(__doc__)
 
 
-@app.command(cls=SpacedLists)
+@app.command(cls=knowing(FORMER))
 @tells_failures
 def main(
     *,
-    repair_set_sizes: Annotated[list[int], typer.Option(min=1, help="Images in an edit set.")],
-    repair_set_types: Annotated[list[SetType], typer.Option(help="Which images.")],
+    edit_set_sizes: Annotated[list[int], typer.Option(min=1, help="Images in an edit set.")],
+    edit_set_types: Annotated[list[SetType], typer.Option(help="Which images.")],
     target_classes: Annotated[
         list[str] | None, typer.Option(help="Classes by number or name, for the types of one class. [default: all]")
     ] = None,
-    param_bound: Annotated[float, typer.Option(help="The largest change of any weight.")] = 5.0,
-    param_bounds: Annotated[list[float] | None, typer.Option(help="Several of them, instead.")] = None,
-    margin: Annotated[float, typer.Option(help="By how much the right class has to lead all others.")] = 2.0,
-    margins: Annotated[list[float] | None, typer.Option(help="Several of them, instead.")] = None,
+    param_bounds: Annotated[
+        list[float] | None, typer.Option(help="Largest changes of any weight. [default: 5.0]")
+    ] = None,
+    margins: Annotated[
+        list[float] | None, typer.Option(help="Required margins of every edit image, in logits. [default: 2.0]")
+    ] = None,
     norms: Annotated[
         list[str] | None, typer.Option(help="What is minimised: l1, linf, linf+l1, l2. [default: l1]")
     ] = None,
@@ -63,7 +73,7 @@ def main(
         PrepareName, typer.Option(help="The hidden layer moved first; auto costs 10 seconds an experiment.")
     ] = "none",
     prepare_copies: Annotated[
-        PrepareCopies, typer.Option(help="Copies of the edit images that stage one goes for, too.")
+        PrepareCopies, typer.Option(help="Copies of the edit images that the preparation goes for, too.")
     ] = "none",
     keep_weights: Annotated[
         KeepWeights, typer.Option(help="full: 228 MB an experiment; changed-layer: what changed, eval.py reads it.")
@@ -77,10 +87,10 @@ def main(
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
-    output_file: Annotated[Path, typer.Option(help="The table. One that exists is gone on with.")] = Path(
+    output: Annotated[Path, typer.Option(help="The table. One that exists is gone on with.")] = Path(
         "results/experiment_data.csv"
     ),
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew; the old table is kept beside.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Begin anew; the old table is kept beside.")] = False,
 ) -> None:
     """Run every combination of the lists, which are given with spaces; a killed sweep goes on where it stopped."""
     if workers > 1 and ray is not None:
@@ -88,22 +98,22 @@ def main(
     from experiments.analysis.summary import as_text, read_tables, summarise
     from experiments.plan import Sweep, results_folder
     from experiments.single import bench_at
-    from experiments.sweep import Crew, run_sweep
+    from experiments.sweep import Executor, run_sweep
     from experiments.table.writing import check_output
     from model_classes.training import ensure_baseline
 
     chosen_norms = [read_norm(name) for name in norms or ["l1"]]
     chosen_metrics = [read_metric(name) for name in metrics or ["training"]]
-    check_output(output_file, restart)
+    check_output(output, force)
     baseline = ensure_baseline(dataset, data_root, weights)
     bench = bench_at(dataset, data_root, baseline)
     names = bench.test.class_names
     sweep = Sweep(
-        sizes=_once(repair_set_sizes),
-        types=_once(repair_set_types),
+        sizes=_once(edit_set_sizes),
+        types=_once(edit_set_types),
         classes=_once([resolve_class(name, names) for name in target_classes or map(str, range(len(names)))]),
-        param_bounds=_once(param_bounds or [param_bound]),
-        margins=_once(margins or [margin]),
+        param_bounds=_once(param_bounds or [5.0]),
+        margins=_once(margins or [2.0]),
         norms=_once(chosen_norms),
         metrics=_once(chosen_metrics),
         layers=_once(layers or [LAST_LAYER]),
@@ -115,22 +125,22 @@ def main(
         prepare_copies=prepare_copies,
         keep_weights=keep_weights,
     )
-    ground = Ground(
+    context = Context(
         dataset=dataset,
         data_root=data_root,
         weights=baseline,
         weights_hash=bench.weights_hash,
         images_hash=bench.test.content_hash,
         training_hash=bench.training.content_hash if sweep.needs_training_images else None,
-        folder=results_folder(output_file),
+        folder=results_folder(output),
         edit_sets=edit_sets(dataset) / "experiments",
         command=command_line(),
     )
-    failed = run_sweep(sweep, ground, output_file, Crew(workers, ray), restart)
-    print(aligned(as_text(summarise(read_tables([output_file])))))
-    say(f"{output_file} is complete; plots of it: uv run python analysis.py {output_file}")
+    failed = run_sweep(sweep, context, output, Executor(workers, ray), force)
+    print(aligned(as_text(summarise(read_tables([output])))))
+    say(f"{output} is complete; plots of it: uv run python analysis.py {output}")
     if failed:
-        raise ExperimentsFailedError(f"{failed} experiments failed; error_message in {output_file} says why.")
+        raise ExperimentsFailedError(f"{failed} experiments failed; error_message in {output} says why.")
 
 
 def _once(values: list[T]) -> tuple[T, ...]:

@@ -40,6 +40,7 @@ from helpers.cli import (
 from helpers.errors import InfeasibleError, NotProvedError, NotVerifiedError, TimeLimitError, UsageError
 from helpers.files.outputs import result_paths, writable_output
 from helpers.files.paths import edit_sets, repaired_weights
+from helpers.old_names import knowing
 
 if TYPE_CHECKING:
     from edits.network.workbench import Workbench
@@ -54,6 +55,7 @@ FAILURES = {
 }
 
 app = new_app(__doc__)
+Command = knowing({"--pattern held": "--pattern fixed"})
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,9 @@ def warn_of_other_weights(edit_set: EditSet, path: Path, bench: Workbench) -> No
 MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so many images. [default: all of the set]")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
 BoundOption = Annotated[float, typer.Option(help="The largest change of any weight. Lower it to stay close.")]
-MarginOption = Annotated[float, typer.Option(help="By how much the right class has to lead all others.")]
+MarginOption = Annotated[
+    float, typer.Option(help="Required margin of every edit image: its own logit minus the largest other.")
+]
 LayerOption = Annotated[
     str,
     typer.Option(
@@ -145,7 +149,10 @@ LayerOption = Annotated[
 ]
 PatternOption = Annotated[
     PatternName,
-    typer.Option(help="For other layers than the last. held: proved; relinearise: activations may change, in steps."),
+    typer.Option(
+        help="For other layers than the last. fixed: the activation pattern stays, and the repair is proved; "
+        "relinearise: it may change, in steps."
+    ),
 ]
 NormOption = Annotated[
     NormName | None,
@@ -193,8 +200,8 @@ PrepareOption = Annotated[
 PrepareCopiesOption = Annotated[
     PrepareCopies,
     typer.Option(
-        help="Copies of the edit images that stage one goes for, too, so that more like them are right; nothing is "
-        "promised of them. mirrored: not for digits, mostly; shifted: by one pixel any way, takes longer."
+        help="Copies of the edit images that the preparation goes for, too, so that more like them are right; nothing "
+        "is promised of them. mirrored: not for digits, mostly; shifted: by one pixel any way, takes longer."
     ),
 ]
 ShiftsOption = Annotated[
@@ -234,7 +241,7 @@ def read_request(
     ridge: RidgeOption = 1e-3,
     prepare: PrepareOption = "auto",
     prepare_copies: PrepareCopiesOption = "none",
-    pattern: PatternOption = "held",
+    pattern: PatternOption = "fixed",
     shifts: ShiftsOption = 0,
     flip: FlipOption = False,
     dataset: DatasetOption = DatasetName.CIFAR10,
@@ -264,7 +271,7 @@ def read_request(
     return Request(job, options, as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 @tells_failures
 @shared_options(read_request)
 def misclassified(request: Request) -> None:
@@ -272,7 +279,7 @@ def misclassified(request: Request) -> None:
     run(Selection("misclassified"), request)
 
 
-@app.command()
+@app.command(cls=Command)
 @tells_failures
 @shared_options(read_request)
 def by_class(
@@ -282,7 +289,7 @@ def by_class(
     run(Selection("by-class", target_class), request)
 
 
-@app.command()
+@app.command(cls=Command)
 @tells_failures
 @shared_options(read_request)
 def file(path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar="PATH")], request: Request) -> None:

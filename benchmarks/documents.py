@@ -29,7 +29,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 FOLDER = Path("results/documents")
 PAGE = Path("docs/figures.md")
 PLOTS = Path("docs/experiments")
-OF_SEEDS = "experiment_runner.py --repair-set-types misclassified --seeds 0 1 2 3 4 --output-file results/documents/"
+OF_SEEDS = "experiment_runner.py --edit-set-types misclassified --seeds 0 1 2 3 4 --output results/documents/"
 DEFAULT = "results/documents/default_100.pth"
 
 app = new_app(__doc__)
@@ -64,11 +64,11 @@ SECTIONS = (
         "Means of five seeds",
         "Misclassified test images; drawdown in percentage points with its standard deviation over seeds 0 to 4.",
         (
-            f"{OF_SEEDS}default_l1.csv --repair-set-sizes 100 400 --prepare auto",
-            f"{OF_SEEDS}default_l2.csv --repair-set-sizes 1000 --prepare auto --norms l2",
-            f"{OF_SEEDS}last_layer_l1.csv --repair-set-sizes 100 400 --norms l1",
-            f"{OF_SEEDS}last_layer_l2.csv --repair-set-sizes 100 400 1000 --norms l2",
-            f"{OF_SEEDS}per_class.csv --repair-set-sizes 100 400 1000 --norms l2 --metrics per-class",
+            f"{OF_SEEDS}default_l1.csv --edit-set-sizes 100 400 --prepare auto",
+            f"{OF_SEEDS}default_l2.csv --edit-set-sizes 1000 --prepare auto --norms l2",
+            f"{OF_SEEDS}last_layer_l1.csv --edit-set-sizes 100 400 --norms l1",
+            f"{OF_SEEDS}last_layer_l2.csv --edit-set-sizes 100 400 1000 --norms l2",
+            f"{OF_SEEDS}per_class.csv --edit-set-sizes 100 400 1000 --norms l2 --metrics per-class",
         ),
         tuple(
             FOLDER / f"{name}.csv"
@@ -79,9 +79,9 @@ SECTIONS = (
         "A sweep of 55 experiments",
         "The last layer alone by `l1` in the training metric; the README's plots are of this table.",
         (
-            "experiment_runner.py --repair-set-sizes 10 25 50 100 200 --repair-set-types misclassified "
-            "class_homogeneous_incorrect --target-classes 0 1 2 3 4 5 6 7 8 9 --output-file results/documents/full.csv",
-            "analysis.py results/documents/full.csv --output-dir results/documents/plots",
+            "experiment_runner.py --edit-set-sizes 10 25 50 100 200 --edit-set-types misclassified "
+            "class_homogeneous_incorrect --target-classes 0 1 2 3 4 5 6 7 8 9 --output results/documents/full.csv",
+            "analysis.py results/documents/full.csv --output results/documents/plots",
         ),
         (FOLDER / "full.csv",),
     ),

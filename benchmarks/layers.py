@@ -16,14 +16,19 @@ from typing import Annotated, Any
 
 import typer
 
+from helpers.cli import new_app
+from helpers.old_names import knowing
+
 RUN_REPAIR = Path(__file__).parent.parent / "run_repair.py"
 LAYERS = tuple(f"features.{i}" for i in (0, 3, 6, 8, 10)) + tuple(f"classifier.{i}" for i in (1, 4, 6))
 TITLES = ("images", "layer", "pattern", "status", "edit accuracy", "drawdown", "generalization", "proof", "s", "MB")
 
+app = new_app(__doc__)
+
 
 @dataclass(frozen=True)
 class Case:
-    """One repair: how many images, which layer, and whether its patterns are held."""
+    """One repair: how many images, which layer, and whether its patterns are fixed."""
 
     images: int
     layer: str
@@ -73,13 +78,14 @@ def cases(sizes: list[int], layers: list[str]) -> list[Case]:
         Case(size, layer, pattern)
         for size in sizes
         for layer in layers
-        for pattern in (("held",) if layer == LAYERS[-1] else ("held", "relinearise"))
+        for pattern in (("fixed",) if layer == LAYERS[-1] else ("fixed", "relinearise"))
     ]
 
 
+@app.command(cls=knowing({"--size": "--sizes", "--layer": "--layers"}))
 def main(
-    sizes: Annotated[list[int], typer.Option("--size", help="Edit images; may be repeated.")] = [10, 50, 100],  # noqa: B006
-    layers: Annotated[list[str], typer.Option("--layer", help="May be repeated.")] = list(LAYERS),  # noqa: B006
+    sizes: Annotated[list[int], typer.Option(help="Edit images.")] = [10, 50, 100],  # noqa: B006
+    layers: Annotated[list[str], typer.Option(help="Which layers.")] = list(LAYERS),  # noqa: B006
     dataset: Annotated[str, typer.Option(help="cifar10 or digits.")] = "cifar10",
     time_limit: Annotated[float, typer.Option(help="Seconds for each program.")] = 300.0,
     seed: Annotated[int, typer.Option(help="Which images.")] = 0,
@@ -91,4 +97,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

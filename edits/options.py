@@ -18,7 +18,7 @@ MetricName = Literal["training", "per-class", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
 PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
 PREPARE_NAMES: tuple[PrepareName, ...] = get_args(PrepareName)
-PatternName = Literal["held", "relinearise"]
+PatternName = Literal["fixed", "relinearise"]
 PrepareCopies = Literal["none", "mirrored", "shifted"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 NORMS: tuple[NormName, ...] = get_args(NormName)
@@ -33,7 +33,7 @@ class RepairOptions:
     Attributes:
         layer: the name of the layer that changes.
         param_bound: the largest change of any weight or bias.
-        margin: by how much an edit image's own logit has to lead every other.
+        margin: the required margin of every edit image: its own logit minus the largest other.
         norm: what is minimised.
         metric: ``training``, ``per-class`` or ``identity``, in which the norm is taken; ``per-class`` is for ``l2`` of
             the last layer.
@@ -42,15 +42,15 @@ class RepairOptions:
         whole_program: write the program out at once instead of generating rows and columns; ``linf`` and ``linf+l1``
             always do.
         metric_images: from how many training images, all right, the training metric is taken, half of them those most
-            in doubt; None for all, and for 20,000 of a network that stage one moved.
+            in doubt; None for all, and for 20,000 of a network whose hidden layer was prepared.
         ridge: added to the metric's diagonal, relative to its mean.
         prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE`, but
             ``none`` where the metric is ``identity``.
-        pattern: for a layer other than the last: ``held``, the activation patterns behind it are constraints, and the
+        pattern: for a layer other than the last: ``fixed``, the activation patterns behind it are constraints, and the
             result is proved; ``relinearise``, they may change, and the forward pass judges.
         region: which copies of every edit image have to be right by the margin, too.
-        prepare_copies: which other copies stage one goes for, without any promise: mirrored ones, or those shifted by
-            one of the image's 32 x 32 pixels.
+        prepare_copies: which other copies the preparation goes for, without any promise: mirrored ones, or those
+            shifted by one of the image's 32 x 32 pixels.
     """
 
     layer: str = LAST_LAYER
@@ -64,7 +64,7 @@ class RepairOptions:
     metric_images: int | None = None
     ridge: float = 1e-3
     prepare: PrepareName = "auto"
-    pattern: PatternName = "held"
+    pattern: PatternName = "fixed"
     region: Region = field(default_factory=Region)
     prepare_copies: PrepareCopies = "none"
 
@@ -104,7 +104,7 @@ class RepairOptions:
         if self.is_hidden and self.prepare not in ("auto", "none"):
             raise UsageError(f"--prepare belongs to repairs of {LAST_LAYER}; --layer {self.layer} is repaired alone.")
         if self.prepare_copies != "none" and self.prepared_layer is None:
-            raise UsageError("--prepare-copies says what stage one goes for, and here no hidden layer is prepared.")
+            raise UsageError("--prepare-copies is of the preparation, and here no hidden layer is prepared.")
 
     @property
     def is_hidden(self) -> bool:
@@ -122,7 +122,7 @@ class RepairOptions:
 
     @property
     def prepare_region(self) -> Region:
-        """The copies that stage one goes for, those that have to be right among them."""
+        """The copies that the preparation goes for, those that have to be right among them."""
         shifts, mirrored = int(self.prepare_copies == "shifted"), self.prepare_copies == "mirrored"
         return Region(max(self.region.shifts, shifts), self.region.flip or mirrored)
 

@@ -1,4 +1,4 @@
-"""One experiment: what it asks for, and what all experiments of a sweep stand on."""
+"""One experiment: what it asks for, and the context that all experiments of a sweep share."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Sizing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What all experiments of a sweep stand on: the network, its images, and where files go. It travels to workers.
+class Context:
+    """What all experiments of a sweep share: the network, its images, and where files go. It is sent to workers.
 
     Attributes:
         dataset, data_root, weights: the network and its images.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edits.options import KeepWeights, MetricName, NormName, PrepareCopies, PrepareName, RepairOptions, SolverName
-from experiments.experiment import Experiment, Ground, SetType, Sizing
+from experiments.experiment import Context, Experiment, SetType, Sizing
 from helpers.files.places import link_target
 
 # Of what a name says; a change of what the same words compute makes it another.
@@ -72,7 +72,7 @@ class Sweep:
         return any(needs_training_images(options) for options in self.programs)
 
 
-def plan(sweep: Sweep, ground: Ground) -> list[Experiment]:
+def plan(sweep: Sweep, context: Context) -> list[Experiment]:
     """Every experiment of a sweep, in the order of the table.
 
     Raises:
@@ -85,7 +85,7 @@ def plan(sweep: Sweep, ground: Ground) -> list[Experiment]:
     ]
     combined = itertools.product(images, sweep.sizes, sweep.programs, sweep.seeds)
     return [
-        _named(Experiment("", None, kind, target, size, seed, sweep.sizing, sweep.keep_weights, options), ground)
+        _named(Experiment("", None, kind, target, size, seed, sweep.sizing, sweep.keep_weights, options), context)
         for (kind, target), size, options, seed in combined
     ]
 
@@ -109,30 +109,30 @@ def needs_training_images(options: RepairOptions) -> bool:
     return options.metric != "identity" or options.is_hidden or options.prepared_layer is not None
 
 
-def _named(unnamed: Experiment, ground: Ground) -> Experiment:
+def _named(unnamed: Experiment, context: Context) -> Experiment:
     facts = {
         "format": FORMAT,
-        "weights": ground.weights_hash,
-        "test images": ground.images_hash,
-        "training images": ground.training_hash if needs_training_images(unnamed.options) else None,
+        "weights": context.weights_hash,
+        "test images": context.images_hash,
+        "training images": context.training_hash if needs_training_images(unnamed.options) else None,
         "asked": _asked(unnamed),
     }
     name = f"{unnamed.set_name}_{_digest(facts)[:12]}"
-    return replace(unnamed, id=name, former_id=_former_id(unnamed, ground))
+    return replace(unnamed, id=name, former_id=_former_id(unnamed, context))
 
 
 def _asked(unnamed: Experiment) -> dict[str, Any]:
-    """What decides the result, spelled as it was when keep sets were an option, so that tables of then go on."""
+    """What decides the result, spelled as it once was (``keep``, ``held``), so that older tables go on."""
     asked = asdict(unnamed)
     del asked["id"], asked["former_id"]
     asked["keep"] = asked.pop("kept_weights")
-    asked["options"]["keep"] = 0
+    asked["options"] |= {"keep": 0, "pattern": {"fixed": "held"}.get(unnamed.options.pattern, unnamed.options.pattern)}
     return asked
 
 
-def _former_id(unnamed: Experiment, ground: Ground) -> str | None:
+def _former_id(unnamed: Experiment, context: Context) -> str | None:
     """The name in format 1, which says nothing of training images: it holds where a data set has but one such split."""
-    if ground.data_root is not None and needs_training_images(unnamed.options):
+    if context.data_root is not None and needs_training_images(unnamed.options):
         return None
     asked, usual = {**_asked(unnamed), "id": unnamed.id}, asdict(RepairOptions())
     for name in asked["options"].keys() - FORMER_OPTIONS:
@@ -140,7 +140,7 @@ def _former_id(unnamed: Experiment, ground: Ground) -> str | None:
             return None
     if unnamed.options.prepare_copies == "none":
         del asked["options"]["prepare_copies"]
-    return f"{unnamed.set_name}_{_digest([asked, ground.weights_hash, ground.images_hash])[:8]}"
+    return f"{unnamed.set_name}_{_digest([asked, context.weights_hash, context.images_hash])[:8]}"
 
 
 def _digest(facts: object) -> str:

@@ -17,7 +17,7 @@ from edits.task import Task
 from editset_helpers.building import select
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
 from editset_helpers.location import locate
-from experiments.experiment import Experiment, Ground, Sizing
+from experiments.experiment import Context, Experiment, Sizing
 from experiments.table.row import FAILED, Row
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
@@ -41,14 +41,14 @@ def _bench_at(dataset: DatasetName, data_root: Path | None, weights: Path, _: tu
     return open_workbench(dataset, data_root, weights)
 
 
-def bench_of(ground: Ground) -> Workbench:
+def bench_of(context: Context) -> Workbench:
     """Those of a sweep."""
-    return bench_at(ground.dataset, ground.data_root, ground.weights)
+    return bench_at(context.dataset, context.data_root, context.weights)
 
 
-def warm_up(ground: Ground, options: RepairOptions) -> None:
+def warm_up(context: Context, options: RepairOptions) -> None:
     """Compute what all experiments share, so that it is in the cache before several processes want it."""
-    bench = bench_of(ground)
+    bench = bench_of(context)
     bench.check_layer(options.layer)
     bench.metric(options)
     if options.prepared_layer is not None:
@@ -56,23 +56,23 @@ def warm_up(ground: Ground, options: RepairOptions) -> None:
     _ = bench.test_logits
 
 
-def run_experiment(ground: Ground, experiment: Experiment) -> Row:
+def run_experiment(context: Context, experiment: Experiment) -> Row:
     """Run one experiment and return its row; what goes wrong is told in its ``error_message``.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; there is no row then.
     """
-    bench = bench_of(ground)
+    bench = bench_of(context)
     bench.clock.seconds.clear()
-    row = _asked(ground, experiment, bench)
+    row = _asked(context, experiment, bench)
     try:
-        edit_set = _choose(ground, experiment, bench)
-        row = _with_edit_set(row, experiment, edit_set, ground, bench)
+        edit_set = _choose(context, experiment, bench)
+        row = _with_edit_set(row, experiment, edit_set, context, bench)
         if len(edit_set) < experiment.size and experiment.sizing is Sizing.STRICT:
             raise TooFewImagesError(
                 f"only {len(edit_set)} images qualify, fewer than {experiment.size}, and sizing is strict."
             )
-        report = _repair(ground, experiment, bench, edit_set, row)
+        report = _repair(context, experiment, bench, edit_set, row)
     except ToolError as error:
         return replace(row, status=_status_of(error), error_message=str(error))
     except Exception as error:
@@ -87,7 +87,7 @@ def _status_of(error: ToolError) -> str:
     return "not_solved" if isinstance(error.__cause__, sytorch.SolverFailedError) else FAILED
 
 
-def _asked(ground: Ground, experiment: Experiment, bench: Workbench) -> Row:
+def _asked(context: Context, experiment: Experiment, bench: Workbench) -> Row:
     options = experiment.options
     return Row(
         experiment_id=experiment.id,
@@ -99,9 +99,9 @@ def _asked(ground: Ground, experiment: Experiment, bench: Workbench) -> Row:
         target_class=experiment.target_class,
         param_bound=options.param_bound,
         margin=options.margin,
-        baseline_model_path=str(ground.weights),
+        baseline_model_path=str(context.weights),
         baseline_accuracy_test_set=float(is_right(bench.test_logits, bench.test.labels).mean()),
-        baseline_weights_hash=ground.weights_hash,
+        baseline_weights_hash=context.weights_hash,
         seed=experiment.seed,
         layer=options.layer,
         norm=options.norm,
@@ -112,18 +112,18 @@ def _asked(ground: Ground, experiment: Experiment, bench: Workbench) -> Row:
     )
 
 
-def _choose(ground: Ground, experiment: Experiment, bench: Workbench) -> EditSet:
+def _choose(context: Context, experiment: Experiment, bench: Workbench) -> EditSet:
     try:
         edit_set = select(experiment.selection, bench.test, bench.test_logits)
     except ToolError as error:
         raise TooFewImagesError(str(error)) from error
-    made_with = {"weights": str(ground.weights), "weights_hash": ground.weights_hash, "command": ground.command}
+    made_with = {"weights": str(context.weights), "weights_hash": context.weights_hash, "command": context.command}
     return replace(edit_set, provenance={**edit_set.provenance, **made_with})
 
 
-def _with_edit_set(row: Row, experiment: Experiment, edit_set: EditSet, ground: Ground, bench: Workbench) -> Row:
+def _with_edit_set(row: Row, experiment: Experiment, edit_set: EditSet, context: Context, bench: Workbench) -> Row:
     """Write the set where its name says, unless it is there, and measure the baseline on it and outside it."""
-    path = _edit_set_path(ground, experiment, edit_set)
+    path = _edit_set_path(context, experiment, edit_set)
     if not _is_there(path, edit_set):
         save_edit_set(edit_set, path)
     right, location = is_right(bench.test_logits, bench.test.labels), locate(edit_set, bench.test)
@@ -138,11 +138,11 @@ def _with_edit_set(row: Row, experiment: Experiment, edit_set: EditSet, ground: 
     )
 
 
-def _edit_set_path(ground: Ground, experiment: Experiment, edit_set: EditSet) -> Path:
+def _edit_set_path(context: Context, experiment: Experiment, edit_set: EditSet) -> Path:
     """A name for these images, chosen by this network from these test images: no other set has it."""
-    facts = "".join((ground.weights_hash, ground.images_hash, edit_set.content_hash))
+    facts = "".join((context.weights_hash, context.images_hash, edit_set.content_hash))
     digits = hashlib.sha256(facts.encode()).hexdigest()[:12]
-    return ground.edit_sets / f"{experiment.set_name}_{digits}_edit_dataset.pt"
+    return context.edit_sets / f"{experiment.set_name}_{digits}_edit_dataset.pt"
 
 
 def _is_there(path: Path, edit_set: EditSet) -> bool:
@@ -154,15 +154,15 @@ def _is_there(path: Path, edit_set: EditSet) -> bool:
         return False
 
 
-def _repair(ground: Ground, experiment: Experiment, bench: Workbench, edit_set: EditSet, row: Row) -> RepairReport:
+def _repair(context: Context, experiment: Experiment, bench: Workbench, edit_set: EditSet, row: Row) -> RepairReport:
     return repair_edit_set(
         Task(
             bench=bench,
             edit_set=edit_set,
             edit_set_path=Path(str(row.edit_set_path)),
             options=experiment.options,
-            output=ground.folder / f"{experiment.id}.pth",
-            command=ground.command,
+            output=context.folder / f"{experiment.id}.pth",
+            command=context.command,
             kept_weights=experiment.kept_weights,
         )
     )

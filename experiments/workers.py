@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from experiments.experiment import Experiment, Ground
+from experiments.experiment import Context, Experiment
 from experiments.single import run_experiment
 from experiments.table.row import Row
 from helpers.errors import ToolError
@@ -28,13 +28,13 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 
-def run_here(ground: Ground, experiments: list[Experiment]) -> Iterator[Row]:
+def run_here(context: Context, experiments: list[Experiment]) -> Iterator[Row]:
     """One after the other."""
     for experiment in experiments:
-        yield run_experiment(ground, experiment)
+        yield run_experiment(context, experiment)
 
 
-def run_in_processes(ground: Ground, experiments: list[Experiment], workers: int) -> Iterator[Row]:
+def run_in_processes(context: Context, experiments: list[Experiment], workers: int) -> Iterator[Row]:
     """In so many processes, each with its share of the cores.
 
     Raises:
@@ -42,10 +42,10 @@ def run_in_processes(ground: Ground, experiments: list[Experiment], workers: int
     """
     share = max(1, (os.cpu_count() or 1) // workers)
     os.environ.update(dict.fromkeys(THREADS, str(share)))  # inherited; BLAS reads it when it is loaded
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _begin_worker, (share,)) as pool:
+    spawning = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, spawning, _begin_worker, (share,)) as pool:
         try:
-            futures = [pool.submit(run_experiment, ground, experiment) for experiment in experiments]
+            futures = [pool.submit(run_experiment, context, experiment) for experiment in experiments]
             for future in concurrent.futures.as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
@@ -70,7 +70,7 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def run_on_ray(ground: Ground, experiments: list[Experiment], address: str) -> Iterator[Row]:
+def run_on_ray(context: Context, experiments: list[Experiment], address: str) -> Iterator[Row]:
     """On a Ray cluster whose nodes share this folder; what a lost node was running is run again elsewhere.
 
     Raises:
@@ -89,7 +89,7 @@ def run_on_ray(ground: Ground, experiments: list[Experiment], address: str) -> I
         raise ToolError(f"No Ray cluster answers at {address}: start one with `ray start --head`.") from error
     folder = str(Path.cwd())
     remote: Any = ray.remote(num_cpus=1, max_retries=10, scheduling_strategy="SPREAD")(_run_on_node)
-    pending = [remote.remote(folder, ground, experiment) for experiment in experiments]
+    pending = [remote.remote(folder, context, experiment) for experiment in experiments]
     try:
         while pending:
             done, pending = ray.wait(pending)
@@ -107,6 +107,6 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
 
 
-def _run_on_node(folder: str, ground: Ground, experiment: Experiment) -> Row:
+def _run_on_node(folder: str, context: Context, experiment: Experiment) -> Row:
     os.chdir(folder)
-    return run_experiment(ground, experiment)
+    return run_experiment(context, experiment)

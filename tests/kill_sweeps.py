@@ -45,8 +45,8 @@ class SweepVictim:
 
     def run(self) -> int:
         """All of the sweep that is not in the table."""
-        asked = ["--dataset", "digits", "--weights", str(self._baseline), "--output-file", str(TABLE)]
-        images = ["--repair-set-sizes", "1", "2", "--repair-set-types", "misclassified", "--seeds", "0", "1"]
+        asked = ["--dataset", "digits", "--weights", str(self._baseline), "--output", str(TABLE)]
+        images = ["--edit-set-sizes", "1", "2", "--edit-set-types", "misclassified", "--seeds", "0", "1"]
         sys.argv = ["experiment_runner.py"]
         try:
             experiment_runner.app([*asked, *images, "--param-bounds", "5", "1e-6"])

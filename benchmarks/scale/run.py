@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.compare.one import ALL
 from benchmarks.scale.machine import Machine
+from edits.outcome.report import current
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
 
@@ -128,7 +129,7 @@ def run_size(context: Context, size: str, prepare: str) -> Run:
         if not report.exists():
             told = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise ToolError(f"The repair of {size} images wrote no report: {told[-1]}")
-        return as_run(json.loads(report.read_text(encoding="utf-8")), context, size, prepare, seconds)
+        return as_run(current(json.loads(report.read_text(encoding="utf-8"))), context, size, prepare, seconds)
 
 
 def as_run(report: dict[str, Any], context: Context, size: str, prepare: str, seconds: float) -> Run:
@@ -140,7 +141,7 @@ def as_run(report: dict[str, Any], context: Context, size: str, prepare: str, se
         edit_images=report["edit_set_size"],
         status=report["status"],
         norm=report["norm"],
-        margins=" ".join(map(str, report["prepare_leads"])),
+        margins=" ".join(map(str, report["prepare_margins"])),
         iterations=" ".join(map(str, report["prepare_iterations"])),
         **{name: report[name] for name in ("rows", "rounds", "solver", "solver_iterations", "gap", "peak_memory_mb")},
         drawdown=report["drawdown_points"],

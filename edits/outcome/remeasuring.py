@@ -12,7 +12,7 @@ from edits.network.workbench import Workbench, open_workbench
 from edits.outcome.generalization import generalization
 from edits.outcome.measuring import measure_accuracy, measure_copies
 from edits.outcome.outcomes import LogitsPair
-from edits.outcome.report import RepairReport
+from edits.outcome.report import RepairReport, current
 from editset_helpers.class_order import load_for
 from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet
@@ -105,7 +105,7 @@ def read_repair(path: Path) -> RepairReport:
     content = read_json(path)
     known = {field.name for field in fields(RepairReport)}
     try:
-        told = RepairReport(**{key: value for key, value in content.items() if key in known})
+        told = RepairReport(**{key: value for key, value in current(content).items() if key in known})
         numbers = [*told.edit_images, told.edit_set_size, told.shifts]
         figures = [getattr(told, name) for name in (*FRACTIONS, *MARGINS)]
         is_sound = all(type(number) is int and abs(number) < 2**31 for number in numbers) and told.edit_set_size > 0

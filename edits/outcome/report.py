@@ -7,6 +7,8 @@ from typing import Any
 
 from helpers.tables import aligned, described, percent
 
+FORMER_NAMES = {"prepare_leads": "prepare_margins"}
+
 
 @dataclass
 class RepairReport:
@@ -18,11 +20,11 @@ class RepairReport:
     repaired, ``edit_test_indices`` their positions in the test set, -1 for an image that is not in it.
     ``generalization_*`` is of shifted and flipped copies of the edit images. ``min_margin`` is of the saved file,
     loaded again, in float32.
-    ``prepare_copies`` are those that stage one went for without a promise; ``prepare_objective`` is the length of its
-    way in its metric; ``prepare_leads`` and ``prepare_iterations`` are of each step that was computed. ``copies``
-    counts the copies of edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were
-    constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``seconds`` is by
-    phase.
+    ``prepare`` is the hidden layer that was moved first, or ``none``; ``prepare_copies`` are those that the preparation
+    went for without a promise; ``prepare_objective`` is the length of its way in its metric; ``prepare_margins`` (how
+    many were missing) and ``prepare_iterations`` are of each step that was computed. ``copies`` counts the copies of
+    edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were constrained besides them;
+    ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``seconds`` is by phase.
     """
 
     status: str
@@ -65,11 +67,11 @@ class RepairReport:
     generalization_before: float | None = None
     generalization_after: float | None = None
     max_abs_change: float | None = None
-    prepare: str | None = None
+    prepare: str | None = "none"
     prepare_copies: str = "none"
     prepare_objective: float | None = None
     prepare_steps: int | None = None
-    prepare_leads: list[int] = field(default_factory=list)
+    prepare_margins: list[int] = field(default_factory=list)
     prepare_iterations: list[int] = field(default_factory=list)
     pattern: str | None = None
     prepare_max_abs_change: float | None = None
@@ -94,6 +96,15 @@ class RepairReport:
     def as_json(self) -> dict[str, Any]:
         """The report as JSON writes it."""
         return asdict(self)
+
+
+def current(content: dict[str, Any]) -> dict[str, Any]:
+    """A report's JSON in today's words, whenever it was written."""
+    told = {FORMER_NAMES.get(name, name): value for name, value in content.items()}
+    told["prepare"] = told.get("prepare") or "none"
+    if told.get("pattern") == "held":
+        told["pattern"] = "fixed"
+    return told
 
 
 def report_table(report: RepairReport) -> str:
@@ -130,7 +141,7 @@ def _asked(report: RepairReport) -> list[tuple[str, str]]:
 
 
 def _prepared(report: RepairReport) -> list[tuple[str, str]]:
-    if report.prepare is None:
+    if report.prepare == "none":
         return []
     right, largest = percent(report.prepare_edit_accuracy), report.prepare_max_abs_change or 0.0
     copies = "" if report.prepare_copies == "none" else f", with {report.prepare_copies} copies"

@@ -46,7 +46,7 @@ def asked(task: Task) -> RepairReport:
         margin=options.margin,
         norm=options.norm,
         metric=options.metric,
-        prepare=options.prepared_layer,
+        prepare=options.prepared_layer or "none",
         prepare_copies=options.prepare_copies,
         pattern=options.pattern if options.is_hidden else None,
     )

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from experiments.table.cells import FALSE, TRUE, spelling_of_flags
 from experiments.table.row import CLOSED, FLAG, NUMBERS
-from experiments.table.values import FALSE, TRUE, spelling_of_flags
 from helpers.errors import ToolError
 
 BOM = "\ufeff"

@@ -9,9 +9,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from experiments.plan import results_folder
+from experiments.table.cells import flag, number
 from experiments.table.reading import NoTableError, TableFile, read_file
 from experiments.table.row import COLUMNS, FAILED, FLAG, FORMER, LATER, NEEDED, NUMBERS, Row
-from experiments.table.values import flag, number, statuses
+from experiments.table.values import statuses
 from helpers.errors import ToolError, UsageError
 from helpers.files.places import explained_os_errors, is_no_file, link_target, refuse_unwritable
 from helpers.files.writing import atomic_file, exclusive
@@ -144,13 +145,13 @@ def _look(path: Path, restart: bool = False) -> TableFile | None:
     try:
         file = read_file(path, NEEDED)
     except NoTableError as error:
-        raise UsageError(f"{error} It was left as it is: give another --output-file.") from error
+        raise UsageError(f"{error} It was left as it is: give another --output.") from error
     if restart:
         return file
     try:
         _check_cells(file)
     except ToolError as error:
-        raise UsageError(f"{error} Nothing was written; --restart sets that table aside.") from error
+        raise UsageError(f"{error} Nothing was written; --force sets that table aside.") from error
     return file
 
 

@@ -38,4 +38,4 @@ def test_every_section_names_scripts_that_are_there_and_tables_that_its_commands
             script = command.split()[0]
             assert script == "-m" or (CHECKOUT / script).is_file()
         for table in section.tables:
-            assert any(f"--output-file {table}" in command for command in section.commands)
+            assert any(f"--output {table}" in command for command in section.commands)

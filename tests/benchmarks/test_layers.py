@@ -23,7 +23,7 @@ def _row(case: Case) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("layer", "pattern"), [("classifier.6", "held"), ("classifier.4", "relinearise")])
+@pytest.mark.parametrize(("layer", "pattern"), [("classifier.6", "fixed"), ("classifier.4", "relinearise")])
 def test_a_row_of_a_repair(layer: str, pattern: str) -> None:
     row = _row(Case(3, layer, pattern))
     assert (row["images"], row["layer"], row["status"], row["edit accuracy"]) == ("3", layer, "repaired", "100.0 %")
@@ -33,11 +33,11 @@ def test_a_row_of_a_repair(layer: str, pattern: str) -> None:
 
 
 def test_a_row_of_a_failure_says_why() -> None:
-    row = _row(Case(3, "classifier.5", "held"))
+    row = _row(Case(3, "classifier.5", "fixed"))
     assert row["status"] == "failed" and "classifier.5" in row["proof"]
 
 
 def test_every_layer_has_both_patterns_but_the_last() -> None:
     planned = cases([10, 50], list(LAYERS))
     assert len(planned) == 2 * (2 * len(LAYERS) - 1)
-    assert [case.pattern for case in planned if case.layer == "classifier.6"] == ["held", "held"]
+    assert [case.pattern for case in planned if case.layer == "classifier.6"] == ["fixed", "fixed"]

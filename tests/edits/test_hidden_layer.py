@@ -23,7 +23,7 @@ def repaired(weights: Path, *options: str) -> tuple[int, dict[str, object]]:
 @pytest.mark.slow
 def test_a_hidden_layer_is_repaired_with_its_pattern_held(warm_workplace: Path, digits_baseline: Path) -> None:
     code, report = repaired(digits_baseline, "--layer", "classifier.4")
-    assert code == 0 and report["edit_accuracy_after"] == 1.0 and report["pattern"] == "held"
+    assert code == 0 and report["edit_accuracy_after"] == 1.0 and report["pattern"] == "fixed"
     assert float(str(report["gap"])) < 1e-6 and float(str(report["min_margin"])) >= 2.0
 
 

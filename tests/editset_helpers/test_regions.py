@@ -111,7 +111,7 @@ def test_stage_one_goes_for_copies_and_the_program_does_not(digits_baseline: Pat
     plain = repaired(digits_baseline, "--max-samples", "2")
     report = repaired(digits_baseline, "--max-samples", "2", "--prepare-copies", copies)
     assert (report["prepare_copies"], report["copies"]) == (copies, 0)
-    assert report["prepare_leads"][0] > plain["prepare_leads"][0]
+    assert report["prepare_margins"][0] > plain["prepare_margins"][0]
     assert report["edit_accuracy_after"] == 1.0 and report["min_margin"] >= 2.0
 
 
@@ -130,7 +130,7 @@ def test_stage_one_goes_for_constrained_copies_among_others() -> None:
 def test_a_copy_has_the_margin_with_the_pattern_held(digits_baseline: Path, digits_test: ImageDataset) -> None:
     options = ["--layer", "classifier.4", "--metric-images", "300", "--max-samples", "1", "--flip", "--margin", "0.5"]
     report = repaired(digits_baseline, *options)
-    assert (report["pattern"], report["copies"]) == ("held", 1)
+    assert (report["pattern"], report["copies"]) == ("fixed", 1)
     edit_set = load_edit_set(EDIT_SET).subset(1, 0)
     assert least_margin(Path("repaired.pth"), digits_test, edit_set, 0, True) >= 0.5
 

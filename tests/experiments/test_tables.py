@@ -23,9 +23,10 @@ import experiment_runner
 from experiments import leftovers
 from experiments.analysis.summary import read_tables, summarise
 from experiments.plan import results_folder
+from experiments.table.cells import FLAGS, flag, number
 from experiments.table.reading import OURS, read_file
 from experiments.table.row import CLOSED, COLUMNS, FLAG, LATER, NUMBERS, STATUSES, Row
-from experiments.table.values import FLAGS, flag, number, typed
+from experiments.table.values import typed
 from experiments.table.writing import open_table
 from helpers.errors import ToolError, UsageError
 from visualizer.app import create_app
@@ -300,11 +301,11 @@ def test_a_cell_that_means_nothing_is_named_by_all(workplace: Path, cells: dict[
 
 
 def _run(path: Path, *more: str) -> Any:
-    asked = ["--dataset", "digits", "--repair-set-sizes", "2", "--repair-set-types", "misclassified"]
-    return CliRunner().invoke(experiment_runner.app, [*asked, "--output-file", str(path), *more])
+    asked = ["--dataset", "digits", "--edit-set-sizes", "2", "--edit-set-types", "misclassified"]
+    return CliRunner().invoke(experiment_runner.app, [*asked, "--output", str(path), *more])
 
 
-@pytest.mark.parametrize("restart", [[], ["--restart"]])
+@pytest.mark.parametrize("restart", [[], ["--force"]])
 @pytest.mark.parametrize("content", SHARED_CASES.values(), ids=SHARED_CASES.keys())
 def test_a_file_that_is_not_ours_stays_bit_for_bit(workplace: Path, content: bytes, restart: list[str]) -> None:
     """The fault: the runner truncated what had no newline at its end before it looked at the header."""
@@ -496,7 +497,7 @@ def test_a_summary_of_analysis_is_no_table_that_cannot_be_read(workplace: Path) 
 def test_a_summary_of_somebody_else_is_left(workplace: Path) -> None:
     write(Path("results/x.csv"), [row(1)])
     Path("summary.csv").write_text("name,score\nalice,1\n")
-    ended = CliRunner().invoke(analysis.app, ["results/x.csv", "--output-dir", "."])
+    ended = CliRunner().invoke(analysis.app, ["results/x.csv", "--output", "."])
     assert (ended.exit_code, Path("summary.csv").read_text()) == (2, "name,score\nalice,1\n")
     assert not list(Path().glob("*.png"))
 

@@ -69,8 +69,7 @@ def test_the_same_seed_makes_the_same_file(network: nn.Module) -> None:
     hashes = []
     for seed, name in ((1, "a"), (1, "b"), (2, "c")):
         assert (
-            _run("misclassified", *DIGITS, "--max-samples", "9", "--seed", str(seed), "--output-name", name).exit_code
-            == 0
+            _run("misclassified", *DIGITS, "--max-samples", "9", "--seed", str(seed), "--output", name).exit_code == 0
         )
         hashes.append(load_edit_set(SETS / f"digits/{name}_edit_dataset.pt").content_hash)
     assert hashes[0] == hashes[1] != hashes[2]
@@ -107,7 +106,7 @@ def _others(kind: str, path: Path, network: nn.Module) -> None:
     _run("misclassified", *DIGITS)
     whole = load_edit_set(path)
     if kind == "five of them":
-        _run("misclassified", *DIGITS, *FEW, "--output-name", "misclassified", "--force")
+        _run("misclassified", *DIGITS, *FEW, "--output", "misclassified", "--force")
     elif kind == "an old one that says nothing":
         torch.save({"images": whole.images[:5], "labels": whole.labels[:5]}, path)
     elif kind == "another folder's":
@@ -147,12 +146,12 @@ def test_what_does_not_hold_what_is_asked_for_is_never_used(network: nn.Module, 
 
 
 def test_a_name_that_another_set_has_is_refused(network: nn.Module) -> None:
-    assert _run("misclassified", *DIGITS, "--output-name", "mine").exit_code == 0
-    assert "kept" in _run("misclassified", *DIGITS, "--output-name", "mine").stderr
-    refused = _run("misclassified", *DIGITS, *FEW, "--output-name", "mine")
+    assert _run("misclassified", *DIGITS, "--output", "mine").exit_code == 0
+    assert "kept" in _run("misclassified", *DIGITS, "--output", "mine").stderr
+    refused = _run("misclassified", *DIGITS, *FEW, "--output", "mine")
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "mine_edit_dataset.pt was made with --max-samples none; --force replaces it" in refused.stderr
-    assert _run("misclassified", *DIGITS, *FEW, "--output-name", "mine", "--force").exit_code == 0
+    assert _run("misclassified", *DIGITS, *FEW, "--output", "mine", "--force").exit_code == 0
     assert len(load_edit_set(SETS / "digits/mine_edit_dataset.pt")) == 5
 
 
@@ -165,11 +164,11 @@ class _Terminal(io.StringIO):
 def test_somebody_at_a_terminal_is_asked(
     network: nn.Module, monkeypatch: pytest.MonkeyPatch, answer: str, expected: int | None
 ) -> None:
-    _run("misclassified", *DIGITS, *FEW, "--output-name", "mine")
+    _run("misclassified", *DIGITS, *FEW, "--output", "mine")
     monkeypatch.setattr(sys, "stdin", _Terminal(answer))
     nine = Selection("misclassified", max_samples=9)
     with contextlib.nullcontext() if expected else pytest.raises(UsageError, match="--force"):
-        editset_generator.make_edit_set(nine, dataset=DatasetName.DIGITS, output_name="mine")
+        editset_generator.make_edit_set(nine, dataset=DatasetName.DIGITS, name="mine")
     assert len(load_edit_set(SETS / "digits/mine_edit_dataset.pt")) == (expected or 5)
 
 
@@ -187,9 +186,9 @@ def test_too_few_images_are_all_taken_and_it_is_said(network: nn.Module) -> None
         (["by-class"], 2, "--target-class"),
         (["misclassified", "--max-samples", "0"], 2, "--max-samples"),
         (["misclassified", "--seed", "-1"], 2, "--seed"),
-        (["misclassified", "--output-name", "a/b"], 2, "--output-name"),
-        (["misclassified", "--output-name", "../b"], 2, "--output-name"),
-        (["misclassified", "--output-name", ""], 2, "--output-name"),
+        (["misclassified", "--output", "a/b"], 2, "--output"),
+        (["misclassified", "--output", "../b"], 2, "--output"),
+        (["misclassified", "--output", ""], 2, "--output"),
         (["by-class", "--target-class", "1", "--correctness", "maybe"], 2, "--correctness"),
         (["misclassified", "--data-root", "nowhere"], 2, "--data-root"),
     ],

@@ -29,7 +29,7 @@ from edits.options import RepairOptions
 from editset_helpers.copies import SHIFT, copies
 from editset_helpers.edit_set import load_edit_set
 from experiments.analysis.summary import read_tables, summarise
-from experiments.experiment import Experiment, Ground, SetType, Sizing
+from experiments.experiment import Context, Experiment, SetType, Sizing
 from experiments.plan import Sweep, plan
 from experiments.single import _bench_at
 from experiments.table.row import COLUMNS, LATER, NUMBERS
@@ -69,8 +69,8 @@ ISSUE_COLUMNS = [
 ]
 TIMES = ["timestamp", "repair_runtime_seconds", "peak_memory_mb", "seconds_prepare", "seconds_solve"]
 SMALL = [
-    *("--dataset", "digits", "--repair-set-sizes", "2", "4"),
-    *("--repair-set-types", "misclassified", "class_homogeneous_correct", "--target-classes", "0", "7"),
+    *("--dataset", "digits", "--edit-set-sizes", "2", "4"),
+    *("--edit-set-types", "misclassified", "class_homogeneous_correct", "--target-classes", "0", "7"),
 ]
 TABLE = Path("results/sweep.csv")
 
@@ -83,7 +83,7 @@ def ready(module_folder: Path, digits_baseline: Path) -> Path:
     for path in digits_baseline.parent.glob("alexnet_base_digits*"):
         shutil.copy(path, folder / "artifacts")
     with contextlib.chdir(folder):
-        run_sweep(*SMALL, "--output-file", "results/unbroken.csv")
+        run_sweep(*SMALL, "--output", "results/unbroken.csv")
     return folder
 
 
@@ -182,40 +182,40 @@ def test_copies_are_mirrored_and_shifted() -> None:
 
 
 def test_a_finished_sweep_is_not_run_again_and_goes_on_with_what_is_added(place: Path) -> None:
-    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)]
-    run_sweep(*few, "--repair-set-sizes", "4")
+    few = ["--dataset", "digits", "--edit-set-types", "misclassified", "--output", str(TABLE)]
+    run_sweep(*few, "--edit-set-sizes", "4")
     first = TABLE.read_text().splitlines()[1]
-    output = run_sweep(*few, "--repair-set-sizes", "2", "4")
+    output = run_sweep(*few, "--edit-set-sizes", "2", "4")
     assert "holds 1 of 2 experiments" in output
     assert TABLE.read_text().splitlines()[2] == first
     before = TABLE.read_bytes()
-    run_sweep(*few, "--repair-set-sizes", "2", "4")
+    run_sweep(*few, "--edit-set-sizes", "2", "4")
     assert TABLE.read_bytes() == before
 
 
 def test_restart_keeps_the_old_table_under_another_name(place: Path) -> None:
-    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--repair-set-sizes", "2"]
-    run_sweep(*few, "--output-file", str(TABLE))
+    few = ["--dataset", "digits", "--edit-set-types", "misclassified", "--edit-set-sizes", "2"]
+    run_sweep(*few, "--output", str(TABLE))
     old = TABLE.read_bytes()
-    run_sweep(*few, "--output-file", str(TABLE), "--seeds", "5", "--restart")
+    run_sweep(*few, "--output", str(TABLE), "--seeds", "5", "--force")
     kept = list(Path("results").glob("sweep.until-*.csv"))
     assert [path.read_bytes() for path in kept] == [old]
     assert pd.read_csv(TABLE)["seed"].tolist() == [5]
 
 
 def test_another_sweeps_table_is_refused_and_left_alone(place: Path) -> None:
-    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)]
-    run_sweep(*few, "--repair-set-sizes", "2")
+    few = ["--dataset", "digits", "--edit-set-types", "misclassified", "--output", str(TABLE)]
+    run_sweep(*few, "--edit-set-sizes", "2")
     before = TABLE.read_bytes()
-    assert "not of this sweep" in run_sweep(*few, "--repair-set-sizes", "3", code=2)
+    assert "not of this sweep" in run_sweep(*few, "--edit-set-sizes", "3", code=2)
     assert TABLE.read_bytes() == before
 
 
 def test_a_second_runner_is_refused(place: Path) -> None:
     with open_table(TABLE, restart=False):
         output = run_sweep(
-            *("--dataset", "digits", "--repair-set-types", "misclassified", "--repair-set-sizes", "2"),
-            *("--output-file", str(TABLE)),
+            *("--dataset", "digits", "--edit-set-types", "misclassified", "--edit-set-sizes", "2"),
+            *("--output", str(TABLE)),
             code=1,
         )
     assert "Another run is writing" in output
@@ -223,8 +223,8 @@ def test_a_second_runner_is_refused(place: Path) -> None:
 
 def test_failures_are_rows_and_the_exit_code_tells(place: Path) -> None:
     output = run_sweep(
-        *("--dataset", "digits", "--repair-set-types", "misclassified", "--repair-set-sizes", "2", "500"),
-        *("--sizing-strategy", "strict", "--param-bounds", "5", "1e-6", "--output-file", str(TABLE)),
+        *("--dataset", "digits", "--edit-set-types", "misclassified", "--edit-set-sizes", "2", "500"),
+        *("--sizing-strategy", "strict", "--param-bounds", "5", "1e-6", "--output", str(TABLE)),
         code=6,
     )
     assert "3 experiments failed" in output
@@ -245,8 +245,8 @@ def test_whatever_goes_wrong_in_an_experiment_the_sweep_goes_on(place: Path, mon
         raise MemoryError("no room\nfor this")
 
     monkeypatch.setattr("experiments.single.repair_edit_set", broken)
-    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)]
-    run_sweep(*few, "--repair-set-sizes", "2", "3", code=6)
+    few = ["--dataset", "digits", "--edit-set-types", "misclassified", "--output", str(TABLE)]
+    run_sweep(*few, "--edit-set-sizes", "2", "3", code=6)
     assert pd.read_csv(TABLE)["error_message"].tolist() == ["unexpected MemoryError: no room for this"] * 2
     assert len(calls) == 2
 
@@ -277,19 +277,19 @@ def _caused_by(cause: Exception) -> ToolError:
 def test_failures_from_outside_are_tried_again(
     place: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str
 ) -> None:
-    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)]
+    few = ["--dataset", "digits", "--edit-set-types", "misclassified", "--output", str(TABLE)]
     with monkeypatch.context() as patch:
         patch.setattr("experiments.single.repair_edit_set", _failing(error))
-        run_sweep(*few, "--repair-set-sizes", "4", "2", code=6)
+        run_sweep(*few, "--edit-set-sizes", "4", "2", code=6)
     assert pd.read_csv(TABLE)["status"].tolist() == [status] * 2
     if status == "error":
-        output = run_sweep(*few, "--repair-set-sizes", "4", "2")
+        output = run_sweep(*few, "--edit-set-sizes", "4", "2")
         assert "going on with the other 2, 2 of which failed for a reason from outside" in output
         assert without_times(TABLE)["requested_repair_set_size"].tolist() == ["4", "2"]
         assert pd.read_csv(TABLE)["status"].tolist() == ["repaired"] * 2
     else:
         before = TABLE.read_bytes()
-        run_sweep(*few, "--repair-set-sizes", "4", "2", code=6)
+        run_sweep(*few, "--edit-set-sizes", "4", "2", code=6)
         assert TABLE.read_bytes() == before
 
 
@@ -301,19 +301,19 @@ def test_a_table_saved_by_excel_is_complete(place: Path) -> None:
     table["repair_successful"] = "WAHR"
     table.to_csv(TABLE, sep=";", index=False, encoding="utf-8-sig", lineterminator="\r\n")
     before = TABLE.read_bytes()
-    run_sweep(*SMALL, "--output-file", str(TABLE))
+    run_sweep(*SMALL, "--output", str(TABLE))
     assert TABLE.read_bytes() == before
     assert summarise(read_tables([TABLE])).equals(summarise(read_tables([Path("results/unbroken.csv")])))
 
 
 def test_a_table_of_the_former_format_is_gone_on_with(place: Path) -> None:
     """Its names lack the training images, of which the digits have one set."""
-    _, experiments = _digits_ground()
+    _, experiments = _digits_context()
     former = {experiment.id: experiment.former_id for experiment in experiments}
     made = pd.read_csv("results/unbroken.csv", dtype=str, keep_default_na=False)
     old = made.assign(experiment_id=made["experiment_id"].map(former)).drop(columns=list(LATER))
     old.iloc[[3, 1, 0]].to_csv(TABLE, index=False)
-    assert "holds 3 of 6 experiments: going on with the other 3" in run_sweep(*SMALL, "--output-file", str(TABLE))
+    assert "holds 3 of 6 experiments: going on with the other 3" in run_sweep(*SMALL, "--output", str(TABLE))
     table = without_times(TABLE)
     assert [name in former for name in table["experiment_id"]] == [False, False, True, False, True, True]
     ours = ["experiment_id", "repaired_model_path", "certificate_path"]
@@ -322,8 +322,8 @@ def test_a_table_of_the_former_format_is_gone_on_with(place: Path) -> None:
 
 def test_every_row_of_a_sweep_can_be_verified_afterwards(place: Path) -> None:
     """By what the default keeps. The leads of the second seed round, which once made the checker refuse it."""
-    asked = ["--repair-set-types", "misclassified", "--repair-set-sizes", "2", "--seeds", "0", "1"]
-    run_sweep("--dataset", "digits", *asked, "--param-bounds", "5", "1e-6", "--output-file", str(TABLE), code=6)
+    asked = ["--edit-set-types", "misclassified", "--edit-set-sizes", "2", "--seeds", "0", "1"]
+    run_sweep("--dataset", "digits", *asked, "--param-bounds", "5", "1e-6", "--output", str(TABLE), code=6)
     table = pd.read_csv(TABLE)
     assert table["status"].tolist() == ["repaired"] * 2 + ["infeasible"] * 2
     certificates = verify.paths_of(TABLE)
@@ -333,13 +333,13 @@ def test_every_row_of_a_sweep_can_be_verified_afterwards(place: Path) -> None:
 
 def test_another_training_split_is_another_sweep(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault: the sweep went on with rows whose metric was of other training images."""
-    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)]
-    run_sweep(*few, "--repair-set-sizes", "2")
+    few = ["--dataset", "digits", "--edit-set-types", "misclassified", "--output", str(TABLE)]
+    run_sweep(*few, "--edit-set-sizes", "2")
     before = TABLE.read_bytes()
     others = replace(load_dataset(DatasetName.DIGITS, "train"), content_hash="of other images")
     _bench_at.cache_clear()
     monkeypatch.setattr(Workbench, "training", others)
-    assert "not of this sweep" in run_sweep(*few, "--repair-set-sizes", "2", code=2)
+    assert "not of this sweep" in run_sweep(*few, "--edit-set-sizes", "2", code=2)
     _bench_at.cache_clear()
     assert TABLE.read_bytes() == before
 
@@ -347,30 +347,40 @@ def test_another_training_split_is_another_sweep(place: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--repair-set-sizes", "3", "x"], "3 x"),
-        (["--repair-set-sizes", "0"], "0"),
-        (["--repair-set-sizes", "2", "--target-classes", "3", "11"], "'11'"),
-        (["--repair-set-sizes", "2", "--margins", "2", "-1"], "-1"),
-        (["--repair-set-sizes", "2", "--param-bounds", "nan"], "nan"),
-        (["--repair-set-sizes", "2", "--norms", "l1", "l7"], "l7"),
-        (["--repair-set-sizes", "2", "--metrics", "euclid"], "euclid"),
-        (["--repair-set-sizes", "2", "--layers", "classifier.9"], "classifier.9"),
-        (["--repair-set-sizes", "2", "--time-limit", "0"], "0"),
-        (["--repair-set-sizes", "2", "--workers", "2", "--ray", "auto"], "--ray"),
+        (["--edit-set-sizes", "3", "x"], "3 x"),
+        (["--edit-set-sizes", "0"], "0"),
+        (["--edit-set-sizes", "2", "--target-classes", "3", "11"], "'11'"),
+        (["--edit-set-sizes", "2", "--margins", "2", "-1"], "-1"),
+        (["--edit-set-sizes", "2", "--param-bounds", "nan"], "nan"),
+        (["--edit-set-sizes", "2", "--norms", "l1", "l7"], "l7"),
+        (["--edit-set-sizes", "2", "--metrics", "euclid"], "euclid"),
+        (["--edit-set-sizes", "2", "--layers", "classifier.9"], "classifier.9"),
+        (["--edit-set-sizes", "2", "--time-limit", "0"], "0"),
+        (["--edit-set-sizes", "2", "--workers", "2", "--ray", "auto"], "--ray"),
     ],
 )
 def test_a_bad_value_is_named_before_anything_is_written(place: Path, arguments: list[str], told: str) -> None:
     output = run_sweep(
-        *("--dataset", "digits", "--repair-set-types", "misclassified", "--output-file", str(TABLE)), *arguments, code=2
+        *("--dataset", "digits", "--edit-set-types", "misclassified", "--output", str(TABLE)), *arguments, code=2
     )
     assert told in output
     assert not TABLE.exists() or len(TABLE.read_text().splitlines()) == 1
 
 
 def test_a_table_that_cannot_be_written_is_told_in_one_sentence(place: Path) -> None:
-    few = ["--dataset", "digits", "--repair-set-types", "misclassified", "--repair-set-sizes", "2"]
-    assert "ends in .csv" in run_sweep(*few, "--output-file", "results", code=2)
-    assert "Cannot write" in run_sweep(*few, "--output-file", "/proc/none/x.csv", code=1)
+    few = ["--dataset", "digits", "--edit-set-types", "misclassified", "--edit-set-sizes", "2"]
+    assert "ends in .csv" in run_sweep(*few, "--output", "results", code=2)
+    assert "Cannot write" in run_sweep(*few, "--output", "/proc/none/x.csv", code=1)
+
+
+def test_the_commands_that_people_have_in_scripts_go_on_with_their_tables(place: Path) -> None:
+    before = Path("results/unbroken.csv").read_bytes()
+    asked = ["--dataset", "digits", "--repair-set-sizes", "2", "4", "--param-bound", "5.0", "--margin", "2.0"]
+    types = ["--repair-set-types", "misclassified", "class_homogeneous_correct", "--target-classes", "0", "7"]
+    told = run_sweep(*asked, *types, "--output-file", "results/unbroken.csv")
+    assert "holds 6 of 6 experiments" in told
+    assert "note: --output-file is called --output now; the old name works until the next release." in told
+    assert Path("results/unbroken.csv").read_bytes() == before
 
 
 def test_lists_are_given_with_spaces_and_by_repeating() -> None:
@@ -383,7 +393,7 @@ def test_lists_are_given_with_spaces_and_by_repeating() -> None:
 
 def test_workers_make_the_same_rows_as_one_process(place: Path) -> None:
     """Sums of floats depend on the number of threads, and with them the last digits of weights and objectives."""
-    run_sweep(*SMALL, "--output-file", str(TABLE), "--workers", "2")
+    run_sweep(*SMALL, "--output", str(TABLE), "--workers", "2")
     table, alone = (
         pd.read_csv(path).drop(
             columns=[*TIMES, "repaired_weights_hash", "repaired_model_path", "certificate_path", "gap"]
@@ -395,22 +405,22 @@ def test_workers_make_the_same_rows_as_one_process(place: Path) -> None:
         assert table[name].equals(alone[name])
 
 
-def _digits_ground() -> tuple[Ground, list[Experiment]]:
+def _digits_context() -> tuple[Context, list[Experiment]]:
     weights, test = Path("artifacts/alexnet_base_digits.pth"), load_dataset(DatasetName.DIGITS, "test")
     _bench_at.cache_clear()
     row = pd.read_csv("results/unbroken.csv").iloc[0]
     hashes = row["baseline_weights_hash"], test.content_hash, load_dataset(DatasetName.DIGITS, "train").content_hash
     folders = Path("artifacts/experiments/sweep"), Path("data/edit_sets/digits/experiments")
-    ground = Ground(DatasetName.DIGITS, None, weights, *hashes, *folders, "test")
+    context = Context(DatasetName.DIGITS, None, weights, *hashes, *folders, "test")
     sweep = Sweep((2, 4), (SetType.MISCLASSIFIED, SetType.CLASS_CORRECT), (0, 7))
-    return ground, plan(sweep, ground)
+    return context, plan(sweep, context)
 
 
 def test_a_dead_worker_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ground, experiments = _digits_ground()
+    context, experiments = _digits_context()
     monkeypatch.setattr("experiments.workers._begin_worker", _die)
     with pytest.raises(ToolError, match="worker process died"):
-        list(run_in_processes(ground, experiments, 1))
+        list(run_in_processes(context, experiments, 1))
 
 
 def _die(_: int) -> None:
@@ -422,12 +432,12 @@ def test_a_ray_cluster_makes_the_same_rows_though_a_node_is_killed(place: Path) 
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed: uv sync --extra ray")
     from ray.cluster_utils import Cluster
 
-    ground, experiments = _digits_ground()
+    context, experiments = _digits_context()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
         rows = []
-        for row in run_on_ray(ground, experiments, cluster.address):
+        for row in run_on_ray(context, experiments, cluster.address):
             rows.append(row)
             assert "working_dir" not in ray.get_runtime_context().runtime_env  # what Ray adds under `uv run`
             if len(rows) == 1:  # Ray chooses the node that this process is connected to, which cannot be removed
@@ -447,20 +457,20 @@ def test_a_ray_cluster_makes_the_same_rows_though_a_node_is_killed(place: Path) 
 @pytest.mark.slow
 def test_no_cluster_is_told(place: Path) -> None:
     pytest.importorskip("ray", reason="the extra `ray` is not installed: uv sync --extra ray")
-    ground, experiments = _digits_ground()
+    context, experiments = _digits_context()
     with pytest.raises(ToolError, match="No Ray cluster answers"):
-        next(run_on_ray(ground, experiments, "127.0.0.1:1"))
+        next(run_on_ray(context, experiments, "127.0.0.1:1"))
 
 
-def _ground(**values: Any) -> Ground:
+def _context(**values: Any) -> Context:
     folders = {"folder": Path("f"), "edit_sets": Path("e")}
     hashes = {"weights_hash": "a", "images_hash": "b", "training_hash": "t"}
     facts = {"dataset": DatasetName.DIGITS, "data_root": None, "weights": Path("w"), "command": "c"}
-    return Ground(**{**facts, **folders, **hashes, **values})
+    return Context(**{**facts, **folders, **hashes, **values})
 
 
 def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
-    ground = _ground()
+    context = _context()
     sweep = Sweep(
         sizes=(1, 2),
         types=tuple(SetType),
@@ -470,13 +480,13 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
         metrics=("training", "identity"),
         seeds=(0, 1),
     )
-    experiments = plan(sweep, ground)
+    experiments = plan(sweep, context)
     assert len(experiments) == len({experiment.id for experiment in experiments}) == 2 * 5 * 2 * 2 * 2 * 2
     assert experiments[0].id.startswith("misclassified_n1_s0_")
     assert experiments[0].options == RepairOptions(param_bound=1.0, prepare="none")
     names = {name for experiment in experiments for name in experiment.names}
     for other in ({"weights_hash": "other"}, {"images_hash": "other"}):
-        assert not {name for experiment in plan(sweep, _ground(**other)) for name in experiment.names} & names
+        assert not {name for experiment in plan(sweep, _context(**other)) for name in experiment.names} & names
 
 
 @pytest.mark.parametrize(
@@ -499,7 +509,7 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
 )
 def test_whatever_is_asked_otherwise_is_another_experiment(other: dict[str, Any]) -> None:
     sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
-    [before], [after] = plan(sweep, _ground()), plan(replace(sweep, **other), _ground())
+    [before], [after] = plan(sweep, _context()), plan(replace(sweep, **other), _context())
     assert not set(before.names) & set(after.names)
 
 
@@ -511,18 +521,20 @@ def test_other_training_images_make_another_experiment_where_they_decide_anythin
         (replace(sweep, metrics=("identity",)), False),
         (replace(sweep, metrics=("identity",), layers=("classifier.4",)), True),
     ):
-        [before], [after] = (plan(asked, _ground(training_hash=split, data_root=Path("pets"))) for split in "xy")
+        [before], [after] = (plan(asked, _context(training_hash=split, data_root=Path("pets"))) for split in "xy")
         assert (before.id != after.id, before.former_id is None) == (decide, decide)
         assert asked.needs_training_images == decide
 
 
 def test_a_name_is_the_same_in_every_process_and_tells_options_apart() -> None:
-    ground = _ground()
+    context = _context()
     sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
-    [plain] = plan(sweep, ground)
-    [mirrored] = plan(replace(sweep, prepare="auto", prepare_copies="mirrored"), ground)
-    [prepared] = plan(replace(sweep, prepare="auto"), ground)
+    [plain] = plan(sweep, context)
+    [mirrored] = plan(replace(sweep, prepare="auto", prepare_copies="mirrored"), context)
+    [prepared] = plan(replace(sweep, prepare="auto"), context)
     assert plain.names == ["misclassified_n1_s0_3d8a22a8350e", "misclassified_n1_s0_515d0dc9"]
+    [hidden] = plan(replace(sweep, layers=("classifier.4",), norms=("l2",)), context)
+    assert hidden.names == ["misclassified_n1_s0_49ea1ab478d6", "misclassified_n1_s0_d67b709d"]
     assert len({name for made in (plain, mirrored, prepared) for name in made.names}) == 6
     assert mirrored.options.prepare_copies == "mirrored"
 
@@ -533,7 +545,7 @@ def test_a_table_from_before_some_columns_is_read_and_gone_on_with(place: Path, 
     made.drop(columns=list(lacking)).to_csv(TABLE, index=False)
     assert summarise(read_tables([TABLE])).equals(summarise(read_tables([Path("results/unbroken.csv")])))
     made[:-1].drop(columns=list(lacking)).to_csv(TABLE, index=False)
-    run_sweep(*SMALL, "--output-file", str(TABLE))
+    run_sweep(*SMALL, "--output", str(TABLE))
     table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
     assert list(table) == list(COLUMNS)
     assert set(table["prepare_copies"]) == {"none"}
@@ -553,7 +565,7 @@ def with_keep_sets(table: pd.DataFrame) -> pd.DataFrame:
 def test_a_table_from_when_there_were_keep_sets_is_gone_on_with(place: Path) -> None:
     old = with_keep_sets(pd.read_csv("results/unbroken.csv", dtype=str, keep_default_na=False))
     old.iloc[:4].to_csv(TABLE, index=False)
-    assert "holds 4 of 6 experiments: going on with the other 2" in run_sweep(*SMALL, "--output-file", str(TABLE))
+    assert "holds 4 of 6 experiments: going on with the other 2" in run_sweep(*SMALL, "--output", str(TABLE))
     table = without_times(TABLE)
     assert list(table) == [name for name in old if name not in TIMES]
     assert (set(table["keep"]), set(table["kept_images"])) == ({"0"}, {""})
@@ -569,14 +581,14 @@ def test_rows_with_a_keep_set_are_left_alone_and_never_averaged_with_others(plac
     more = old.iloc[:1].assign(experiment_id="misclassified_n2_s0_0123456789ab", keep="500", kept_images="3")
     pd.concat([old, more]).to_csv(TABLE, index=False)
     before = TABLE.read_bytes()
-    assert "experiments that are not of this sweep" in run_sweep(*SMALL, "--output-file", str(TABLE), code=2)
+    assert "experiments that are not of this sweep" in run_sweep(*SMALL, "--output", str(TABLE), code=2)
     assert TABLE.read_bytes() == before
     summary = summarise(read_tables([TABLE, Path("results/unbroken.csv")]))
     assert summary.loc[summary["keep"] == 500, "experiments"].tolist() == [1]
     assert summary.loc[summary["keep"] == 0, "experiments"].sum() == len(old)
 
 
-@pytest.mark.parametrize("missing", [["--repair-set-sizes", "1"], ["--repair-set-types", "misclassified"]])
+@pytest.mark.parametrize("missing", [["--edit-set-sizes", "1"], ["--edit-set-types", "misclassified"]])
 def test_a_missing_list_has_no_value_to_name(missing: list[str]) -> None:
     result = CliRunner().invoke(experiment_runner.app, missing)
     assert result.exit_code == 2
@@ -585,7 +597,7 @@ def test_a_missing_list_has_no_value_to_name(missing: list[str]) -> None:
 
 
 def test_analysis_writes_every_plot_and_a_summary(place: Path) -> None:
-    result = CliRunner().invoke(analysis.app, ["results/unbroken.csv", "--output-dir", "results/plots"])
+    result = CliRunner().invoke(analysis.app, ["results/unbroken.csv", "--output", "results/plots"])
     assert result.exit_code == 0, result.output
     for name in ("accuracy", "drawdown", "runtime", "iterations", "success", "classes"):
         with Image.open(f"results/plots/{name}.png") as plot:

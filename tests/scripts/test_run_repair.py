@@ -164,7 +164,7 @@ def test_a_whole_program_in_the_weights_themselves() -> None:
     assert found["path"] == asked["path"] == "whole"
     assert found["columns"] == asked["columns"] == 2 * 10 * 4097 + 1
     assert found["objective"] == pytest.approx(asked["objective"], rel=1e-6)
-    assert found["prepare"] is None
+    assert found["prepare"] == "none"
 
 
 def test_one_class_and_any_file() -> None:
@@ -398,7 +398,7 @@ def test_an_objective_that_the_checker_refuses_is_no_repair(monkeypatch: pytest.
 def test_a_metric_of_each_class_is_for_l2_and_proved(prepare: str) -> None:
     report = _report("--metric", "per-class", "--prepare", prepare)
     assert (report["metric"], report["norm"], report["status"]) == ("per-class", "l2", "repaired")
-    assert report["prepare"] == {"auto": "classifier.4", "none": None}[prepare]
+    assert report["prepare"] == {"auto": "classifier.4", "none": "none"}[prepare]
     assert report["gap"] <= 1e-6 and report["min_margin"] >= 2.0
     other = _report("--norm", "l2", "--prepare", prepare)
     assert report["objective"] != pytest.approx(other["objective"], rel=1e-3)

@@ -277,6 +277,14 @@ def test_cache_reads_again_when_the_file_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("prepare", "shown"), [("none", "nothing"), (None, "nothing"), ("classifier.4", "classifier.4")]
+)
+def test_a_page_says_what_was_prepared(folder: Path, client: FlaskClient, prepare: str | None, shown: str) -> None:
+    write_json(folder / "artifacts/r.json", report(prepare=prepare))
+    assert f"<dt>prepared first</dt><dd>{shown}</dd>" in _text(client, "/repairs/artifacts/r.json")
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "/",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edits.outcome.report import RepairReport
+from edits.outcome.report import RepairReport, current
 from helpers.errors import ToolError
 from helpers.files.writing import read_json
 from visualizer.content.edit_sets import integer, number
@@ -32,6 +32,7 @@ def read_report(path: Path) -> dict[str, Any] | None:
     content = read_json(path)
     if not isinstance(content, dict) or not content.keys() >= REQUIRED:
         return None
+    content = current(content)
     report = {field.name: _checked(field.name, content.get(field.name)) for field in fields(RepairReport)}
     seconds = content.get("seconds")
     named = seconds.items() if isinstance(seconds, dict) else ()

@@ -1,0 +1,56 @@
+"""Reports from before the last release are read in today's words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edits.outcome.remeasuring import read_repair
+from edits.outcome.report import RepairReport, current, report_table
+from helpers.files.writing import write_json
+from visualizer.content.repairs import read_report
+
+PLACES: dict[str, Any] = {
+    "edit_set_path": "e.pt",
+    "edit_set_hash": "",
+    "edit_set_size": 2,
+    "dataset": "digits",
+    "data_root": None,
+}
+NEW = RepairReport(
+    status="repaired", message=None, timestamp="2026-01-01", command="run_repair.py", weights_path="w.pth",
+    weights_hash_before="", output_path="r.pth", min_margin=2.0, **PLACES,
+)  # fmt: skip
+
+
+def _old(**values: Any) -> dict[str, Any]:
+    told = NEW.as_json()
+    told["prepare_leads"] = told.pop("prepare_margins")
+    return {**told, "prepare": None, **values}
+
+
+def test_a_report_says_none_where_nothing_was_prepared() -> None:
+    assert NEW.as_json()["prepare"] == "none" and "prepared" not in report_table(NEW)
+    assert current(NEW.as_json()) == NEW.as_json()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({}, {"prepare": "none"}),
+        ({"prepare": "classifier.4"}, {"prepare": "classifier.4"}),
+        ({"prepare_leads": [5, 3]}, {"prepare_margins": [5, 3]}),
+        ({"pattern": "held"}, {"pattern": "fixed"}),
+        ({"pattern": "relinearise"}, {"pattern": "relinearise"}),
+    ],
+)
+def test_an_older_report_is_read_as_todays(tmp_path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    write_json(tmp_path / "r.json", _old(**old))
+    assert read_repair(tmp_path / "r.json").as_json() == {**NEW.as_json(), **new}
+    shown = read_report(tmp_path / "r.json")
+    assert shown is not None
+    assert {name: shown[name] for name in new if name != "prepare_margins"} == {
+        name: value for name, value in new.items() if name != "prepare_margins"
+    }

@@ -23,6 +23,7 @@ from sytorch.network.chain import Chain, chain_of
 from sytorch.network.layer_view import LayerView, linearise
 from sytorch.network.parts import Part, part_named
 from sytorch.network.symbolic import symbolic, symbolic_layers
+from sytorch.problem.answer import Answer, Status
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import (
     Contradiction,
@@ -45,6 +46,7 @@ from sytorch.solvers.linear_program import Solver
 
 __all__ = [
     "AffineOutputs",
+    "Answer",
     "AutoSolver",
     "Chain",
     "Contradiction",
@@ -79,6 +81,7 @@ __all__ = [
     "SolverName",
     "SolverTimeLimitError",
     "SplitPolytopeError",
+    "Status",
     "SytorchError",
     "UnsupportedLayerError",
     "Verdict",

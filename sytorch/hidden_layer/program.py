@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from sytorch.hidden_layer.answer import answer
 from sytorch.hidden_layer.constraints import ALLOWANCE, HeldConstraints, broken_bounds, no_bounds, slack_of
-from sytorch.hidden_layer.dual import Optimum, Watch, by_newton, by_proportioning, typical_lengths
-from sytorch.hidden_layer.infeasibility import of_all_images, refute
+from sytorch.hidden_layer.dual import DualProblem, Method, Optimum, by_newton, by_proportioning, typical_lengths
+from sytorch.hidden_layer.infeasibility import of_all_images
 from sytorch.hidden_layer.inner_products import DualOperator, HeldRows
-from sytorch.hidden_layer.moves import HeldMoves
 from sytorch.hidden_layer.splitting import by_splitting, fits, seek_refutation
+from sytorch.hidden_layer.verification import verified
 from sytorch.metrics.kronecker import KroneckerMetric
 from sytorch.network.layer_view import LayerView
+from sytorch.problem.answer import Answer
 from sytorch.problem.checks import check_required, checked_bound
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import ContradictionError, InvalidInputError, SolverFailedError, gave_up
@@ -64,12 +64,18 @@ class HeldProgram:
             raise InvalidInputError(f"The allowance must be zero or more, not {self.allowance}.")
         self.metric.check_fits(self.view)
 
-    def solve(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] | None = None) -> Solution:
-        """Find the smallest change.
+    def answer(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] | None = None) -> Answer:
+        """Find the smallest change, or how it is that there is none; no solver is asked, so no licence is needed.
 
         Args:
             time_limit: seconds, or a deadline that others share, or None.
             tick: called at every step, for those who wait; None for what the deadline calls.
+        """
+        deadline = as_deadline(time_limit) if tick is None else as_deadline(time_limit).ticking(tick)
+        return Answer.of(lambda: self._solution(deadline))
+
+    def solve(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] | None = None) -> Solution:
+        """Find the smallest change; see `answer`.
 
         Raises:
             ContradictionError: no change within the bound reaches the margins with the patterns held; its multipliers
@@ -77,23 +83,34 @@ class HeldProgram:
             SolverTimeLimitError: neither is proved in time.
             SolverFailedError: neither is proved; the message says what may help.
         """
-        deadline = as_deadline(time_limit) if tick is None else as_deadline(time_limit).ticking(tick)
+        return self.answer(time_limit, tick).unwrap()
+
+    def _solution(self, deadline: Deadline) -> Solution:
         deadline.check()
         self._ask_few(deadline)
         constraints = self._constraints()
         rows = HeldRows(constraints, self._restricted, deadline)
         multipliers, steps = torch.zeros_like(constraints.required), 0
         for rounds in range(1, ROUND_LIMIT + 1):
-            operator = DualOperator(constraints, self._restricted, rows)
-            optimum = self._optimum(operator, multipliers, deadline)
+            dual = self._dual(constraints, rows, multipliers, deadline)
+            optimum = method_for(dual)(dual, deadline)
             steps += optimum.steps
             broken = broken_bounds(optimum.change, self.bound * self.view.scales, constraints.bounds)
             if not len(broken.units):
                 effort = Effort(len(optimum.multipliers), optimum.change.numel(), rounds, steps, 0, optimum.method)
-                return answer(operator, optimum, self.bound, "held" if self.hold else "linearised", effort)
+                return self._verified(dual.operator, optimum, effort)
             multipliers = torch.cat([optimum.multipliers, torch.zeros_like(broken.limits)])
             constraints = constraints.with_bounds(broken)
         raise gave_up(f"the bound on the change did not settle in {ROUND_LIMIT} rounds")
+
+    def _verified(self, operator: DualOperator, optimum: Optimum, effort: Effort) -> Solution:
+        """The solution; where the time was up, that goes with the error."""
+        path = "held" if self.hold else "linearised"
+        if optimum.late is None:
+            return verified(operator, optimum, self.bound, path, effort)
+        with contextlib.suppress(SolverFailedError):
+            optimum.late.best = verified(operator, optimum, self.bound, path, effort)
+        raise optimum.late
 
     def of(self, images: torch.Tensor) -> HeldProgram:
         """The program of chosen images."""
@@ -129,17 +146,16 @@ class HeldProgram:
             with contextlib.suppress(SolverFailedError):  # that proves nothing of all images
                 self.solve(deadline)
             return
-        operator = DualOperator(constraints, self._restricted, HeldRows(constraints, self._restricted, deadline))
-        moves = HeldMoves(constraints, self._restricted, typical_lengths(operator, deadline))
-        if fits(moves):
-            seek_refutation(moves, self._watch(constraints, deadline), deadline)
+        rows = HeldRows(constraints, self._restricted, deadline)
+        dual = self._dual(constraints, rows, torch.zeros_like(constraints.required), deadline)
+        if fits(dual.moves):
+            seek_refutation(dual, deadline)
 
-    def _watch(self, constraints: HeldConstraints, deadline: Deadline) -> Watch:
-        def watch(multipliers: torch.Tensor) -> None:
-            deadline.check()
-            refute(constraints, self.bound, multipliers)
-
-        return watch
+    def _dual(
+        self, constraints: HeldConstraints, rows: HeldRows, start: torch.Tensor, deadline: Deadline
+    ) -> DualProblem:
+        operator = DualOperator(constraints, self._restricted, rows)
+        return DualProblem(operator, self.bound, typical_lengths(operator, deadline), start)
 
     def _constraints(self) -> HeldConstraints:
         slack = slack_of(self.view) if self.hold else {}
@@ -149,16 +165,15 @@ class HeldProgram:
     def _restricted(self) -> KroneckerMetric:
         return self.metric.restricted(self.view)
 
-    def _optimum(self, operator: DualOperator, start: torch.Tensor, deadline: Deadline) -> Optimum:
-        """By the method that suits the constraints."""
-        constraints = operator.constraints
-        lengths, watch = typical_lengths(operator, deadline), self._watch(constraints, deadline)
-        if constraints.count <= DENSE:
-            return by_newton(operator, lengths, start, watch, deadline)
-        moves = HeldMoves(constraints, self._restricted, lengths)
-        if not len(constraints.bounds.limits) and not moves.is_shallow and fits(moves):
-            return by_splitting(moves, watch, deadline)
-        return by_proportioning(operator, lengths, start, watch, deadline)
+
+def method_for(dual: DualProblem) -> Method:
+    """What decides which method runs."""
+    constraints = dual.operator.constraints
+    if constraints.count <= DENSE:
+        return by_newton
+    if not len(constraints.bounds.limits) and not dual.moves.is_shallow and fits(dual.moves):
+        return by_splitting
+    return by_proportioning
 
 
 def hold(

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from sytorch.certificate.bounds import bound_from
-from sytorch.hidden_layer.dual import Optimum, Watch
+from sytorch.hidden_layer.dual import DualProblem, Optimum, Watch
 from sytorch.hidden_layer.moves import HeldMoves
 from sytorch.problem.deadline import Deadline
-from sytorch.problem.errors import gave_up
+from sytorch.problem.errors import SolverTimeLimitError, gave_up
 
 GAP = 1e-2
 NARROWING = 4.0
@@ -132,21 +132,36 @@ class Splitting:
         self._weights_of = torch.linalg.inv(identity + moves.kernel)
         self._average = torch.zeros_like(self._aim)
         self._balance_at = FIRST_BALANCE
+        self._met: tuple[_Halves, int] | None = None
         self._set_price(price)
 
     def run(self) -> Optimum:
-        """Iterate until the constraints are met and the gap is closed.
+        """Iterate until the constraints are met and the gap is closed, or the time is up and the constraints were met.
 
         Raises:
+            SolverTimeLimitError: the time is up before they are.
             SolverFailedError: that takes too many iterations.
         """
+        try:
+            return self._converged()
+        except SolverTimeLimitError as error:
+            if self._met is None:
+                raise
+            return replace(self._optimum(*self._met), late=error)
+
+    def _converged(self) -> Optimum:
         for iteration, now, halves in self._iterations(ITERATION_LIMIT):
-            if iteration % CHECK_EVERY == 0 and self._is_done(halves):
-                multipliers, change = self._moves.per_unit(halves.multipliers), self._moves.change(halves.weights)
-                return Optimum(multipliers, change, iteration, self._granted, "splitting")
+            if iteration % CHECK_EVERY == 0 and self._is_met(halves):
+                self._met = halves, iteration
+                if self._is_closed(halves):
+                    return self._optimum(halves, iteration)
             if iteration == self._balance_at:
                 self._balance(now, halves)
         raise gave_up(f"splitting did not end in {ITERATION_LIMIT} iterations")
+
+    def _optimum(self, halves: _Halves, iteration: int) -> Optimum:
+        multipliers, change = self._moves.per_unit(halves.multipliers), self._moves.change(halves.weights)
+        return Optimum(multipliers, change, iteration, self._granted, "splitting")
 
     def seek(self) -> None:
         """Iterate at one price until the watch raises, or there is little hope that it will."""
@@ -197,10 +212,12 @@ class Splitting:
         now.rows = self._moves.rows(now.moves)
         now.moves_owed, now.rows_owed = moves - now.moves, rows - now.rows
 
-    def _is_done(self, halves: _Halves) -> bool:
-        """Whether it is near enough; where it is so only to what is asked for beyond, less of that is asked for."""
-        if not bool((self._moves.missing(halves.moves) <= self._granted).all()):
-            return False
+    def _is_met(self, halves: _Halves) -> bool:
+        """Whether all constraints are."""
+        return bool((self._moves.missing(halves.moves) <= self._granted).all())
+
+    def _is_closed(self, halves: _Halves) -> bool:
+        """Whether the gap is; where it is so only to what is asked for beyond, less of that is asked for."""
         pulled = self._moves.pull(halves.multipliers).flatten(0, 1)
         raised = pulled if self._moves.metric.outputs is None else pulled @ self._moves.metric.outputs_inverse
         dual_size = math.sqrt(max(float((self._moves.kernel @ raised * pulled).sum()), 0.0))
@@ -230,15 +247,17 @@ class Splitting:
             self._set_price(self._price * factor)
 
 
-def by_splitting(moves: HeldMoves, watch: Watch, deadline: Deadline) -> Optimum:
-    """The optimum of a program without bounds on entries, to a gap of `GAP`.
+def by_splitting(dual: DualProblem, deadline: Deadline) -> Optimum:
+    """The optimum of a program without bounds on entries, to a gap of `GAP`; at a time limit the best so far.
 
     Raises:
-        SolverFailedError: that takes too many iterations.
+        ContradictionError: multipliers on the way refute the program.
+        SolverFailedError: it takes too many iterations.
+        SolverTimeLimitError: the time is up before the constraints are met.
     """
-    return Splitting(moves, watch, deadline, FIRST_PRICE).run()
+    return Splitting(dual.moves, dual.watch(deadline), deadline, FIRST_PRICE).run()
 
 
-def seek_refutation(moves: HeldMoves, watch: Watch, deadline: Deadline) -> None:
+def seek_refutation(dual: DualProblem, deadline: Deadline) -> None:
     """Look for multipliers at which the watch raises, in float32: what they prove is computed apart."""
-    Splitting(moves.to(torch.float32), watch, deadline, SEEKING_PRICE).seek()
+    Splitting(dual.moves.to(torch.float32), dual.watch(deadline), deadline, SEEKING_PRICE).seek()

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from sytorch.last_layer.problem import Problem
 from sytorch.metrics.last_layer import Coordinates
 from sytorch.problem.arrays import Matrix
-from sytorch.problem.margins import Margins
 from sytorch.problem.solution import Multipliers
 
 POWER_ITERATIONS = 20
@@ -45,9 +45,15 @@ class Saddle:
 
     ``F`` are the features of the layer whose bound is watched; their rows are scaled to the size of the images' rows,
     and so are their multipliers.
+
+    Args:
+        problem: of which ``l1``, margins and coordinates are taken.
+        bound: in place of its own.
+        features: F.
     """
 
-    def __init__(self, coordinates: Coordinates, margins: Margins, bound: float, features: list[int]):
+    def __init__(self, problem: Problem, bound: float, features: list[int]):
+        coordinates, margins = problem.coordinates, problem.margins
         self.rows = torch.from_numpy(coordinates.rows).float()
         self.labels = torch.from_numpy(margins.labels)[:, None]
         self.counted = torch.from_numpy(np.isfinite(margins.required)).float()

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from sytorch.certificate.bounds import farkas, refuted_by
+from sytorch.last_layer.problem import Problem
 from sytorch.metrics.last_layer import Coordinates, IdentityMetric
 from sytorch.problem.arrays import Indices, Mask, Matrix
 from sytorch.problem.errors import UNKNOWN, InfeasibleProgramError, SolverFailedError
@@ -92,13 +93,14 @@ class Shortfall:
         return LinearProgram(cost, np.append(-upper[:-1], 0.0), upper, matrix, np.concatenate(rhs))
 
 
-def refute(coordinates: Coordinates, margins: Margins, bound: float, solver: TalliedSolver) -> None:
+def refute(problem: Problem, solver: TalliedSolver) -> None:
     """Minimise what the margins lack, whatever the change costs; return where nothing is lacking.
 
     Raises:
         CannotMeetError: no ``x`` satisfies the constraints.
         SolverFailedError: neither that nor the opposite is shown.
     """
+    coordinates, margins, bound = problem.coordinates, problem.margins, problem.bound
     program = Shortfall(coordinates, margins)
     for _ in range(ROUND_LIMIT):
         point = program.minimum(bound, solver)

@@ -9,11 +9,11 @@ from torch import nn
 
 import sytorch
 from sytorch.certificate.bounds import bound_from
-from sytorch.hidden_layer.answer import answer
 from sytorch.hidden_layer.constraints import broken_bounds, no_bounds, still_of
 from sytorch.hidden_layer.dual import Optimum
 from sytorch.hidden_layer.infeasibility import refute
 from sytorch.hidden_layer.inner_products import DualOperator, HeldRows
+from sytorch.hidden_layer.verification import verified
 from sytorch.network.chain import chain_of
 from sytorch.problem.solution import Effort
 from tests.sytorch.hidden_layer.test_program import metric_for, program
@@ -41,7 +41,7 @@ def test_a_change_that_misses_what_it_should_have_is_no_answer(off: str) -> None
     size = 0.0 if off == "margin" else 1.0
     change = torch.full((6, 6), size).double()
     with pytest.raises(sytorch.SolverFailedError, match="misses a constraint" if off == "margin" else "beyond"):
-        answer(operator, Optimum(none, change, 0, none, ""), 0.5, "held", Effort())
+        verified(operator, Optimum(none, change, 0, none, ""), 0.5, "held", Effort())
 
 
 def test_multipliers_that_are_not_numbers_refute_nothing() -> None:

@@ -1,4 +1,4 @@
-"""What an optimum is worth, computed from its change and its multipliers apart from the method that found them."""
+"""What a method found, looked at apart from it: the change's constraints, size and lower bound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sytorch.problem.solution import Effort, Solution
 ALMOST = 1e-6
 
 
-def answer(operator: DualOperator, optimum: Optimum, bound: float, path: str, effort: Effort) -> Solution:
+def verified(operator: DualOperator, optimum: Optimum, bound: float, path: str, effort: Effort) -> Solution:
     """The solution, whose change has every margin, held inequality and bound.
 
     The lower bound is that of all changes that miss the constraints by no more than was granted, as this one may.

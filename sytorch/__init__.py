@@ -8,7 +8,7 @@
 from sytorch.certificate.bounds import lower_bound, refuted_bound
 from sytorch.hidden_layer.linearised_steps import Relinearised, relinearise
 from sytorch.hidden_layer.polytopes import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
-from sytorch.hidden_layer.program import HeldProgram, hold
+from sytorch.hidden_layer.program import FixedPatternProgram, fixed_pattern_program
 from sytorch.last_layer.program import Objective, Program, minimise
 from sytorch.metrics.kronecker import KroneckerMetric, identity_metric, kronecker_metric
 from sytorch.metrics.last_layer import (
@@ -54,8 +54,8 @@ __all__ = [
     "Deadline",
     "Effort",
     "FirstOrderSolver",
+    "FixedPatternProgram",
     "GurobiSolver",
-    "HeldProgram",
     "HighsSolver",
     "IdentityMetric",
     "InfeasibleProgramError",
@@ -89,7 +89,7 @@ __all__ = [
     "as_deadline",
     "chain_of",
     "check_polytopes",
-    "hold",
+    "fixed_pattern_program",
     "identity_metric",
     "kronecker_metric",
     "linearise",

@@ -121,7 +121,7 @@ def _prepared_network(task: Task, report: RepairReport) -> Network:
         network = bench.moved(layer, prepared.change)
         right = is_right(predict_logits(network.model, task.edit_set.images), task.edit_set.labels.numpy())
     report.prepare_objective, report.prepare_steps = prepared.length, prepared.steps
-    report.prepare_leads = [effort.leads for effort in prepared.efforts]
+    report.prepare_leads = [effort.margins for effort in prepared.efforts]
     report.prepare_iterations = [effort.iterations for effort in prepared.efforts]
     report.prepare_max_abs_change = float(prepared.change.whole.abs().max())
     report.prepare_edit_accuracy = float(right.mean())

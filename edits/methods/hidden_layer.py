@@ -47,12 +47,14 @@ class LayerProblem:
         """Compute the change; ``allowance`` is added to the margin, ``share`` multiplies how far signs are from zero.
 
         Raises:
-            ContradictionError, SolverTimeLimitError, SolverFailedError: see `sytorch.HeldProgram.solve`.
+            ContradictionError, SolverTimeLimitError, SolverFailedError: see `sytorch.FixedPatternProgram.solve`.
         """
         options, labels = self.options, self.edit_set.labels
         size, bound = options.margin + allowance, options.param_bound
         if options.pattern == "held":
-            program = sytorch.hold(self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE)
+            program = sytorch.fixed_pattern_program(
+                self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE
+            )
             with tqdm(desc=f"holding what is behind {self.layer}", unit="step", disable=None) as bar:
                 solution = program.solve(deadline, bar.update)
         else:

@@ -13,7 +13,7 @@ from edits.methods.solving import Repaired
 from edits.network.prepared import Network
 from edits.outcome.certificate import Claim, Factor, PartClaim, PatternClaim
 from edits.task import Task
-from sytorch.network.activation_pattern import HeldSigns
+from sytorch.network.activation_pattern import FixedSigns
 from sytorch.problem.arrays import Matrix
 
 
@@ -93,9 +93,9 @@ def _patterns(
     if problem is None:
         return {}
     pattern, claims = problem.view.pattern, {}
-    for position, held in pattern.held.items():
+    for position, held in pattern.fixed.items():
         name = pattern.tail.names[position]
-        fixed = held.positive if isinstance(held, HeldSigns) else held.winners
+        fixed = held.positive if isinstance(held, FixedSigns) else held.winners
         claims[name] = PatternClaim(fixed.numpy(), distances.get(name, 0.0), multipliers[name])
     return claims
 

@@ -1,4 +1,4 @@
-"""The dual of a held program, solved in two ways: Newton's for few constraints, proportioning for many.
+"""The dual of a fixed pattern's program, solved in two ways: Newton's for few constraints, proportioning for many.
 
 Both scale rows to a length near one and soften the program less and less: a row may be missed by so many times its
 multiplier. A softened program is quick to solve and enough to refute most programs that have no solution.
@@ -14,7 +14,7 @@ import torch
 
 from sytorch.hidden_layer.infeasibility import refute
 from sytorch.hidden_layer.inner_products import DualOperator
-from sytorch.hidden_layer.moves import HeldMoves
+from sytorch.hidden_layer.moves import Moves
 from sytorch.numerics.ascent import largest_eigenvalue
 from sytorch.numerics.newton import Point, soften
 from sytorch.numerics.proportioning import minimise_nonnegative
@@ -50,9 +50,9 @@ class DualProblem:
     start: torch.Tensor
 
     @functools.cached_property
-    def moves(self) -> HeldMoves:
+    def moves(self) -> Moves:
         """The same program in the moves of the layer's outputs."""
-        return HeldMoves(self.operator.constraints, self.operator.metric, self.lengths)
+        return Moves(self.operator.constraints, self.operator.metric, self.lengths)
 
     def watch(self, deadline: Deadline) -> Watch:
         """What methods call with multipliers: it raises where they refute the program, or the time is up."""
@@ -72,7 +72,7 @@ class Optimum:
         multipliers: (R,), of the constraints.
         change: (m, k).
         steps: how many steps or products it took.
-        granted: (R,), by how much the change may miss the constraints; zero where they do not but by rounding.
+        tolerances: (R,), by how much the change may miss the constraints; zero where they do not but by rounding.
         method: its name.
         late: the time limit that ended the method before the gap was closed; None where none did.
     """
@@ -80,7 +80,7 @@ class Optimum:
     multipliers: torch.Tensor
     change: torch.Tensor
     steps: int
-    granted: torch.Tensor
+    tolerances: torch.Tensor
     method: str
     late: SolverTimeLimitError | None = None
 
@@ -139,9 +139,9 @@ def by_proportioning(dual: DualProblem, deadline: Deadline) -> Optimum:
     )
     centre = torch.zeros_like(point)
     for elastic in (*(norm * share for share in SOFTNESS), *[ELASTIC] * REPEATS):
-        stage = _Stage(scaled, operator, lengths, elastic, centre, watch)
+        softened = _Softened(scaled, operator, lengths, elastic, centre, watch)
         rhs = scale * operator.required + elastic * centre
-        found = minimise_nonnegative(stage.product, rhs, norm, point, stage.is_done)
+        found = minimise_nonnegative(softened.product, rhs, norm, point, softened.is_done)
         point, products = found.point, products + found.products
         if elastic == ELASTIC and found.is_done:
             return _exact(operator, scale * point, products, "proportioning")
@@ -156,7 +156,7 @@ def _exact(operator: DualOperator, multipliers: torch.Tensor, steps: int, method
 
 
 @dataclass(frozen=True, eq=False)
-class _Stage:
+class _Softened:
     """The dual with scaled rows, softened: one may be missed by ``elastic`` times its multiplier beyond ``centre``."""
 
     scaled: Callable[[torch.Tensor], torch.Tensor]
@@ -170,7 +170,7 @@ class _Stage:
         return self.scaled(vector) + self.elastic * vector
 
     def is_done(self, point: torch.Tensor, gradient: torch.Tensor) -> bool:
-        """Whether the stage is over; the watch raises where the multipliers refute the program."""
+        """Whether the point is near enough; the watch raises where the multipliers refute the program."""
         self.watch(point / self.lengths)
         square = float(point @ (gradient + self.operator.required / self.lengths))
         slope = abs(float(point @ gradient))

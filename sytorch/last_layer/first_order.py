@@ -21,7 +21,7 @@ from sytorch.last_layer.verification import BestSoFar
 from sytorch.problem.arrays import Matrix
 from sytorch.problem.errors import SolverFailedError
 from sytorch.problem.solution import Multipliers, Solution, relative_gap
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
 from sytorch.solvers.first_order import FirstOrderSolver
 
 GAP = 1e-3
@@ -48,7 +48,7 @@ class _Best:
 
 
 @dataclass(eq=False)
-class _Round:
+class _Epoch:
     """Iterations since the last restart: their mean, which often is nearer to the optimum than the last of them."""
 
     start: State
@@ -67,7 +67,7 @@ class _Round:
 class FirstOrder:
     """The program ``min |x|_1`` under margins and ``|D| <= bound``."""
 
-    def __init__(self, problem: Problem, solver: TalliedSolver):
+    def __init__(self, problem: Problem, solver: CountedSolver):
         self.problem, self.solver = problem, solver
         self.coordinates, self.margins, self.bound = problem.coordinates, problem.margins, problem.bound
         self.norm, self.best = problem.norm, _Best()
@@ -78,7 +78,7 @@ class FirstOrder:
         """Iterate until the gap is closed; see `minimise_first_order`."""
         saddle = self._saddle()
         state, balance, done = saddle.origin(), 1.0, 0
-        current = _Round(state)
+        current = _Epoch(state)
         while done < limit:
             for _ in range(CHECK_EVERY):
                 state = saddle.step(state, balance)
@@ -89,7 +89,7 @@ class FirstOrder:
             if broken - set(self.features):
                 self.features = sorted(broken | set(self.features))
                 saddle, state = self._saddle(), _watching_more(state, saddle.features, self.features)
-                current = _Round(state)
+                current = _Epoch(state)
             if self.best.x is not None and relative_gap(self.best.objective, self.best.low) <= GAP:
                 return self._solution()
             state, balance, current = _restarted(saddle, state, balance, current, done)
@@ -167,7 +167,7 @@ class FirstOrder:
         )
 
 
-def minimise_first_order(problem: Problem, solver: TalliedSolver) -> Solution:
+def minimise_first_order(problem: Problem, solver: CountedSolver) -> Solution:
     """Minimise ``l1`` to a relative gap of `GAP`; where few margins are missing, iterations end sooner.
 
     Raises:
@@ -187,7 +187,7 @@ def _watching_more(state: State, before: list[int], after: list[int]) -> State:
     return State(state.x, state.margins, bounds)
 
 
-def _restarted(saddle: Saddle, state: State, balance: float, current: _Round, done: int) -> tuple[State, float, _Round]:
+def _restarted(saddle: Saddle, state: State, balance: float, current: _Epoch, done: int) -> tuple[State, float, _Epoch]:
     """Go on from the mean or the last point, whichever is nearer to the optimum, where that is much nearer than before.
 
     The balance of primal and dual steps follows how far the two moved.
@@ -199,4 +199,4 @@ def _restarted(saddle: Saddle, state: State, balance: float, current: _Round, do
     primal, dual = nearest.distances(current.start)
     if min(primal, dual) > 1e-10:
         balance = min(max((balance * primal / dual) ** 0.5, 1 / FARTHEST), FARTHEST)
-    return nearest, balance, _Round(nearest, error)
+    return nearest, balance, _Epoch(nearest, error)

@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 
-from sytorch.certificate.bounds import bound_from, pressure, refutation, refuted_by
+from sytorch.certificate.bounds import bound_from, constraint_gradient, refutation, refuted_by
 from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.quadratic import minimise_quadratic
 from sytorch.last_layer.shortfall import CannotMeetError, least_bound
@@ -16,7 +16,7 @@ from sytorch.problem.errors import Contradiction, LicenceError, SolverFailedErro
 from sytorch.problem.margins import Margins
 from sytorch.problem.norms import NormName
 from sytorch.problem.solution import Multipliers
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
 
 NOTHING = 1e-9  # of a sum, what rounding may leave
 SPARE = 1e-3  # of a bound that is said to be enough
@@ -46,7 +46,7 @@ def contradicting_pair(margins: Margins, bound: float) -> Multipliers | None:
     return None
 
 
-def diagnose(problem: Problem, solver: TalliedSolver, proof: Multipliers, quick: bool = False) -> Contradiction:
+def diagnose(problem: Problem, solver: CountedSolver, proof: Multipliers, quick: bool = False) -> Contradiction:
     """Explain a refutation by the least bound of any change, which is enough where all changes are searched.
 
     The multipliers that prove it are Farkas' proof for all changes, thinned out to few images. Where first-order
@@ -79,7 +79,7 @@ def diagnose(problem: Problem, solver: TalliedSolver, proof: Multipliers, quick:
     )
 
 
-def _least_bound(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Matrix, float] | None:
+def _least_bound(margins: Margins, bound: float, solver: CountedSolver) -> tuple[Matrix, float] | None:
     """The least bound of any change and the multipliers of margins that prove it; None if it is not found."""
     try:
         proof, enough = least_bound(margins, bound, solver)
@@ -88,7 +88,7 @@ def _least_bound(margins: Margins, bound: float, solver: TalliedSolver) -> tuple
     return None if proof is None else (proof.margins, enough)
 
 
-def _refuted_by_l2(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Matrix, float] | None:
+def _refuted_by_l2(margins: Margins, bound: float, solver: CountedSolver) -> tuple[Matrix, float] | None:
     """Multipliers that refute the bound for all changes, and infinity for what is enough; None if not found."""
     with contextlib.suppress(LicenceError, SolverFailedError, SolverTimeLimitError):
         try:
@@ -100,7 +100,7 @@ def _refuted_by_l2(margins: Margins, bound: float, solver: TalliedSolver) -> tup
 
 def _thinned(margins: Margins, multipliers: Matrix, bound: float) -> tuple[int, ...]:
     """Leave out one image after the other, the least weighty first, while the rest still refutes the bound."""
-    total, gradient = margins.total(multipliers), pressure(margins, multipliers)
+    total, gradient = margins.total(multipliers), constraint_gradient(margins, multipliers)
     nothing = NOTHING * total
     kept = set(np.flatnonzero(multipliers.any(axis=1)).tolist())
     for image in sorted(kept, key=lambda i: float(multipliers[i].sum())):

@@ -33,12 +33,12 @@ from sytorch.problem.margins import Margins
 from sytorch.problem.norms import NormName, norm_name
 from sytorch.problem.solution import Effort, Multipliers, Solution
 from sytorch.solvers import AutoSolver, FirstOrderSolver, SolverName, solver_named
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
 from sytorch.solvers.linear_program import Solver
 
 MANY_IMAGES = 400  # that lack their margin; above, simplex codes take minutes and first-order methods seconds
 DECOMPOSED_NORMS = (NormName.L1, NormName.L2)  # the other programs are written out whole
-Method = Callable[[Problem, TalliedSolver], Solution]
+Method = Callable[[Problem, CountedSolver], Solution]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Program(Problem):
         return farkas(self.coordinates, self.margins, self.bound, multipliers) is not None
 
     def _solution(self, solver: Solver, deadline: Deadline, whole: bool) -> Solution:
-        counted = TalliedSolver(solver_for(self, solver, whole), deadline)
+        counted = CountedSolver(solver_for(self, solver, whole), deadline)
         counted.check()
         if not self.missing.any():
             path = "whole" if whole or self.norm_name not in DECOMPOSED_NORMS else "decomposed"
@@ -140,7 +140,7 @@ class Program(Problem):
         nothing = self.no_multipliers
         return Solution(nothing.bounds, 0.0, 0.0, nothing, "", Effort())
 
-    def _verified(self, solver: TalliedSolver, whole: bool) -> Solution:
+    def _verified(self, solver: CountedSolver, whole: bool) -> Solution:
         """The solution of a program whose largest requirement is 1; see `solve`."""
         if pair := contradicting_pair(self.margins, self.bound):
             raise ContradictionError(self._contradiction(solver, pair, quick=True))
@@ -149,7 +149,7 @@ class Program(Problem):
         except CannotMeetError as error:
             raise ContradictionError(self._contradiction(solver, error.proof)) from error
 
-    def _contradiction(self, solver: TalliedSolver, proof: Multipliers, quick: bool = False) -> Contradiction:
+    def _contradiction(self, solver: CountedSolver, proof: Multipliers, quick: bool = False) -> Contradiction:
         """With a bound that is enough, where one is found: at worst that of the change that no bound limits."""
         found = diagnose(self, solver, proof, quick)
         if found.sufficient_bound is None and np.isfinite(found.refuted_bound):
@@ -159,7 +159,7 @@ class Program(Problem):
         return found
 
 
-def method_for(problem: Problem, solver: TalliedSolver, whole: bool = False) -> Method:
+def method_for(problem: Problem, solver: CountedSolver, whole: bool = False) -> Method:
     """What decides which method runs."""
     if whole or problem.norm_name not in DECOMPOSED_NORMS:
         return minimise_whole
@@ -178,7 +178,7 @@ def solver_for(problem: Problem, solver: Solver, whole: bool = False) -> Solver:
     return FirstOrderSolver()
 
 
-def _minimum(problem: Problem, solver: TalliedSolver, whole: bool = False) -> Solution:
+def _minimum(problem: Problem, solver: CountedSolver, whole: bool = False) -> Solution:
     """By the method that suits it; small programs by an exact one where the first-order method fails.
 
     Raises:

@@ -20,11 +20,11 @@ from sytorch.numerics.ascent import ascend
 from sytorch.problem.arrays import Matrix, Vector
 from sytorch.problem.errors import UNKNOWN, SolverFailedError
 from sytorch.problem.solution import Solution
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
 from sytorch.solvers.linear_program import LinearProgram, unbounded
 
 CAPS = (1e4, 1e8)  # of the multipliers' sum, which has no limit where there is no solution
-ROUND_LIMIT = 100
+ITERATION_LIMIT = 100
 PATH = "decomposed"
 ASCENT_LIMIT = 600
 NEAR = 1e-3
@@ -36,7 +36,7 @@ ROOT_LIMIT = 20_000_000  # numbers
 LONG_ASCENTS = (1_000, 4_000, 16_000)
 
 
-def minimise_quadratic(problem: Problem, solver: TalliedSolver) -> Solution:
+def minimise_quadratic(problem: Problem, solver: CountedSolver) -> Solution:
     """Minimise ``||D M^(1/2)||`` under margins and ``|D| <= bound``, over all changes ``D``.
 
     Raises:
@@ -45,7 +45,7 @@ def minimise_quadratic(problem: Problem, solver: TalliedSolver) -> Solution:
     """
     working, multipliers = WorkingRows(problem), problem.no_multipliers
     with BestSoFar(problem, solver, PATH) as best:
-        for _ in range(ROUND_LIMIT):
+        for _ in range(ITERATION_LIMIT):
             step = _Step(working, working.constraints(), solver, best)
             values = step.optimum(working.values(multipliers))
             change, multipliers = step.constraints.change(values), working.multipliers(values)
@@ -53,13 +53,13 @@ def minimise_quadratic(problem: Problem, solver: TalliedSolver) -> Solution:
                 size = max(float(values @ working.raised(change)), 0.0) ** 0.5
                 low = bound_from(float(step.constraints.rhs @ values), size)
                 return Solution(change, size, low, multipliers, PATH, solver.effort())
-    raise SolverFailedError(f"The program was not solved in {ROUND_LIMIT} rounds: {UNKNOWN}")
+    raise SolverFailedError(f"The program was not solved in {ITERATION_LIMIT} iterations: {UNKNOWN}")
 
 
 class _Step:
     """The optimal multipliers of the working constraints."""
 
-    def __init__(self, working: WorkingRows, constraints: WorkingConstraints, solver: TalliedSolver, best: BestSoFar):
+    def __init__(self, working: WorkingRows, constraints: WorkingConstraints, solver: CountedSolver, best: BestSoFar):
         self.working, self.constraints, self.solver, self.best = working, constraints, solver, best
         self.gram, self.rhs = constraints.gram(solver.check), constraints.rhs
         margins = int(working.margin_rows.sum())
@@ -124,22 +124,22 @@ class _Step:
 
     def _refined(self, values: Vector) -> Vector:
         """One step of iterative refinement, where inner products of images that are nearly alike have lost digits."""
-        held, root = values > 0.0, self._root
+        active, root = values > 0.0, self._root
         if root is None:
             return values
         for _ in range(REFINEMENTS):
-            lacking = self._lacking(values)[held]
-            if np.abs(lacking / self.sizes[held]).max(initial=0.0) <= MISSED / 10:
+            lacking = self._lacking(values)[active]
+            if np.abs(lacking / self.sizes[active]).max(initial=0.0) <= MISSED / 10:
                 break
             better = values.copy()
-            better[held] += solved_by_root(root[:, held], lacking)
+            better[active] += solved_by_root(root[:, active], lacking)
             if (better < 0.0).any():
                 break
             values = better
         return values
 
 
-def _by_solver(program: LinearProgram, solver: TalliedSolver) -> Iterator[Vector]:
+def _by_solver(program: LinearProgram, solver: CountedSolver) -> Iterator[Vector]:
     """The solver's answer; none where it fails, for active-set codes of quadratic programs sometimes do."""
     with contextlib.suppress(SolverFailedError):
         yield np.maximum(solver.solve(program).x, 0.0)

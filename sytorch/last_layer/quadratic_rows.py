@@ -129,8 +129,8 @@ class WorkingRows:
 
     def raised(self, change: Matrix) -> Vector:
         """By how much a change raises the working constraints, (R,)."""
-        lead = self.margins.lead(self.margins.outputs.inputs @ change.T)
-        return np.concatenate([lead[self.margin_rows], np.stack([-change, change])[self.bound_rows]])
+        moved = self.margins.at(self.margins.outputs.inputs @ change.T)
+        return np.concatenate([moved[self.margin_rows], np.stack([-change, change])[self.bound_rows]])
 
     def add_violated(self, change: Matrix) -> bool:
         """Add what a change misses or breaks; returns whether there was anything new."""

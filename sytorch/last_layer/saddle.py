@@ -41,7 +41,7 @@ class State:
 
 
 class Saddle:
-    """``min max |x|_1 + <u, required - leads(x)> + <s, D_F(x)> - bound |s|_1`` with ``u >= 0``.
+    """``min max |x|_1 + <u, required - margins(x)> + <s, D_F(x)> - bound |s|_1`` with ``u >= 0``.
 
     ``F`` are the features of the layer whose bound is watched; their rows are scaled to the size of the images' rows,
     and so are their multipliers.
@@ -115,9 +115,9 @@ class Saddle:
         size = 1.0
         for _ in range(POWER_ITERATIONS):
             x = self.slope(state)
-            leads = (self.required - self.shortfall(x)) * self.counted
+            moved = (self.required - self.shortfall(x)) * self.counted
             size = float(x.norm())
-            state = State(x, leads / size, -(self.columns.T @ x) / size)
+            state = State(x, moved / size, -(self.columns.T @ x) / size)
             length = float(torch.cat([state.margins, state.bounds]).norm())
             state = replace(state, margins=state.margins / length, bounds=state.bounds / length)
         return size

@@ -9,13 +9,13 @@ from typing import Self
 
 import numpy as np
 
-from sytorch.certificate.bounds import bound_from, lower_bound, pressure
+from sytorch.certificate.bounds import bound_from, constraint_gradient, lower_bound
 from sytorch.last_layer.problem import Problem
 from sytorch.problem.arrays import Matrix
 from sytorch.problem.errors import UNKNOWN, SolverFailedError, SolverTimeLimitError
 from sytorch.problem.norms import NormName
 from sytorch.problem.solution import Multipliers, Solution
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
 
 MISSED = 1e-6  # of the largest requirement
 BEYOND = 2e-7  # of the bound, as float32 rounds it
@@ -49,7 +49,7 @@ def _lower_bound(problem: Problem, multipliers: Multipliers) -> float:
     if problem.norm_name is not NormName.L2:
         return lower_bound(problem.norm, problem.coordinates, margins, bound, multipliers)
     weights, spent = np.maximum(multipliers.margins, 0.0), float(np.abs(multipliers.bounds).sum())
-    gradient = pressure(margins, weights) - multipliers.bounds
+    gradient = constraint_gradient(margins, weights) - multipliers.bounds
     value = margins.total(weights) - (bound * spent if spent else 0.0)
     return bound_from(value, problem.metric.dual_size(gradient))
 
@@ -63,7 +63,7 @@ class BestSoFar:
         path: of the solution.
     """
 
-    def __init__(self, problem: Problem, solver: TalliedSolver, path: str):
+    def __init__(self, problem: Problem, solver: CountedSolver, path: str):
         self._problem, self._solver, self._path = problem, solver, path
         self._point: tuple[Matrix, Multipliers] | None = None
 
@@ -81,7 +81,7 @@ class BestSoFar:
     def _solution(self, x: Matrix, multipliers: Multipliers) -> Solution | None:
         """The least multiple of the point that has the margins; None where none within the bound has."""
         margins = self._problem.margins
-        moved, asked = margins.lead(self._problem.coordinates.rows @ x.T), margins.required > 0.0
+        moved, asked = margins.at(self._problem.coordinates.rows @ x.T), margins.required > 0.0
         if not (moved[asked] > 0.0).all():
             return None
         x = x * (margins.required[asked] / moved[asked]).max()

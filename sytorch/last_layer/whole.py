@@ -17,13 +17,13 @@ from sytorch.problem.arrays import Mask, Matrix, Vector
 from sytorch.problem.errors import UNKNOWN, InfeasibleProgramError, SolverFailedError
 from sytorch.problem.norms import Norm, NormName, norm
 from sytorch.problem.solution import Multipliers, Solution
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution
 
-ROUND_LIMIT = 100
+ITERATION_LIMIT = 100
 
 
-def minimise_whole(problem: Problem, solver: TalliedSolver) -> Solution:
+def minimise_whole(problem: Problem, solver: CountedSolver) -> Solution:
     """Minimise any norm by the explicit program.
 
     Raises:
@@ -35,7 +35,7 @@ def minimise_whole(problem: Problem, solver: TalliedSolver) -> Solution:
     if isinstance(metric, PerClassMetric):
         raise TypeError("the whole program is not written out in a metric of each class")
     broken: Mask = np.zeros((2, margins.required.shape[1], margins.outputs.inputs.shape[1]), dtype=bool)
-    for _ in range(ROUND_LIMIT):
+    for _ in range(ITERATION_LIMIT):
         program = _Whole(problem, _coordinates(problem, metric, broken), broken)
         try:
             solution = program.read(solver.try_to_solve(program.linear_program()), solver)
@@ -47,7 +47,7 @@ def minimise_whole(problem: Problem, solver: TalliedSolver) -> Solution:
         if not newly.any():
             return solution
         broken |= newly
-    raise SolverFailedError(f"The bound on the change did not settle in {ROUND_LIMIT} rounds.")
+    raise SolverFailedError(f"The bound on the change did not settle in {ITERATION_LIMIT} iterations.")
 
 
 def _coordinates(problem: Problem, metric: SharedMetric, broken: Mask) -> Coordinates:
@@ -100,7 +100,7 @@ class _Whole:
         matrix = sparse.csr_array(sparse.vstack(blocks, format="csr"))
         return LinearProgram(cost, np.zeros(width), upper, matrix, np.concatenate(rhs))
 
-    def read(self, found: LinearSolution, solver: TalliedSolver) -> Solution:
+    def read(self, found: LinearSolution, solver: CountedSolver) -> Solution:
         size = self.shape[0] * self.shape[1]
         x = found.x if self.norm.is_euclidean else found.x[:size] - found.x[size : 2 * size]
         x = x.reshape(self.shape)

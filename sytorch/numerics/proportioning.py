@@ -86,10 +86,10 @@ class _Proportioning:
         curvature = float(direction @ moved)
         wanted = float(self.gradient @ direction) / curvature
         falling = direction > 0
-        room = float((self.point[falling] / direction[falling]).min()) if falling.any() else torch.inf
-        length = min(wanted, room)
+        longest = float((self.point[falling] / direction[falling]).min()) if falling.any() else torch.inf
+        length = min(wanted, longest)
         self._move(length, direction, moved)
-        if wanted > room:
+        if wanted > longest:
             self._expand()
             return
         free = self._free()

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import sytorch
-from sytorch.hidden_layer.moves import HeldMoves
+from sytorch.hidden_layer.moves import Moves
 from sytorch.last_layer.verification import BestSoFar
 from sytorch.problem.arrays import Matrix
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution
 from tests.sytorch.hidden_layer.test_polytopes import ramp_program
 from tests.sytorch.hidden_layer.test_program import assert_margins_and_pattern
@@ -127,7 +127,7 @@ def test_the_best_so_far_is_the_least_multiple_of_the_last_point_that_has_the_ma
 
 def at_time_limit(program: sytorch.Program, x: Matrix, multipliers: sytorch.Multipliers) -> sytorch.Solution | None:
     """What an error carries that is raised when a method was at that point."""
-    counted = TalliedSolver(sytorch.HighsSolver(), sytorch.Deadline())
+    counted = CountedSolver(sytorch.HighsSolver(), sytorch.Deadline())
     with (
         pytest.raises(sytorch.SolverTimeLimitError) as caught,
         BestSoFar(program, counted, "decomposed") as best,
@@ -158,7 +158,7 @@ def test_at_a_time_limit_a_fixed_pattern_has_its_best_so_far(monkeypatch: pytest
     optimum = program.solve().objective
     assert_unsolved(program.answer(0.0), sytorch.Status.TIME_LIMIT, sytorch.SolverTimeLimitError)
     monkeypatch.setattr("sytorch.hidden_layer.program.DENSE", 0)
-    monkeypatch.setattr(HeldMoves, "is_shallow", False)
+    monkeypatch.setattr(Moves, "is_shallow", False)
     for looks in (100, 400, 800):
         answer = program.answer(Looks(looks))
         assert_unsolved(answer, sytorch.Status.TIME_LIMIT, sytorch.SolverTimeLimitError)

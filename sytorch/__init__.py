@@ -8,7 +8,7 @@
 from sytorch.certificate.bounds import lower_bound, refuted_bound
 from sytorch.hidden_layer.linearised_steps import Relinearised, relinearise
 from sytorch.hidden_layer.polytopes import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
-from sytorch.hidden_layer.program import HeldProgram, hold
+from sytorch.hidden_layer.program import FixedPatternProgram, fixed_pattern_program
 from sytorch.last_layer.program import Objective, Program, minimise
 from sytorch.metrics.kronecker import KroneckerMetric, identity_metric, kronecker_metric
 from sytorch.metrics.last_layer import (
@@ -23,6 +23,7 @@ from sytorch.network.chain import Chain, chain_of
 from sytorch.network.layer_view import LayerView, linearise
 from sytorch.network.parts import Part, part_named
 from sytorch.network.symbolic import symbolic, symbolic_layers
+from sytorch.problem.answer import Answer, Status
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import (
     Contradiction,
@@ -45,6 +46,7 @@ from sytorch.solvers.linear_program import Solver
 
 __all__ = [
     "AffineOutputs",
+    "Answer",
     "AutoSolver",
     "Chain",
     "Contradiction",
@@ -52,8 +54,8 @@ __all__ = [
     "Deadline",
     "Effort",
     "FirstOrderSolver",
+    "FixedPatternProgram",
     "GurobiSolver",
-    "HeldProgram",
     "HighsSolver",
     "IdentityMetric",
     "InfeasibleProgramError",
@@ -79,6 +81,7 @@ __all__ = [
     "SolverName",
     "SolverTimeLimitError",
     "SplitPolytopeError",
+    "Status",
     "SytorchError",
     "UnsupportedLayerError",
     "Verdict",
@@ -86,7 +89,7 @@ __all__ = [
     "as_deadline",
     "chain_of",
     "check_polytopes",
-    "hold",
+    "fixed_pattern_program",
     "identity_metric",
     "kronecker_metric",
     "linearise",

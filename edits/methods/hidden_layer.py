@@ -1,4 +1,4 @@
-"""Repairing a layer other than the last: the pattern behind it held, or steps that linearise anew."""
+"""Repairing a layer other than the last: the activation pattern behind it fixed, or steps that linearise anew."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class HiddenLayer:
         """``allowance`` is added to the margin, ``share`` multiplies how far signs are asked to stay from zero.
 
         Raises:
-            ContradictionError, SolverTimeLimitError, SolverFailedError: see `sytorch.HeldProgram.solve`.
+            ContradictionError, SolverTimeLimitError, SolverFailedError: see `sytorch.FixedPatternProgram.solve`.
         """
         options, labels = self.options, self.edit_set.labels
         size, bound = options.margin + allowance, options.param_bound
@@ -82,19 +82,21 @@ class HiddenLayer:
             return unproved(
                 sytorch.relinearise(self.view, labels, size, metric=self.metric, bound=bound, time_limit=deadline)
             )
-        program = sytorch.hold(self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE)
+        program = sytorch.fixed_pattern_program(
+            self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE
+        )
         with tqdm(desc=f"fixing what is behind {self.layer}", unit="step", disable=None) as bar:
             return program.solve(deadline, bar.update)
 
     def check(self, model: AlexNet) -> None:
-        """Raise `NotVerifiedError` where the saved network, in float32, has not the pattern that was held."""
+        """Raise `NotVerifiedError` where the saved network, in float32, has not the pattern that was fixed."""
         if self.options.pattern == "relinearise":
             return
         head, layer, tail = sytorch.chain_of(model).split(self.layer)
         with torch.inference_mode():
             outputs = layer(head(self.edit_set.images))
         if broken := self.view.pattern.broken(tail, outputs, still_of(self.view)):
-            raise NotVerifiedError(f"With the saved weights {broken} activations are not what they were held at.")
+            raise NotVerifiedError(f"With the saved weights {broken} activations are not what they were fixed at.")
 
     def parameters(self, model: AlexNet, solution: sytorch.Solution) -> dict[str, torch.Tensor]:
         """The change by parameter name, float32."""

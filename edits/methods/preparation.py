@@ -42,6 +42,6 @@ def prepare_network(task: Task, report: RepairReport) -> Network:
 
 def _tell(report: RepairReport, prepared: Preparation) -> None:
     report.prepare_objective, report.prepare_steps = prepared.length, prepared.steps
-    report.prepare_margins = [effort.leads for effort in prepared.efforts]
+    report.prepare_margins = [effort.margins for effort in prepared.efforts]
     report.prepare_iterations = [effort.iterations for effort in prepared.efforts]
     report.prepare_max_abs_change = float(prepared.change.whole.abs().max())

@@ -20,7 +20,7 @@ from helpers.files.publishing import Publication
 from helpers.files.writing import save_tensors
 from model_classes.changes import changes_content
 from model_classes.weights import weights_hash
-from sytorch.network.activation_pattern import HeldSigns
+from sytorch.network.activation_pattern import FixedSigns
 from sytorch.problem.arrays import Matrix
 
 
@@ -137,9 +137,9 @@ def _patterns(
     if problem is None:
         return {}
     pattern, claims = problem.view.pattern, {}
-    for position, held in pattern.held.items():
+    for position, held in pattern.fixed.items():
         name = pattern.tail.names[position]
-        fixed = held.positive if isinstance(held, HeldSigns) else held.winners
+        fixed = held.positive if isinstance(held, FixedSigns) else held.winners
         claims[name] = PatternClaim(fixed.numpy(), distances.get(name, 0.0), multipliers[name])
     return claims
 

@@ -83,7 +83,7 @@ def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOpti
     if options.layer.startswith(LAST_LAYER):
         stage = f"{stage} when only {options.layer} changes" if options.is_hidden else stage
     else:
-        stage = f" with the activation pattern behind {options.layer} held (--pattern relinearise lets it change)"
+        stage = f" with the activation pattern behind {options.layer} fixed (--pattern relinearise lets it change)"
     if not contradiction.proved_for_all_changes:
         return (
             f"no change{stage} of the form that {options.norm} in the {options.metric} metric allows stays within "

@@ -14,14 +14,14 @@ ROUNDING = 1e-13  # of a sum, relative to its terms
 ZERO = 1e-10  # a sum that is nothing but rounding, relative to its terms
 
 
-def pressure(margins: Margins, multipliers: Matrix) -> Matrix:
+def constraint_gradient(margins: Margins, multipliers: Matrix) -> Matrix:
     """The gradient in ``D``, (C, d), of the sum of the margin constraints with these multipliers, (N, C)."""
     return margins.combine(multipliers).T @ margins.outputs.inputs
 
 
 def slope(coordinates: Coordinates, margins: Margins, multipliers: Multipliers) -> Matrix:
     """The gradient in the coordinates, (C, m), of all constraints weighted with their multipliers."""
-    return coordinates.pull_back(pressure(margins, multipliers.margins) - multipliers.bounds)
+    return coordinates.pull_back(constraint_gradient(margins, multipliers.margins) - multipliers.bounds)
 
 
 def lower_bound(
@@ -61,7 +61,7 @@ def farkas(coordinates: Coordinates, margins: Margins, bound: float, multipliers
     up to 1.
     """
     weights = np.where(np.isfinite(margins.required), np.maximum(multipliers.margins, 0.0), 0.0)
-    gradient = bounds = pressure(margins, weights)
+    gradient = bounds = constraint_gradient(margins, weights)
     if coordinates.basis is not None:
         left = coordinates.pull_back(gradient - multipliers.bounds)
         bounds = multipliers.bounds + left @ coordinates.inverse_basis.T
@@ -97,4 +97,4 @@ def refuted_bound(margins: Margins, multipliers: Matrix) -> float:
     A change with ``|D| <= b`` raises the weighted constraints by at most ``b`` times the L1 norm of their gradient.
     """
     multipliers = np.maximum(multipliers, 0.0)
-    return bound_from(margins.total(multipliers), float(np.abs(pressure(margins, multipliers)).sum()))
+    return bound_from(margins.total(multipliers), float(np.abs(constraint_gradient(margins, multipliers)).sum()))

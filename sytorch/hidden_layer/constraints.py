@@ -1,4 +1,4 @@
-"""All constraints on a layer's change with the patterns held, as products with the constraint matrix and its transpose.
+"""All constraints on a layer's change with fixed activation patterns: products with their matrix and its transpose.
 
 Margins of the logits, the signs and winners behind the layer, and bounds on single entries of the change. The matrix is
 never formed: its products are passes through the layers behind.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from sytorch.network.activation_pattern import WINNERS_ROUNDING, HeldSigns
+from sytorch.network.activation_pattern import WINNERS_ROUNDING, FixedSigns
 from sytorch.network.layer_view import LayerView
 from sytorch.problem.arrays import Matrix
 from sytorch.problem.margins import Margins
@@ -20,7 +20,7 @@ from sytorch.problem.solution import Multipliers
 
 ROUNDING = 2e-8
 ALLOWANCE = 1e-5
-ROOM, SIGN_ROOM = 1e-3, 20.0
+EXTRA_SLACK, SIGN_EXTRA_SLACK = 1e-3, 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,29 +57,29 @@ def broken_bounds(change: torch.Tensor, limits: torch.Tensor, known: BoundRows) 
 
 
 def slack_of(view: LayerView) -> dict[int, torch.Tensor]:
-    """By position of a held layer, (N, Q); infinite where an inequality is void.
+    """Of the pattern's inequalities, by position of their layer, (N, Q); infinite where one is void.
 
     Void are those of `still_of`, near to zero as they may be, and where only the bias changes all but the least of a
     unit's equal signs, for they move alike.
     """
     pattern, still = view.pattern, still_of(view)
-    slack = {place: held.slack(pattern.values[place]) for place, held in pattern.held.items()}
+    slack = {place: fixed.slack(pattern.values[place]) for place, fixed in pattern.fixed.items()}
     slack = {place: found.masked_fill(still[place], torch.inf) for place, found in slack.items()}
-    signs = pattern.held.get(0)
-    if view.part.bias_only and isinstance(signs, HeldSigns):
+    signs = pattern.fixed.get(0)
+    if view.part.bias_only and isinstance(signs, FixedSigns):
         slack[0] = _tightest(slack[0], signs.positive)
     return slack
 
 
 def still_of(view: LayerView) -> dict[int, torch.Tensor]:
-    """By position of a held layer, (N, Q): which inequalities hold, and not even a random change moves.
+    """By position of a layer, (N, Q): which of the pattern's inequalities hold, and not even a random change moves.
 
     Those of units that do not change are among them, and all that is behind a layer of which no unit is active.
     """
     pattern, generator = view.pattern, torch.Generator().manual_seed(0)
     shape = (len(view.units), view.inputs.shape[2])
     moves = view.move(torch.randn(shape, generator=generator, dtype=view.inputs.dtype))
-    return {place: pattern.holds(place) & (held.lean(moves[place]) == 0) for place, held in pattern.held.items()}
+    return {place: pattern.holds(place) & (fixed.apply(moves[place]) == 0) for place, fixed in pattern.fixed.items()}
 
 
 def _tightest(slack: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
@@ -91,18 +91,18 @@ def _tightest(slack: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldConstraints:
+class Constraints:
     """Constraints on a change ``D``, (m, k), of the layer of a view: ``<row, D> >= required`` for each of R rows.
 
-    The order of rows is: margins (N, C), then held inequalities by position, (N, Q) each, then bounds (B,).
+    The order of rows is: margins (N, C), then the pattern's inequalities by position, (N, Q) each, then bounds (B,).
 
     Attributes:
         view: the layer.
         margins: of the logits.
-        slack: by position of a held layer, the slack at ``D = 0``, infinite where an inequality is void; empty where
-            patterns are not held.
+        slack: by position of a layer of the pattern, the slack at ``D = 0``, infinite where an inequality is void;
+            empty where patterns are not fixed.
         bounds: on entries of the change.
-        allowance: how far from zero signs are held, relative to the largest number the held layer gets.
+        allowance: how far from zero numbers are to stay, relative to the largest that their ReLU gets.
     """
 
     view: LayerView
@@ -114,12 +114,12 @@ class HeldConstraints:
     @property
     def count(self) -> int:
         """How many rows are not void."""
-        held = sum(int(torch.isfinite(slack).sum()) for slack in self.slack.values())
-        return self.margins.required.size + held + len(self.bounds.limits)
+        fixed = sum(int(torch.isfinite(slack).sum()) for slack in self.slack.values())
+        return self.margins.required.size + fixed + len(self.bounds.limits)
 
     @functools.cached_property
     def asked(self) -> torch.Tensor:
-        """(R,): what the margins and the bounds require, and of held inequalities that they hold; of void rows -1."""
+        """(R,): what the margins and the bounds require, and of the pattern that it holds; of void rows -1."""
         margins = torch.from_numpy(self.margins.required)
         parts = [margins, *(-slack for slack in self.slack.values())]
         rows = torch.cat([*(part.flatten() for part in parts), -self.bounds.limits])
@@ -127,7 +127,7 @@ class HeldConstraints:
 
     @functools.cached_property
     def required(self) -> torch.Tensor:
-        """(R,): the same with signs held at a distance from zero."""
+        """(R,): the same with numbers kept at a distance from zero."""
         return self.asked + self._each(0.0, self.distance, 0.0).masked_fill(self._void, 0.0)
 
     @functools.cached_property
@@ -136,16 +136,16 @@ class HeldConstraints:
         return self._each(1e-7, lambda place: 1e-2 * ALLOWANCE * self._scale(place), 0.5 * ROUNDING)
 
     @functools.cached_property
-    def room(self) -> torch.Tensor:
+    def extra_slack(self) -> torch.Tensor:
         """(R,): by how much more than what is required methods ask for that end nearby; nothing more of winners."""
         margins = torch.from_numpy(self.margins.required)
         most = float(margins.masked_fill(~torch.isfinite(margins), 0.0).clamp(min=0.0).max())
-        room = self._each(ROOM * most, lambda place: SIGN_ROOM * self.distance(place), 0.0)
-        return room.masked_fill(self._void, 0.0)
+        slack = self._each(EXTRA_SLACK * most, lambda place: SIGN_EXTRA_SLACK * self.distance(place), 0.0)
+        return slack.masked_fill(self._void, 0.0)
 
     @functools.cached_property
-    def granted(self) -> torch.Tensor:
-        """(R,): by how much rows may be missed in the end: half of how far from zero signs are held, and rounding."""
+    def final_tolerances(self) -> torch.Tensor:
+        """(R,): by how much rows may be missed in the end: half of how far from zero numbers are kept, and rounding."""
 
         def enough(position: int) -> float:
             return max(0.5 * self.distance(position), 0.5 * WINNERS_ROUNDING * self._scale(position))
@@ -153,17 +153,17 @@ class HeldConstraints:
         return self._each(1e-7, enough, 0.0)
 
     def distance(self, position: int) -> float:
-        """How far beyond zero a held inequality stays; winners only stay as large as the others."""
-        if not isinstance(self.view.pattern.held[position], HeldSigns):
+        """How far beyond zero a ReLU's numbers stay; winners only stay as large as the others."""
+        if not isinstance(self.view.pattern.fixed[position], FixedSigns):
             return 0.0
         return self.allowance * self._scale(position)
 
     @property
     def first_bound(self) -> int:
-        """The position of the first row that is a bound; before it are margins and held inequalities."""
+        """The position of the first row that is a bound; before it are margins and the pattern's inequalities."""
         return len(self.required) - len(self.bounds.limits)
 
-    def with_bounds(self, more: BoundRows) -> HeldConstraints:
+    def with_bounds(self, more: BoundRows) -> Constraints:
         """The same and bounds on more entries, behind those there are."""
         return replace(self, bounds=self.bounds.joined(more))
 
@@ -180,7 +180,7 @@ class HeldConstraints:
 
     def missing(self, change: torch.Tensor) -> torch.Tensor:
         """By how much a change, (m, k), misses each row that is no bound, from the rows themselves."""
-        moved = torch.cat([lean.flatten() for lean in self.lean(self.view.move(change))])
+        moved = torch.cat([rise.flatten() for rise in self.apply(self.view.move(change))])
         return self.required[: self.first_bound] - moved
 
     def multipliers(self, rows: torch.Tensor) -> Multipliers:
@@ -193,53 +193,53 @@ class HeldConstraints:
         return Multipliers(margins.clone().numpy(), self.view.layer_change(self.bound_multipliers(bounds)).numpy())
 
     def pattern(self, rows: torch.Tensor) -> dict[str, Matrix]:
-        """Multipliers, (R,), of held inequalities, (N, Q) by name of the module that is held.
+        """Multipliers, (R,), of the pattern's inequalities, (N, Q) by name of their module.
 
         A ReLU has one for each number that it gets, of ``sign * number >= distance``, see `distance`. A max-pool has
         one for each member of each window, of ``winner - member >= 0``: by channel, by place in the window and by
         window, both row by row; those of winners and of members outside the map are zero.
         """
-        names, (_, *held, _) = self.view.pattern.tail.names, self.grouped(rows)
-        return {names[place]: part.clone().numpy() for place, part in zip(self.slack, held, strict=True)}
+        names, (_, *fixed, _) = self.view.pattern.tail.names, self.grouped(rows)
+        return {names[place]: part.clone().numpy() for place, part in zip(self.slack, fixed, strict=True)}
 
-    def distances(self, granted: torch.Tensor) -> dict[str, float]:
-        """How far held inequalities are asked to stay from being violated, by name, less what is granted, (R,)."""
-        names, (_, *held, _) = self.view.pattern.tail.names, self.grouped(granted)
-        pairs = zip(self.slack, held, strict=True)
+    def distances(self, tolerances: torch.Tensor) -> dict[str, float]:
+        """How far the pattern's inequalities are to stay from being violated, by name, less the tolerances, (R,)."""
+        names, (_, *fixed, _) = self.view.pattern.tail.names, self.grouped(tolerances)
+        pairs = zip(self.slack, fixed, strict=True)
         return {names[place]: self.distance(place) - float(part.max()) for place, part in pairs}
 
     def in_want(self, multipliers: torch.Tensor) -> tuple[int, ...]:
-        """The images that multipliers weigh in a margin, or in a held inequality that does not hold yet, ascending."""
+        """The images that multipliers weigh in a margin, or in an inequality of the pattern that does not hold yet."""
         weighty = (multipliers > 0).double()
-        margins, *held, _ = self.grouped(weighty)
-        for part, slack in zip(held, self.slack.values(), strict=True):
+        margins, *fixed, _ = self.grouped(weighty)
+        for part, slack in zip(fixed, self.slack.values(), strict=True):
             margins = margins + (part * (slack < 0)).sum(dim=1, keepdim=True)
         return tuple(torch.nonzero(margins.sum(dim=1))[:, 0].tolist())
 
-    def pressure(self, multipliers: torch.Tensor) -> torch.Tensor:
-        """The gradients in the layer's outputs, (N, m, P), of weighted margins and held inequalities."""
+    def constraint_gradients(self, multipliers: torch.Tensor) -> torch.Tensor:
+        """The gradients in the layer's outputs, (N, m, P), of weighted margins and inequalities of the pattern."""
         cotangents: dict[int, torch.Tensor] = {}
         for place, part in enumerate(self.grouped(multipliers)[:-1]):
             cotangents |= self._cotangent(place, part, self.view.images)
         return self.view.gradients(cotangents, self.view.images)
 
-    def lean(self, moves: dict[int, torch.Tensor], images: torch.Tensor | None = None) -> list[torch.Tensor]:
-        """By how much margins and held inequalities rise with what is behind the layer.
+    def apply(self, moves: dict[int, torch.Tensor], images: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """By how much margins and the pattern's inequalities rise with what is behind the layer.
 
         Args:
             moves: as `LayerView.moved` gives them.
             images: (R,), whose rows; None for one move of each image.
 
         Returns:
-            (R, C) and, for each held layer, (R, Q).
+            (R, C) and, for each layer of the pattern, (R, Q).
         """
         images = self.view.images if images is None else images
         logits, own = moves[self.view.pattern.end], torch.from_numpy(self.margins.labels)[images, None]
-        leans = [(logits.gather(1, own) - logits).masked_fill(self._void_margins[images], 0.0)]
+        rises = [(logits.gather(1, own) - logits).masked_fill(self._void_margins[images], 0.0)]
         for position, slack in self.slack.items():
-            lean = self.view.pattern.held[position].of(images).lean(moves[position])
-            leans.append(lean.masked_fill(torch.isinf(slack[images]), 0.0))
-        return leans
+            rise = self.view.pattern.fixed[position].of(images).apply(moves[position])
+            rises.append(rise.masked_fill(torch.isinf(slack[images]), 0.0))
+        return rises
 
     def rows(self, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The images of rows that are no bounds, (A,) ascending positions, and gradients in the layer's outputs.
@@ -262,7 +262,7 @@ class HeldConstraints:
         if place:
             position, slack = list(self.slack.items())[place - 1]
             said = multipliers.masked_fill(torch.isinf(slack[images]), 0.0)
-            return {position: self.view.pattern.held[position].of(images).spread(said)}
+            return {position: self.view.pattern.fixed[position].of(images).adjoint(said)}
         own = torch.from_numpy(self.margins.labels)[images, None]
         weights = -multipliers.masked_fill(self._void_margins[images], 0.0)
         return {self.view.pattern.end: weights.scatter_add(1, own, -weights.sum(dim=1, keepdim=True))}
@@ -275,8 +275,8 @@ class HeldConstraints:
 
     def gradient(self, multipliers: torch.Tensor) -> torch.Tensor:
         """The gradient in ``D``, (m, k), of all weighted constraints."""
-        pressure = self.pressure(multipliers)
-        total = pressure.transpose(0, 1).flatten(1) @ self.view.inputs.flatten(0, 1)
+        gradients = self.constraint_gradients(multipliers)
+        total = gradients.transpose(0, 1).flatten(1) @ self.view.inputs.flatten(0, 1)
         return total - self.bound_multipliers(self.grouped(multipliers)[-1])
 
     @property
@@ -290,10 +290,10 @@ class HeldConstraints:
         """(N, C), which margins require nothing, those of the own class among them."""
         return ~torch.isfinite(torch.from_numpy(self.margins.required))
 
-    def _each(self, margins: float, held: Callable[[int], float], bounds: float) -> torch.Tensor:
+    def _each(self, margins: float, fixed: Callable[[int], float], bounds: float) -> torch.Tensor:
         """(R,), a number for each group of rows; those of bounds are relative to their limits."""
         parts = [torch.full(self.margins.required.shape, margins, dtype=torch.float64)]
-        parts += [torch.full_like(slack, held(position)) for position, slack in self.slack.items()]
+        parts += [torch.full_like(slack, fixed(position)) for position, slack in self.slack.items()]
         return torch.cat([*(part.flatten() for part in parts), bounds * self.bounds.limits])
 
     def _scale(self, position: int) -> float:

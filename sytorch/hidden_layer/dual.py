@@ -1,4 +1,4 @@
-"""The dual of a held program, solved in two ways: Newton's for few constraints, proportioning for many.
+"""The dual of a fixed pattern's program, solved in two ways: Newton's for few constraints, proportioning for many.
 
 Both scale rows to a length near one and soften the program less and less: a row may be missed by so many times its
 multiplier. A softened program is quick to solve and enough to refute most programs that have no solution.
@@ -6,17 +6,20 @@ multiplier. A softened program is quick to solve and enough to refute most progr
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from sytorch.hidden_layer.infeasibility import refute
 from sytorch.hidden_layer.inner_products import DualOperator
+from sytorch.hidden_layer.moves import Moves
 from sytorch.numerics.ascent import largest_eigenvalue
 from sytorch.numerics.newton import Point, soften
-from sytorch.numerics.proportioning import Proportioning
+from sytorch.numerics.proportioning import minimise_nonnegative
 from sytorch.problem.deadline import Deadline
-from sytorch.problem.errors import gave_up
+from sytorch.problem.errors import SolverTimeLimitError, gave_up
 
 Watch = Callable[[torch.Tensor], None]
 NEWTON_SOFTNESS = (1e-2, 1e-4, 1e-6, 1e-8)
@@ -29,6 +32,39 @@ GAP = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
+class DualProblem:
+    """The dual as every method gets it.
+
+    A method is a function of a problem and a deadline; it returns an `Optimum`.
+
+    Attributes:
+        operator: products with the constraints' inner products.
+        bound: on every entry of the weights' change, which multipliers may refute.
+        lengths: typical ones of the operator's rows, (R,).
+        start: multipliers to begin with, (R,).
+    """
+
+    operator: DualOperator
+    bound: float
+    lengths: torch.Tensor
+    start: torch.Tensor
+
+    @functools.cached_property
+    def moves(self) -> Moves:
+        """The same program in the moves of the layer's outputs."""
+        return Moves(self.operator.constraints, self.operator.metric, self.lengths)
+
+    def watch(self, deadline: Deadline) -> Watch:
+        """What methods call with multipliers: it raises where they refute the program, or the time is up."""
+
+        def look(multipliers: torch.Tensor) -> None:
+            deadline.check()
+            refute(self.operator.constraints, self.bound, multipliers)
+
+        return look
+
+
+@dataclass(frozen=True, eq=False)
 class Optimum:
     """What a method found.
 
@@ -36,39 +72,41 @@ class Optimum:
         multipliers: (R,), of the constraints.
         change: (m, k).
         steps: how many steps or products it took.
-        granted: (R,), by how much the change may miss the constraints; zero where they do not but by rounding.
+        tolerances: (R,), by how much the change may miss the constraints; zero where they do not but by rounding.
         method: its name.
+        late: the time limit that ended the method before the gap was closed; None where none did.
     """
 
     multipliers: torch.Tensor
     change: torch.Tensor
     steps: int
-    granted: torch.Tensor
+    tolerances: torch.Tensor
     method: str
+    late: SolverTimeLimitError | None = None
 
 
-def by_newton(operator: DualOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, _: Deadline) -> Optimum:
+Method = Callable[[DualProblem, Deadline], Optimum]
+
+
+def by_newton(dual: DualProblem, deadline: Deadline) -> Optimum:
     """The optimum; the inner products of missed rows are written out.
 
     Softened programs come near, and the method of multipliers (Rockafellar 1976) ends there: each further program is
     softened around the multipliers of the one before, so that what is missed goes to zero at the same softness. Where
     there is no change, what the multipliers grow by refutes it.
 
-    Args:
-        operator: the constraints.
-        lengths: of its rows, (R,).
-        start: multipliers to begin with, (R,).
-        watch: called with multipliers; it may raise.
-
     Raises:
+        ContradictionError: multipliers on the way refute the program.
         SolverFailedError: rounding is in the way.
+        SolverTimeLimitError: the time is up.
     """
+    operator, watch = dual.operator, dual.watch(deadline)
     tolerances, steps = operator.constraints.tolerances, 0
-    point = Point(start, operator.required - operator.scores(start))
+    point = Point(dual.start, operator.required - operator.scores(dual.start))
     for softness in NEWTON_SOFTNESS:
-        point, used = soften(operator, softness * lengths**2, point, tolerances, watch)
+        point, used = soften(operator, softness * dual.lengths**2, point, tolerances, watch)
         steps += used
-    elastic = NEWTON_SOFTNESS[-1] * lengths**2
+    elastic = NEWTON_SOFTNESS[-1] * dual.lengths**2
     for _further in range(PROXIMAL_LIMIT):
         off = abs(float(point.weights @ point.missing))
         is_close = off <= GAP * abs(float(point.weights @ (operator.required - point.missing)))
@@ -81,17 +119,16 @@ def by_newton(operator: DualOperator, lengths: torch.Tensor, start: torch.Tensor
     raise gave_up(f"a constraint is still missed after {steps} Newton steps")
 
 
-def by_proportioning(
-    operator: DualOperator, lengths: torch.Tensor, start: torch.Tensor, watch: Watch, deadline: Deadline
-) -> Optimum:
+def by_proportioning(dual: DualProblem, deadline: Deadline) -> Optimum:
     """The same from products alone; the time is looked at for every one.
 
     Where rounding leaves rows missed, the last program is softened around its own multipliers, as in `by_newton`.
 
     Raises:
-        SolverFailedError: rounding is in the way.
+        ContradictionError, SolverFailedError, SolverTimeLimitError: as in `by_newton`.
     """
-    scale, point, products = 1 / lengths, start * lengths, 0
+    operator, lengths, watch = dual.operator, dual.lengths, dual.watch(deadline)
+    scale, point, products = 1 / lengths, dual.start * lengths, 0
 
     def scaled(vector: torch.Tensor) -> torch.Tensor:
         deadline.check()
@@ -102,11 +139,11 @@ def by_proportioning(
     )
     centre = torch.zeros_like(point)
     for elastic in (*(norm * share for share in SOFTNESS), *[ELASTIC] * REPEATS):
-        stage = _Stage(scaled, operator, lengths, elastic, centre, watch)
-        solver = Proportioning(stage.product, scale * operator.required + elastic * centre, norm, point)
-        done = solver.run(stage.is_done)
-        point, products = solver.point, products + solver.products
-        if elastic == ELASTIC and done:
+        softened = _Softened(scaled, operator, lengths, elastic, centre, watch)
+        rhs = scale * operator.required + elastic * centre
+        found = minimise_nonnegative(softened.product, rhs, norm, point, softened.is_done)
+        point, products = found.point, products + found.products
+        if elastic == ELASTIC and found.is_done:
             return _exact(operator, scale * point, products, "proportioning")
         if elastic == ELASTIC:
             watch(scale * (point - centre))
@@ -119,7 +156,7 @@ def _exact(operator: DualOperator, multipliers: torch.Tensor, steps: int, method
 
 
 @dataclass(frozen=True, eq=False)
-class _Stage:
+class _Softened:
     """The dual with scaled rows, softened: one may be missed by ``elastic`` times its multiplier beyond ``centre``."""
 
     scaled: Callable[[torch.Tensor], torch.Tensor]
@@ -133,7 +170,7 @@ class _Stage:
         return self.scaled(vector) + self.elastic * vector
 
     def is_done(self, point: torch.Tensor, gradient: torch.Tensor) -> bool:
-        """Whether the stage is over; the watch raises where the multipliers refute the program."""
+        """Whether the point is near enough; the watch raises where the multipliers refute the program."""
         self.watch(point / self.lengths)
         square = float(point @ (gradient + self.operator.required / self.lengths))
         slope = abs(float(point @ gradient))

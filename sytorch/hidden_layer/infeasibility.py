@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sytorch.certificate.bounds import bound_from
-from sytorch.hidden_layer.constraints import HeldConstraints
+from sytorch.hidden_layer.constraints import Constraints
 from sytorch.problem.arrays import Indices, Matrix
 from sytorch.problem.errors import Contradiction, ContradictionError
 from sytorch.problem.solution import Multipliers
@@ -17,7 +17,7 @@ ROUNDING = 1e-10
 ANY_CHANGE = 1e6  # a larger change of a weight is none: float arithmetic ends there, and so does every proof
 
 
-def refute(constraints: HeldConstraints, bound: float, multipliers: torch.Tensor) -> None:
+def refute(constraints: Constraints, bound: float, multipliers: torch.Tensor) -> None:
     """Raise where multipliers prove that, of signs that are only to hold, at whatever distance from zero.
 
     A change within a bound raises weighted constraints by at most the bound times the L1 norm of their gradient, which
@@ -55,7 +55,7 @@ def refute(constraints: HeldConstraints, bound: float, multipliers: torch.Tensor
 def of_all_images(found: Contradiction, chosen: Indices, count: int) -> Contradiction:
     """A contradiction of chosen images, (A,) ascending, as one of ``count`` images: the others weigh nothing."""
 
-    def spread(part: Matrix) -> Matrix:
+    def scattered(part: Matrix) -> Matrix:
         whole = np.zeros((count, part.shape[1]))
         whole[chosen] = part
         return whole
@@ -63,6 +63,6 @@ def of_all_images(found: Contradiction, chosen: Indices, count: int) -> Contradi
     return replace(
         found,
         images=tuple(int(chosen[image]) for image in found.images),
-        multipliers=replace(found.multipliers, margins=spread(found.multipliers.margins)),
-        pattern={name: spread(part) for name, part in found.pattern.items()},
+        multipliers=replace(found.multipliers, margins=scattered(found.multipliers.margins)),
+        pattern={name: scattered(part) for name, part in found.pattern.items()},
     )

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import torch
 
-from sytorch.hidden_layer.constraints import HeldConstraints
+from sytorch.hidden_layer.constraints import Constraints
 from sytorch.metrics.kronecker import KroneckerMetric
 from sytorch.problem.deadline import Deadline
 
 BATCH = 256
 
 
-class HeldRows:
+class ConstraintRows:
     """Inner products of rows of constraints.
 
     Args:
@@ -24,7 +24,7 @@ class HeldRows:
         deadline: looked at for every batch of rows and every image.
     """
 
-    def __init__(self, constraints: HeldConstraints, metric: KroneckerMetric, deadline: Deadline):
+    def __init__(self, constraints: Constraints, metric: KroneckerMetric, deadline: Deadline):
         self._constraints, self._metric, self._deadline = constraints, metric, deadline
         view = constraints.view
         self._inputs = metric.whitened_inputs(view.inputs)
@@ -100,7 +100,7 @@ class DualOperator:
         rows: of the constraints that are no bounds.
     """
 
-    def __init__(self, constraints: HeldConstraints, metric: KroneckerMetric, rows: HeldRows):
+    def __init__(self, constraints: Constraints, metric: KroneckerMetric, rows: ConstraintRows):
         self.constraints, self.metric = constraints, metric
         size = metric.inputs.shape[0]
         units = torch.eye(size, dtype=torch.float64)[constraints.bounds.columns]
@@ -136,9 +136,9 @@ class DualOperator:
         moved = through @ (self._inputs.T @ raised if self._kernel is None else raised)
         view, bounds = self.constraints.view, self.constraints.bounds
         count = len(moved) - len(bounds.units)
-        leans = self.constraints.lean(view.moved(moved[:count].view(*view.inputs.shape[:2], -1)))
+        rises = self.constraints.apply(view.moved(moved[:count].view(*view.inputs.shape[:2], -1)))
         entries = moved[torch.arange(count, len(moved)), bounds.units]
-        return torch.cat([*(lean.flatten() for lean in leans), -bounds.sides * entries])
+        return torch.cat([*(rise.flatten() for rise in rises), -bounds.sides * entries])
 
     def change(self, multipliers: torch.Tensor) -> torch.Tensor:
         """The change ``D``, (m, k), with these multipliers."""
@@ -148,9 +148,9 @@ class DualOperator:
 
     def _raised(self, multipliers: torch.Tensor) -> torch.Tensor:
         """``G^-1`` times the gradients in the layer's outputs, one row for each input and bound."""
-        pressure = self.constraints.pressure(multipliers).transpose(1, 2).flatten(0, 1)
+        own = self.constraints.constraint_gradients(multipliers).transpose(1, 2).flatten(0, 1)
         bounds = self.constraints.bounds
-        ends = torch.zeros(len(bounds.units), pressure.shape[1], dtype=torch.float64)
+        ends = torch.zeros(len(bounds.units), own.shape[1], dtype=torch.float64)
         ends[torch.arange(len(ends)), bounds.units] = -bounds.sides * self.constraints.grouped(multipliers)[-1]
-        gradients = torch.cat([pressure, ends])
+        gradients = torch.cat([own, ends])
         return gradients if self.metric.outputs is None else gradients @ self.metric.outputs_inverse

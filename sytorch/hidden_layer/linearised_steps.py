@@ -42,8 +42,8 @@ def logit_gram(gradients: torch.Tensor, whitened: torch.Tensor, metric: Kronecke
     gram = torch.zeros(count, classes, count, classes, dtype=gradients.dtype)
     for image in range(count):
         kernels = whitened @ whitened[image].T
-        spread = rows[image].reshape(classes * units, pixels) @ kernels.transpose(1, 2)
-        gram[:, :, image] = flat @ spread.view(count, classes, units * pixels).transpose(1, 2)
+        seen = rows[image].reshape(classes * units, pixels) @ kernels.transpose(1, 2)
+        gram[:, :, image] = flat @ seen.view(count, classes, units * pixels).transpose(1, 2)
     return gram.view(count * classes, count * classes)
 
 
@@ -123,7 +123,7 @@ def relinearise(
 
 
 def shortfall(logits: torch.Tensor, labels: torch.Tensor, size: float) -> torch.Tensor:
-    """By how much each lead of the own logit misses a margin, (N, C); zero where it does not, and at the own class."""
+    """By how much the own logit's margin over each other is below ``size``, (N, C); zero where it is not."""
     own = logits.gather(1, labels[:, None])
     return (size - (own - logits)).clamp(min=0.0).scatter(1, labels[:, None], 0.0)
 
@@ -136,29 +136,29 @@ def _step(job: _Job, view: LayerView) -> torch.Tensor:
     weights = _least_weights(
         gram,
         own,
-        (1 + AHEAD) * job.size * (1 - own) - _leads(view.logits, own),
+        (1 + AHEAD) * job.size * (1 - own) - _margins(view.logits, own),
         AHEAD * job.size / 2,
         lambda _: job.deadline.check(),
     )
     return job.metric.dual_change(torch.einsum("nc,ncmp->nmp", weights, gradients), view.inputs)
 
 
-def _leads(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """By how much the own logit leads each other, (N, C)."""
+def _margins(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """The margin of the own logit over each other, (N, C)."""
     return ((logits * own).sum(dim=1, keepdim=True) - logits) * (1 - own)
 
 
 def _least_weights(
     gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, enough: float, watch: Callable[[torch.Tensor], None]
 ) -> torch.Tensor:
-    """The weights of the logits' gradients in the least change that raises all leads as needed, up to ``enough``."""
+    """The weights of the logits' gradients in the least change that raises all margins as needed, up to ``enough``."""
 
     logits, first = torch.eye(own.numel(), dtype=torch.float64), torch.nonzero(own.flatten())[:, 0]
     rows = (logits[first].repeat_interleave(own.shape[1], dim=0) - logits)[own.flatten() == 0]
     products = rows @ gram @ rows.T
-    leads = DenseRows(products, needed[own == 0])
-    elastic = torch.full_like(leads.required, ELASTIC * max(float(products.diagonal().max()), 1e-300))
-    point, _ = soften(leads, elastic, beginning(leads), torch.full_like(elastic, enough), watch)
+    margins = DenseRows(products, needed[own == 0])
+    elastic = torch.full_like(margins.required, ELASTIC * max(float(products.diagonal().max()), 1e-300))
+    point, _ = soften(margins, elastic, beginning(margins), torch.full_like(elastic, enough), watch)
     weights: torch.Tensor = point.weights @ rows
     return weights.view(needed.shape)
 

@@ -1,4 +1,4 @@
-"""A held program in the moves of the layer's outputs rather than in its weights.
+"""A program with a fixed activation pattern in the moves of the layer's outputs rather than in its weights.
 
 A change ``D`` moves the output at input ``x`` by ``D x``. Of all changes that make given moves ``V``, (J, m) for J
 inputs, the least has the norm ``<V G, K^-1 V>^(1/2)``, where ``K``, (J, J), are the inputs' inner products in ``A^-1``:
@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from sytorch.hidden_layer.constraints import HeldConstraints
+from sytorch.hidden_layer.constraints import Constraints
 from sytorch.metrics.kronecker import KroneckerMetric
-from sytorch.network.activation_pattern import HeldSigns
+from sytorch.network.activation_pattern import FixedSigns
 from sytorch.problem.deadline import Deadline
 
 BATCH = 512
 
 
 @dataclass(frozen=True, eq=False)
-class HeldMoves:
+class Moves:
     """Constraints on the moves, (N, P, m), of the outputs that change.
 
     Attributes:
@@ -31,7 +31,7 @@ class HeldMoves:
         typical: (R,), the typical length of each image's rows of each kind, in the metric.
     """
 
-    constraints: HeldConstraints
+    constraints: Constraints
     metric: KroneckerMetric
     typical: torch.Tensor
 
@@ -56,7 +56,7 @@ class HeldMoves:
     def direct(self) -> float:
         """What a row of a sign directly behind the layer is to its output; 0 where not every output has one."""
         view, slack = self.constraints.view, self.constraints.slack.get(0)
-        if slack is None or not isinstance(view.pattern.held[0], HeldSigns):
+        if slack is None or not isinstance(view.pattern.fixed[0], FixedSigns):
             return 0.0
         if torch.isinf(slack.view(len(slack), view.shape[0], -1)[:, view.units]).any():
             return 0.0
@@ -65,19 +65,19 @@ class HeldMoves:
 
     @property
     def is_shallow(self) -> bool:
-        """Whether all that is held are signs of the layer's own outputs, whose rows hardly depend on each other."""
+        """Whether the pattern is that of the layer's own outputs alone, whose rows hardly depend on each other."""
         return bool(self.direct) and len(self.constraints.slack) == 1
 
-    def to(self, dtype: torch.dtype) -> HeldMoves:
+    def to(self, dtype: torch.dtype) -> Moves:
         """The same in another floating-point type."""
         constraints = replace(self.constraints, view=self.constraints.view.to(dtype))
-        return HeldMoves(constraints, self.metric.to(dtype), self.typical.to(dtype))
+        return Moves(constraints, self.metric.to(dtype), self.typical.to(dtype))
 
     def rows(self, moves: torch.Tensor) -> torch.Tensor:
         """By how much moves raise each row, (R,)."""
         view = self.constraints.view
-        leans = self.constraints.lean(view.moved(moves * self._lengths[:, :, None]))
-        return torch.cat([lean.flatten() for lean in leans]) / self._units
+        rises = self.constraints.apply(view.moved(moves * self._lengths[:, :, None]))
+        return torch.cat([rise.flatten() for rise in rises]) / self._units
 
     def pull(self, multipliers: torch.Tensor) -> torch.Tensor:
         """The transpose of `rows`: (R,) to (N, P, m)."""
@@ -103,8 +103,8 @@ class HeldMoves:
         """Which of an image's outputs move more than their own sign: ascending positions in (P, m) flattened."""
         view = self.constraints.view
         count, pixels = len(view.units), view.inputs.shape[1]
-        first = view.pattern.held.get(0)
-        if not self.direct or not isinstance(first, HeldSigns):
+        first = view.pattern.fixed.get(0)
+        if not self.direct or not isinstance(first, FixedSigns):
             return torch.arange(count * pixels)
         positive = first.positive[image].view(-1, pixels)[view.units]
         return torch.nonzero(positive.T.flatten())[:, 0]
@@ -123,9 +123,9 @@ class HeldMoves:
             one_hot = torch.zeros(len(batch), count * pixels, dtype=view.inputs.dtype).scatter_(1, batch[:, None], 1.0)
             images = torch.full((len(batch),), image)
             moves = one_hot.view(-1, pixels, count) * self._lengths[image][:, None]
-            leans = self.constraints.lean(view.moved(moves, images), images)
-            pairs = zip(leans, self.constraints.grouped(self._units), strict=False)
-            scaled = [lean / units[image] for lean, units in pairs]
+            rises = self.constraints.apply(view.moved(moves, images), images)
+            pairs = zip(rises, self.constraints.grouped(self._units), strict=False)
+            scaled = [rise / units[image] for rise, units in pairs]
             found.append(torch.cat([part for place, part in enumerate(scaled) if not (self.direct and place == 1)], 1))
         return torch.cat(found)
 

@@ -1,7 +1,7 @@
 """Polytopes given by their vertices, seen by one layer: what holds at the vertices then holds at every point inside.
 
-All vertices of a polytope are held to one activation pattern. Where that pattern is theirs, the network is affine on
-the polytope, so a lead that every vertex has is had by each of their convex combinations (the argument of V-polytope
+All vertices of a polytope get one fixed activation pattern. Where that pattern is theirs, the network is affine on
+the polytope, so a margin that every vertex has is had by each of their convex combinations (the argument of V-polytope
 repair: Tao, Nawas, Mitchell and Thakur, "Architecture-Preserving Provable Repair of Deep Neural Networks", PLDI 2023).
 Polytopes are not subdivided: the layers before the repaired one, which no change moves, must already have one pattern.
 """
@@ -76,10 +76,10 @@ def linearise_polytopes(
     points: torch.Tensor | None = None,
     time_limit: float | Deadline | None = None,
 ) -> LayerView:
-    """Look at a layer through the vertices of polytopes, all those of one polytope with the same pattern held.
+    """Look at a layer through the vertices of polytopes, all those of one polytope with the same pattern fixed.
 
-    With `sytorch.hold`, whose labels are the vertices', this repairs every point inside. A vertex that has another
-    pattern at first has negative slack; its logits are those of the affine function that is held.
+    With `sytorch.fixed_pattern_program`, whose labels are the vertices', this repairs every point inside. A vertex that
+    has another pattern at first has negative slack; its logits are those of the pattern's affine function.
 
     Args:
         model: in evaluation mode; computed in float64 and left as it was.
@@ -113,12 +113,12 @@ class Verdict:
     Attributes:
         broken: how many inequalities of the common pattern do not hold in either, see `Pattern.broken`. Only where it
             is zero does the rest say anything about points that are not vertices.
-        lead: by how much the own logit leads, at least, in both.
+        margin: the least one of a vertex, in both.
         rounding: the largest difference of a logit between both.
     """
 
     broken: int
-    lead: float
+    margin: float
     rounding: float
 
 
@@ -129,7 +129,7 @@ def check_polytopes(
     labels: ArrayLike | torch.Tensor,
     time_limit: float | Deadline | None = None,
 ) -> Verdict:
-    """Run a repaired module at all vertices: whether it has the pattern that was held, and what it answers.
+    """Run a repaired module at all vertices: whether it has the fixed pattern, and what it answers.
 
     Args:
         model: with the change applied, in the type that it is to run in.
@@ -153,7 +153,7 @@ def check_polytopes(
     in_float64 = _answers(exact, view, regions.vertices.double())
     return Verdict(
         as_run[0] + in_float64[0],
-        min(_least_lead(as_run[1], own), _least_lead(in_float64[1], own)),
+        min(_least_margin(as_run[1], own), _least_margin(in_float64[1], own)),
         float((as_run[1] - in_float64[1]).abs().max()),
     )
 
@@ -166,7 +166,7 @@ def _answers(chain: Chain, view: LayerView, vertices: torch.Tensor) -> tuple[int
         return view.pattern.broken(tail, outputs, still_of(view)), tail(outputs).double()
 
 
-def _least_lead(logits: torch.Tensor, labels: torch.Tensor) -> float:
+def _least_margin(logits: torch.Tensor, labels: torch.Tensor) -> float:
     own = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], -torch.inf)
     return float((own - others.amax(dim=1, keepdim=True)).min())
@@ -175,9 +175,9 @@ def _least_lead(logits: torch.Tensor, labels: torch.Tensor) -> float:
 def _affine_on(head: Chain, regions: Polytopes) -> torch.Tensor:
     """What the layers of a float64 head make of the vertices, (V, ...); raises where they bend on a polytope."""
     forced = pattern_of(head, regions.centres).forced(regions.vertices.double(), regions.owners)
-    for position, held in forced.held.items():
+    for position, fixed in forced.fixed.items():
         values = forced.values[position]
-        bent = held.by_unit(held.slack(values) < -ROUNDING * max(1.0, float(values.abs().max())))
+        bent = fixed.by_unit(fixed.slack(values) < -ROUNDING * max(1.0, float(values.abs().max())))
         for polytope, units in enumerate(regions.groups(bent)):
             if count := int(units.any(dim=0).sum()):
                 raise SplitPolytopeError(head.names[position], polytope, count)

@@ -1,6 +1,6 @@
-"""Stage one: move a hidden linear layer toward the margins by damped steps, so that little is left for the last layer.
+"""The preparation: a hidden linear layer moves toward the margins by damped steps; little is left for the last one.
 
-Each step is the least change in the layer's Kronecker metric that would give every lead that is missing if the
+Each step is the least change in the layer's Kronecker metric that would give every margin that is missing if the
 activation patterns of the edit images stayed as they are. They do not, so only a part of the step is taken, and the
 next one starts anew. Steps go on while training images do not suffer.
 """
@@ -30,15 +30,15 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Effort:
-    """The size of one step: the leads that were missing, and the iterations of its dual."""
+    """The size of one step: the margins that were missing, and the iterations of its dual."""
 
-    leads: int
+    margins: int
     iterations: int
 
 
 @dataclass(frozen=True, eq=False)
 class Preparation:
-    """What stage one did.
+    """What the steps did.
 
     Attributes:
         change: of the layer, float32.
@@ -54,8 +54,8 @@ class Preparation:
 
 
 @dataclass(frozen=True, eq=False)
-class MissingLeads:
-    """The leads of own logits that are below the margin, as affine functions of the layer's change, R of them.
+class MissingMargins:
+    """The margins that are below the required one, as affine functions of the layer's change, R of them.
 
     Attributes:
         images: (R,), which image's.
@@ -68,7 +68,7 @@ class MissingLeads:
     gradients: torch.Tensor
 
     def gram(self, inputs: torch.Tensor, metric: KroneckerMetric) -> torch.Tensor:
-        """Inner products of the leads' gradients in the inverse metric, (R, R).
+        """Inner products of the margins' gradients in the inverse metric, (R, R).
 
         Each is the product of one of gradients and one of inputs.
 
@@ -85,10 +85,10 @@ class MissingLeads:
             gram[rows] = products.mul_(kernel[self.images[rows]][:, self.images])
         return gram
 
-    def pressure(self, multipliers: torch.Tensor, images: int) -> torch.Tensor:
-        """The gradients, (N, m), of the leads' sum with these multipliers, (R,)."""
-        pressure = torch.zeros(images, self.gradients.shape[1])
-        return pressure.index_add_(0, self.images, self.gradients * multipliers[:, None])
+    def constraint_gradients(self, multipliers: torch.Tensor, images: int) -> torch.Tensor:
+        """The gradients, (N, m), of the margins' sum with these multipliers, (R,)."""
+        gradients = torch.zeros(images, self.gradients.shape[1])
+        return gradients.index_add_(0, self.images, self.gradients * multipliers[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +161,7 @@ def prepare(
         view: the whole hidden layer, a linear one, as the edit images see it, float32.
         labels: int64, (N,).
         metric: of the layer.
-        margin: the lead that the steps go for.
+        margin: the required one.
         bound: no entry of the change gets larger.
         training_accuracy: of the network with a change of the layer; a step that makes it worse is not taken.
         deadline: looked at before each step.
@@ -177,13 +177,13 @@ def prepare(
     least = training_accuracy(way.change)
     for taken in range(STEPS):
         deadline.check()
-        leads = missing_leads(now, labels, margin)
-        if not len(leads.needed):
+        margins = missing_margins(now, labels, margin)
+        if not len(margins.needed):
             return Preparation(way.change, length, taken, efforts)
-        gram = leads.gram(whitened, metric)
-        multipliers, iterations = ascend(gram, leads.needed, ENOUGH * margin, ITERATIONS)
-        efforts.append(Effort(len(leads.needed), iterations))
-        push = metric.raised_gradients(leads.pressure(multipliers, len(labels))[:, :, None])
+        gram = margins.gram(whitened, metric)
+        multipliers, iterations = ascend(gram, margins.needed, ENOUGH * margin, ITERATIONS)
+        efforts.append(Effort(len(margins.needed), iterations))
+        push = metric.raised_gradients(margins.constraint_gradients(multipliers, len(labels))[:, :, None])
         following = way.further(DAMPING * push)
         if training_accuracy(following.change) < least - TOLERATED:
             return Preparation(way.change, length, taken, efforts)
@@ -198,8 +198,8 @@ def largest_within(bound: float) -> float:
     return float(nearest if float(nearest) <= bound else torch.nextafter(nearest, torch.zeros(())))
 
 
-def missing_leads(view: LayerView, labels: torch.Tensor, margin: float) -> MissingLeads:
-    """The leads below the margin, linearised where the view is."""
+def missing_margins(view: LayerView, labels: torch.Tensor, margin: float) -> MissingMargins:
+    """The margins below the required one, linearised where the view is."""
     logits = view.logits
     needed = margin - (logits.gather(1, labels[:, None]) - logits)
     needed.scatter_(1, labels[:, None], 0.0)
@@ -210,4 +210,4 @@ def missing_leads(view: LayerView, labels: torch.Tensor, margin: float) -> Missi
         view.gradients({view.pattern.end: part}, owners)
         for part, owners in zip(torch.split(toward, BATCH), torch.split(images, BATCH), strict=True)
     ]
-    return MissingLeads(images, needed[images, others], torch.cat(gradients)[:, :, 0])
+    return MissingMargins(images, needed[images, others], torch.cat(gradients)[:, :, 0])

@@ -1,4 +1,4 @@
-"""The smallest change of any layer that reaches the margins with the activation patterns held, and its proof.
+"""The smallest change of any layer that reaches the margins with the activation patterns fixed, and its proof.
 
 The size is ``|G^(1/2) D A^(1/2)|`` over all changes ``D``. The program is solved through its dual, which has a
 multiplier for each constraint (`sytorch.hidden_layer.dual`); products with the constraints are passes through the
@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from sytorch.hidden_layer.answer import answer
-from sytorch.hidden_layer.constraints import ALLOWANCE, HeldConstraints, broken_bounds, no_bounds, slack_of
-from sytorch.hidden_layer.dual import Optimum, Watch, by_newton, by_proportioning, typical_lengths
-from sytorch.hidden_layer.infeasibility import of_all_images, refute
-from sytorch.hidden_layer.inner_products import DualOperator, HeldRows
-from sytorch.hidden_layer.moves import HeldMoves
-from sytorch.hidden_layer.splitting import by_splitting, fits, seek_refutation
+from sytorch.hidden_layer.constraints import ALLOWANCE, Constraints, broken_bounds, no_bounds, slack_of
+from sytorch.hidden_layer.dual import DualProblem, Method, Optimum, by_newton, by_proportioning, typical_lengths
+from sytorch.hidden_layer.infeasibility import of_all_images
+from sytorch.hidden_layer.inner_products import ConstraintRows, DualOperator
+from sytorch.hidden_layer.splitting import by_splitting, find_infeasibility_certificate, fits
+from sytorch.hidden_layer.verification import verified
 from sytorch.metrics.kronecker import KroneckerMetric
 from sytorch.network.layer_view import LayerView
+from sytorch.problem.answer import Answer
 from sytorch.problem.checks import check_required, checked_bound
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import ContradictionError, InvalidInputError, SolverFailedError, gave_up
@@ -33,12 +33,12 @@ from sytorch.problem.outputs import AffineOutputs
 from sytorch.problem.solution import Effort, Solution
 
 DENSE = 10_000
-ROUND_LIMIT = 50
+ITERATION_LIMIT = 50
 FEW = (1, 10)
 
 
 @dataclass(frozen=True, eq=False)
-class HeldProgram:
+class FixedPatternProgram:
     """Minimise the metric's norm of a change under margins and a bound.
 
     Attributes:
@@ -46,15 +46,15 @@ class HeldProgram:
         margins: that their logits are to have.
         metric: of the layer.
         bound: on every entry of the change.
-        hold: whether the patterns are constraints; else only the margins, linearised, are.
-        allowance: see `HeldConstraints`.
+        fix_pattern: whether the patterns are constraints; else only the margins, linearised, are.
+        allowance: see `Constraints`.
     """
 
     view: LayerView
     margins: Margins
     metric: KroneckerMetric
     bound: float = np.inf
-    hold: bool = True
+    fix_pattern: bool = True
     allowance: float = ALLOWANCE
 
     def __post_init__(self) -> None:
@@ -64,38 +64,55 @@ class HeldProgram:
             raise InvalidInputError(f"The allowance must be zero or more, not {self.allowance}.")
         self.metric.check_fits(self.view)
 
-    def solve(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] | None = None) -> Solution:
-        """Find the smallest change.
+    def answer(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] | None = None) -> Answer:
+        """Find the smallest change, or how it is that there is none; no solver is asked, so no licence is needed.
 
         Args:
             time_limit: seconds, or a deadline that others share, or None.
             tick: called at every step, for those who wait; None for what the deadline calls.
+        """
+        deadline = as_deadline(time_limit) if tick is None else as_deadline(time_limit).ticking(tick)
+        return Answer.of(lambda: self._solution(deadline))
+
+    def solve(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] | None = None) -> Solution:
+        """Find the smallest change; see `answer`.
 
         Raises:
-            ContradictionError: no change within the bound reaches the margins with the patterns held; its multipliers
-                prove that, of margins and patterns, see `HeldConstraints.pattern`.
+            ContradictionError: no change within the bound reaches the margins with the patterns fixed; its multipliers
+                prove that, of margins and patterns, see `Constraints.pattern`.
             SolverTimeLimitError: neither is proved in time.
             SolverFailedError: neither is proved; the message says what may help.
         """
-        deadline = as_deadline(time_limit) if tick is None else as_deadline(time_limit).ticking(tick)
+        return self.answer(time_limit, tick).unwrap()
+
+    def _solution(self, deadline: Deadline) -> Solution:
         deadline.check()
         self._ask_few(deadline)
         constraints = self._constraints()
-        rows = HeldRows(constraints, self._restricted, deadline)
+        rows = ConstraintRows(constraints, self._restricted, deadline)
         multipliers, steps = torch.zeros_like(constraints.required), 0
-        for rounds in range(1, ROUND_LIMIT + 1):
-            operator = DualOperator(constraints, self._restricted, rows)
-            optimum = self._optimum(operator, multipliers, deadline)
+        for rounds in range(1, ITERATION_LIMIT + 1):
+            dual = self._dual(constraints, rows, multipliers, deadline)
+            optimum = method_for(dual)(dual, deadline)
             steps += optimum.steps
             broken = broken_bounds(optimum.change, self.bound * self.view.scales, constraints.bounds)
             if not len(broken.units):
                 effort = Effort(len(optimum.multipliers), optimum.change.numel(), rounds, steps, 0, optimum.method)
-                return answer(operator, optimum, self.bound, "held" if self.hold else "linearised", effort)
+                return self._verified(dual.operator, optimum, effort)
             multipliers = torch.cat([optimum.multipliers, torch.zeros_like(broken.limits)])
             constraints = constraints.with_bounds(broken)
-        raise gave_up(f"the bound on the change did not settle in {ROUND_LIMIT} rounds")
+        raise gave_up(f"the bound on the change did not settle in {ITERATION_LIMIT} iterations")
 
-    def of(self, images: torch.Tensor) -> HeldProgram:
+    def _verified(self, operator: DualOperator, optimum: Optimum, effort: Effort) -> Solution:
+        """The solution; where the time was up, that goes with the error."""
+        path = "held" if self.fix_pattern else "linearised"
+        if optimum.late is None:
+            return verified(operator, optimum, self.bound, path, effort)
+        with contextlib.suppress(SolverFailedError):
+            optimum.late.best = verified(operator, optimum, self.bound, path, effort)
+        raise optimum.late
+
+    def of(self, images: torch.Tensor) -> FixedPatternProgram:
         """The program of chosen images."""
         chosen = images.numpy()
         inputs = self.margins.outputs.inputs[chosen]
@@ -106,62 +123,60 @@ class HeldProgram:
     def _ask_few(self, deadline: Deadline) -> None:
         """Raise where a few images contradict each other already, or one itself: those that lack most.
 
-        Not of layers whose own signs are all that is held: these can nearly always be held, and it would be time lost.
+        Not where the pattern is of the layer's own signs alone: these can nearly always be kept, and it is time lost.
         """
         lacking = np.where(np.isfinite(self.margins.required), self.margins.required, 0.0).max(axis=1)
-        if not (self.hold and np.isfinite(self.bound)) or self._holds_own_signs_only:
+        if not (self.fix_pattern and np.isfinite(self.bound)) or self._fixes_own_signs_only:
             return
         for count in (count for count in FEW if 2 * count <= len(lacking)):
             chosen = np.sort(np.argsort(-lacking, kind="stable")[:count])
             try:
-                self.of(torch.from_numpy(chosen))._seek_refutation(deadline)
+                self.of(torch.from_numpy(chosen))._find_infeasibility_certificate(deadline)
             except ContradictionError as error:
                 raise ContradictionError(of_all_images(error.contradiction, chosen, len(lacking))) from error
 
     @property
-    def _holds_own_signs_only(self) -> bool:
-        return self.view.inputs.shape[1] == 1 and set(self.view.pattern.held) <= {0}
+    def _fixes_own_signs_only(self) -> bool:
+        return self.view.inputs.shape[1] == 1 and set(self.view.pattern.fixed) <= {0}
 
-    def _seek_refutation(self, deadline: Deadline) -> None:
+    def _find_infeasibility_certificate(self, deadline: Deadline) -> None:
         """Raise where it is found before long that no change exists."""
         constraints = self._constraints()
         if constraints.count <= DENSE:
             with contextlib.suppress(SolverFailedError):  # that proves nothing of all images
                 self.solve(deadline)
             return
-        operator = DualOperator(constraints, self._restricted, HeldRows(constraints, self._restricted, deadline))
-        moves = HeldMoves(constraints, self._restricted, typical_lengths(operator, deadline))
-        if fits(moves):
-            seek_refutation(moves, self._watch(constraints, deadline), deadline)
+        rows = ConstraintRows(constraints, self._restricted, deadline)
+        dual = self._dual(constraints, rows, torch.zeros_like(constraints.required), deadline)
+        if fits(dual.moves):
+            find_infeasibility_certificate(dual, deadline)
 
-    def _watch(self, constraints: HeldConstraints, deadline: Deadline) -> Watch:
-        def watch(multipliers: torch.Tensor) -> None:
-            deadline.check()
-            refute(constraints, self.bound, multipliers)
+    def _dual(
+        self, constraints: Constraints, rows: ConstraintRows, start: torch.Tensor, deadline: Deadline
+    ) -> DualProblem:
+        operator = DualOperator(constraints, self._restricted, rows)
+        return DualProblem(operator, self.bound, typical_lengths(operator, deadline), start)
 
-        return watch
-
-    def _constraints(self) -> HeldConstraints:
-        slack = slack_of(self.view) if self.hold else {}
-        return HeldConstraints(self.view, self.margins, slack, no_bounds(), self.allowance)
+    def _constraints(self) -> Constraints:
+        slack = slack_of(self.view) if self.fix_pattern else {}
+        return Constraints(self.view, self.margins, slack, no_bounds(), self.allowance)
 
     @functools.cached_property
     def _restricted(self) -> KroneckerMetric:
         return self.metric.restricted(self.view)
 
-    def _optimum(self, operator: DualOperator, start: torch.Tensor, deadline: Deadline) -> Optimum:
-        """By the method that suits the constraints."""
-        constraints = operator.constraints
-        lengths, watch = typical_lengths(operator, deadline), self._watch(constraints, deadline)
-        if constraints.count <= DENSE:
-            return by_newton(operator, lengths, start, watch, deadline)
-        moves = HeldMoves(constraints, self._restricted, lengths)
-        if not len(constraints.bounds.limits) and not moves.is_shallow and fits(moves):
-            return by_splitting(moves, watch, deadline)
-        return by_proportioning(operator, lengths, start, watch, deadline)
+
+def method_for(dual: DualProblem) -> Method:
+    """What decides which method runs."""
+    constraints = dual.operator.constraints
+    if constraints.count <= DENSE:
+        return by_newton
+    if not len(constraints.bounds.limits) and not dual.moves.is_shallow and fits(dual.moves):
+        return by_splitting
+    return by_proportioning
 
 
-def hold(
+def fixed_pattern_program(
     view: LayerView,
     labels: ArrayLike | torch.Tensor,
     size: ArrayLike,
@@ -169,16 +184,16 @@ def hold(
     *,
     bound: float = np.inf,
     allowance: float = ALLOWANCE,
-) -> HeldProgram:
-    """The program of the least change with margins of a size, (N,) labels, and the patterns held.
+) -> FixedPatternProgram:
+    """The program of the least change with margins of a size, (N,) labels, and the patterns fixed.
 
-    Margins are one for all or one for each image, (N,), minus infinity where nothing is required; see `HeldProgram` for
-    the rest.
+    Margins are one for all or one for each image, (N,), minus infinity where nothing is required; see
+    `FixedPatternProgram` for the rest.
 
     Raises:
         InvalidInputError: labels, margins, bound, metric or allowance are not what they have to be.
     """
-    return HeldProgram(view, margins_of(view, labels, size), metric, bound, True, allowance)
+    return FixedPatternProgram(view, margins_of(view, labels, size), metric, bound, True, allowance)
 
 
 def margins_of(view: LayerView, labels: ArrayLike | torch.Tensor, size: ArrayLike) -> Margins:

@@ -14,19 +14,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sytorch.certificate.bounds import farkas, lower_bound, refutation
+from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.saddle import Saddle, State
 from sytorch.last_layer.shortfall import FEASIBILITY, CannotMeetError
-from sytorch.metrics.last_layer import Coordinates
+from sytorch.last_layer.verification import BestSoFar
 from sytorch.problem.arrays import Matrix
 from sytorch.problem.errors import SolverFailedError
-from sytorch.problem.margins import Margins
-from sytorch.problem.norms import NormName, norm
 from sytorch.problem.solution import Multipliers, Solution, relative_gap
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
+from sytorch.solvers.first_order import FirstOrderSolver
 
 GAP = 1e-3
 CHECK_EVERY = 100
 ITERATION_LIMIT = 50_000
+SHORT_LIMIT = 5_000  # where an exact solver can take over
 RESTART = 0.4  # restart when the error has fallen to this share,
 LONGEST = 0.36  # or when this share of all iterations passed without
 WITHIN = 1e-4  # the iteration keeps the bound with so much to spare, which making the margins exact may use up
@@ -47,7 +48,7 @@ class _Best:
 
 
 @dataclass(eq=False)
-class _Round:
+class _Epoch:
     """Iterations since the last restart: their mean, which often is nearer to the optimum than the last of them."""
 
     start: State
@@ -66,37 +67,38 @@ class _Round:
 class FirstOrder:
     """The program ``min |x|_1`` under margins and ``|D| <= bound``."""
 
-    def __init__(self, coordinates: Coordinates, margins: Margins, bound: float, gap: float = GAP):
-        self.coordinates, self.margins, self.bound, self.gap = coordinates, margins, bound, gap
-        self.norm = norm(NormName.L1, margins.required.shape[1] * coordinates.rows.shape[1])
-        self.best = _Best()
+    def __init__(self, problem: Problem, solver: CountedSolver):
+        self.problem, self.solver = problem, solver
+        self.coordinates, self.margins, self.bound = problem.coordinates, problem.margins, problem.bound
+        self.norm, self.best = problem.norm, _Best()
+        self.so_far = BestSoFar(problem, solver, FirstOrderSolver.name)
         self.features: list[int] = []
 
-    def solve(self, solver: TalliedSolver, limit: int = ITERATION_LIMIT) -> Solution:
+    def solve(self, limit: int) -> Solution:
         """Iterate until the gap is closed; see `minimise_first_order`."""
         saddle = self._saddle()
         state, balance, done = saddle.origin(), 1.0, 0
-        current = _Round(state)
+        current = _Epoch(state)
         while done < limit:
             for _ in range(CHECK_EVERY):
                 state = saddle.step(state, balance)
                 current.add(state)
             done += CHECK_EVERY
-            solver.count(CHECK_EVERY, self._constraints(), self.coordinates.rows.shape[1] * state.x.shape[1])
+            self.solver.count(CHECK_EVERY, self._constraints(), self.coordinates.rows.shape[1] * state.x.shape[1])
             broken = self._judge(saddle, state) | self._judge(saddle, current.mean)
             if broken - set(self.features):
                 self.features = sorted(broken | set(self.features))
                 saddle, state = self._saddle(), _watching_more(state, saddle.features, self.features)
-                current = _Round(state)
-            if self.best.x is not None and relative_gap(self.best.objective, self.best.low) <= self.gap:
-                return self._solution(solver)
+                current = _Epoch(state)
+            if self.best.x is not None and relative_gap(self.best.objective, self.best.low) <= GAP:
+                return self._solution()
             state, balance, current = _restarted(saddle, state, balance, current, done)
         raise SolverFailedError(
             f"The first-order method did not close the gap in {limit} iterations; try --norm l2 or --solver highs."
         )
 
     def _saddle(self) -> Saddle:
-        return Saddle(self.coordinates, self.margins, self.bound * (1 - WITHIN), self.features)
+        return Saddle(self.problem, self.bound * (1 - WITHIN), self.features)
 
     def _constraints(self) -> int:
         margins = int(np.count_nonzero(np.isfinite(self.margins.required)))
@@ -120,6 +122,8 @@ class FirstOrder:
         beyond = np.abs(self.coordinates.change(x)) > self.bound * (1 + 1e-9)
         if meets and not beyond.any() and self.norm.value(x) < self.best.objective:
             self.best.x, self.best.objective = x, self.norm.value(x)
+        if self.best.x is not None:
+            self.so_far.keep(self.best.x, self.best.multipliers or self.problem.no_multipliers)
         return set(np.flatnonzero(beyond.any(axis=0)).tolist())
 
     def _feasible(self, x: Matrix) -> tuple[Matrix, bool]:
@@ -150,34 +154,30 @@ class FirstOrder:
         rows = self.coordinates.rows
         return np.asarray(np.linalg.pinv(rows, hermitian=self.coordinates.basis is not None))
 
-    def _solution(self, solver: TalliedSolver) -> Solution:
+    def _solution(self) -> Solution:
         best = self.best
         assert best.x is not None and best.multipliers is not None
-        change = self.coordinates.change(best.x)
-        x = None if self.coordinates.basis is None else best.x
-        return Solution(
-            change, best.objective, best.low, best.multipliers, "first-order", solver.effort(), coordinates=x
+        return self.problem.solution(
+            best.x,
+            best.objective,
+            lower_bound=best.low,
+            multipliers=best.multipliers,
+            path=FirstOrderSolver.name,
+            effort=self.solver.effort(),
         )
 
 
-def minimise_first_order(
-    coordinates: Coordinates, margins: Margins, bound: float, solver: TalliedSolver, limit: int = ITERATION_LIMIT
-) -> Solution:
-    """Minimise ``l1`` in coordinates, to a relative gap of `GAP`.
-
-    Args:
-        coordinates: as the metric gives them.
-        margins: the constraints.
-        bound: on every ``|D|``; may be infinite.
-        solver: counts the iterations, and keeps the time limit.
-        limit: of the iterations.
+def minimise_first_order(problem: Problem, solver: CountedSolver) -> Solution:
+    """Minimise ``l1`` to a relative gap of `GAP`; where few margins are missing, iterations end sooner.
 
     Raises:
         CannotMeetError: it is proved that no change within the bound meets the margins.
         SolverFailedError: the gap does not close.
         SolverTimeLimitError: the time is up.
     """
-    return FirstOrder(coordinates, margins, bound).solve(solver, limit)
+    method = FirstOrder(problem, solver)
+    with method.so_far:
+        return method.solve(SHORT_LIMIT if problem.is_small else ITERATION_LIMIT)
 
 
 def _watching_more(state: State, before: list[int], after: list[int]) -> State:
@@ -187,7 +187,7 @@ def _watching_more(state: State, before: list[int], after: list[int]) -> State:
     return State(state.x, state.margins, bounds)
 
 
-def _restarted(saddle: Saddle, state: State, balance: float, current: _Round, done: int) -> tuple[State, float, _Round]:
+def _restarted(saddle: Saddle, state: State, balance: float, current: _Epoch, done: int) -> tuple[State, float, _Epoch]:
     """Go on from the mean or the last point, whichever is nearer to the optimum, where that is much nearer than before.
 
     The balance of primal and dual steps follows how far the two moved.
@@ -199,4 +199,4 @@ def _restarted(saddle: Saddle, state: State, balance: float, current: _Round, do
     primal, dual = nearest.distances(current.start)
     if min(primal, dual) > 1e-10:
         balance = min(max((balance * primal / dual) ** 0.5, 1 / FARTHEST), FARTHEST)
-    return nearest, balance, _Round(nearest, error)
+    return nearest, balance, _Epoch(nearest, error)

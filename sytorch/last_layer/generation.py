@@ -11,20 +11,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sytorch.certificate.bounds import farkas, lower_bound, pressure, slope
+from sytorch.certificate.bounds import constraint_gradient, farkas, lower_bound, slope
+from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.restricted import Point, RestrictedProgram
 from sytorch.last_layer.shortfall import FEASIBILITY, CannotMeetError, refute
-from sytorch.metrics.last_layer import Coordinates
+from sytorch.last_layer.verification import BestSoFar
 from sytorch.problem.arrays import Mask, Matrix
 from sytorch.problem.errors import UNKNOWN, SolverFailedError
-from sytorch.problem.margins import Margins
 from sytorch.problem.norms import NormName, norm
 from sytorch.problem.solution import Multipliers, Solution
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
 
 PENALTIES = (1e4, 1e7, 1e10)
 TOLERANCE = 1e-7  # relative gap
-ROUND_LIMIT = 1000
+ITERATION_LIMIT = 1000
+PATH = "decomposed"
 L1 = norm(NormName.L1, 1)
 
 
@@ -40,35 +41,32 @@ class Proof:
         return objective - self.lower_bound <= TOLERANCE * objective
 
 
-def minimise_by_generation(coordinates: Coordinates, margins: Margins, bound: float, solver: TalliedSolver) -> Solution:
+def minimise_by_generation(problem: Problem, solver: CountedSolver) -> Solution:
     """Minimise ``l1``.
-
-    Args:
-        coordinates: as the metric gives them.
-        margins: the constraints.
-        bound: on every ``|D|``; may be infinite.
-        solver: for the restricted programs.
 
     Raises:
         CannotMeetError: no ``x`` satisfies the constraints.
-        SolverFailedError: the rounds do not end, or neither an ``x`` nor a proof is found; in exact arithmetic one is.
+        SolverFailedError: iterations do not end, or neither an ``x`` nor a proof is found; in exact arithmetic one is.
     """
-    working = RestrictedProgram(coordinates, margins, bound)
-    _add_rows(working, margins.required > FEASIBILITY, np.zeros(working.bound_rows.shape[1:]))
+    working = RestrictedProgram(problem)
+    _add_rows(working, problem.margins.required > FEASIBILITY, np.zeros(working.bound_rows.shape[1:]))
     _add_first_columns(working)
     for penalty in PENALTIES:
         point, proof = _converge(working, penalty, solver)
         if point.missing <= FEASIBILITY:
-            value, change = L1.value(point.x), coordinates.change(point.x)
-            x = None if coordinates.basis is None else point.x
-            return Solution(
-                change, value, proof.lower_bound, proof.multipliers, "decomposed", solver.effort(), coordinates=x
+            return problem.solution(
+                point.x,
+                L1.value(point.x),
+                lower_bound=proof.lower_bound,
+                multipliers=proof.multipliers,
+                path=PATH,
+                effort=solver.effort(),
             )
-    refute(coordinates, margins, bound, solver)
+    refute(problem, solver)
     raise SolverFailedError(f"The margins can be met, but {UNKNOWN}")
 
 
-def _converge(working: RestrictedProgram, penalty: float, solver: TalliedSolver) -> tuple[Point, Proof]:
+def _converge(working: RestrictedProgram, penalty: float, solver: CountedSolver) -> tuple[Point, Proof]:
     """Solve and extend until nothing is violated and no column is worth adding; returns the point and its proof.
 
     It also ends where the proof shows that the penalty is too low.
@@ -77,21 +75,23 @@ def _converge(working: RestrictedProgram, penalty: float, solver: TalliedSolver)
         CannotMeetError: the multipliers refute the bound.
     """
     best: Proof | None = None
-    for _ in range(ROUND_LIMIT):
-        point = working.point(solver.solve(working.linear_program(penalty)))
-        is_met = point.missing <= FEASIBILITY
-        if not is_met and (found := farkas(working.coordinates, working.margins, working.bound, point.multipliers)):
-            raise CannotMeetError(found)
-        grew = _add_violated_rows(working, point)
-        proof = _proof(working, point.multipliers)
-        best = proof if best is None or proof.lower_bound > best.lower_bound else best
-        if not grew and is_met and best.closes(L1.value(point.x)):
-            return point, best
-        if not is_met and best.lower_bound > penalty / 10:
-            return point, best
-        if not _add_columns(working, point) and not grew:
-            return point, best
-    raise SolverFailedError(f"The program was not solved in {ROUND_LIMIT} rounds: {UNKNOWN}")
+    with BestSoFar(working.problem, solver, PATH) as so_far:
+        for _ in range(ITERATION_LIMIT):
+            point = working.point(solver.solve(working.linear_program(penalty)))
+            is_met = point.missing <= FEASIBILITY
+            if not is_met and (found := farkas(working.coordinates, working.margins, working.bound, point.multipliers)):
+                raise CannotMeetError(found)
+            grew = _add_violated_rows(working, point)
+            proof = _proof(working, point.multipliers)
+            best = proof if best is None or proof.lower_bound > best.lower_bound else best
+            so_far.keep(point.x, best.multipliers)
+            if not grew and is_met and best.closes(L1.value(point.x)):
+                return point, best
+            if not is_met and best.lower_bound > penalty / 10:
+                return point, best
+            if not _add_columns(working, point) and not grew:
+                return point, best
+    raise SolverFailedError(f"The program was not solved in {ITERATION_LIMIT} iterations: {UNKNOWN}")
 
 
 def _proof(working: RestrictedProgram, multipliers: Multipliers) -> Proof:
@@ -108,7 +108,7 @@ def _proof(working: RestrictedProgram, multipliers: Multipliers) -> Proof:
 
 def _with_bounds(working: RestrictedProgram, margins: Matrix) -> Multipliers:
     """The bound takes up what the gradient has beyond the unit ball of the dual norm."""
-    gradient = pressure(working.margins, margins)
+    gradient = constraint_gradient(working.margins, margins)
     return Multipliers(margins, gradient - np.clip(gradient, -1.0, 1.0))
 
 

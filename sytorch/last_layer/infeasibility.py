@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sytorch.certificate.bounds import bound_from, pressure, refutation, refuted_by
+from sytorch.certificate.bounds import bound_from, constraint_gradient, refutation, refuted_by
+from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.quadratic import minimise_quadratic
 from sytorch.last_layer.shortfall import CannotMeetError, least_bound
 from sytorch.metrics.last_layer import IdentityMetric
 from sytorch.problem.arrays import Matrix, Vector
 from sytorch.problem.errors import Contradiction, LicenceError, SolverFailedError, SolverTimeLimitError
 from sytorch.problem.margins import Margins
+from sytorch.problem.norms import NormName
 from sytorch.problem.solution import Multipliers
-from sytorch.solvers.counted import TalliedSolver
-
-if TYPE_CHECKING:
-    from sytorch.last_layer.program import Program
+from sytorch.solvers.counted import CountedSolver
 
 NOTHING = 1e-9  # of a sum, what rounding may leave
-FEW = 300  # margins that are missing, for which the exact program takes seconds
 SPARE = 1e-3  # of a bound that is said to be enough
-_NO_ANSWER = (CannotMeetError, LicenceError, SolverFailedError, SolverTimeLimitError)
+NO_ANSWER = (CannotMeetError, LicenceError, SolverFailedError, SolverTimeLimitError)
 
 
 def contradicting_pair(margins: Margins, bound: float) -> Multipliers | None:
@@ -49,33 +46,30 @@ def contradicting_pair(margins: Margins, bound: float) -> Multipliers | None:
     return None
 
 
-def diagnose(program: Program, solver: TalliedSolver, proof: Multipliers, quick: bool = False) -> Contradiction:
-    """Explain a refutation by the least bound of any change.
+def diagnose(problem: Problem, solver: CountedSolver, proof: Multipliers, quick: bool = False) -> Contradiction:
+    """Explain a refutation by the least bound of any change, which is enough where all changes are searched.
 
     The multipliers that prove it are Farkas' proof for all changes, thinned out to few images. Where first-order
     methods are asked for and many margins are missing, ``l2`` is asked whether other changes are refuted, too. Where
     neither is solved, for the time may be up, the proof that is known stays.
 
     Args:
-        program: without a solution.
+        problem: without a solution.
         solver: of the program that finds the least bound.
         proof: with which solving ended, of `farkas`.
         quick: whether to stay with that one where many margins are missing.
     """
-    margins, bound, sufficient = program.margins, program.bound, None
-    least, missing = None, int((margins.required > 0.0).sum())
-    if missing <= FEW or not (quick or solver.is_first_order):
+    margins, bound, least, sufficient = problem.margins, problem.bound, None, None
+    if problem.is_small or not (quick or solver.is_first_order):
         least = _least_bound(margins, bound, solver.exact)
     elif not refutation(margins, bound, proof.margins):
         least = _refuted_by_l2(margins, bound, solver)
     if least and (found := refutation(margins, bound, least[0])):
         proof, sufficient = found, None
-        if program.admits_any_change and np.isfinite(least[1]):
+        if problem.admits_any_change and np.isfinite(least[1]):
             sufficient = least[1] * (1 + SPARE)
     everywhere = refutation(margins, bound, proof.margins)
     proof, unbounded = everywhere or proof, refutation(margins, np.inf, proof.margins)
-    if sufficient is None and unbounded is None:
-        sufficient = _largest_entry_without_bound(program, solver)
     return Contradiction(
         images=_thinned(margins, proof.margins, bound) if everywhere else (),
         refuted_bound=np.inf if unbounded else refuted_by(margins, proof),
@@ -85,35 +79,28 @@ def diagnose(program: Program, solver: TalliedSolver, proof: Multipliers, quick:
     )
 
 
-def _least_bound(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Matrix, float] | None:
+def _least_bound(margins: Margins, bound: float, solver: CountedSolver) -> tuple[Matrix, float] | None:
     """The least bound of any change and the multipliers of margins that prove it; None if it is not found."""
     try:
         proof, enough = least_bound(margins, bound, solver)
-    except _NO_ANSWER:
+    except NO_ANSWER:
         return None
     return None if proof is None else (proof.margins, enough)
 
 
-def _refuted_by_l2(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Matrix, float] | None:
+def _refuted_by_l2(margins: Margins, bound: float, solver: CountedSolver) -> tuple[Matrix, float] | None:
     """Multipliers that refute the bound for all changes, and infinity for what is enough; None if not found."""
     with contextlib.suppress(LicenceError, SolverFailedError, SolverTimeLimitError):
         try:
-            minimise_quadratic(IdentityMetric(), margins, bound, solver)
+            minimise_quadratic(Problem(NormName.L2, IdentityMetric(), margins, bound), solver)
         except CannotMeetError as error:
             return error.proof.margins, np.inf
     return None
 
 
-def _largest_entry_without_bound(program: Program, solver: TalliedSolver) -> float | None:
-    try:
-        return program.without_bound().minimum(solver).max_abs_change * (1 + SPARE)
-    except _NO_ANSWER:
-        return None
-
-
 def _thinned(margins: Margins, multipliers: Matrix, bound: float) -> tuple[int, ...]:
     """Leave out one image after the other, the least weighty first, while the rest still refutes the bound."""
-    total, gradient = margins.total(multipliers), pressure(margins, multipliers)
+    total, gradient = margins.total(multipliers), constraint_gradient(margins, multipliers)
     nothing = NOTHING * total
     kept = set(np.flatnonzero(multipliers.any(axis=1)).tolist())
     for image in sorted(kept, key=lambda i: float(multipliers[i].sum())):

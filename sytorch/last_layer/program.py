@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sytorch.certificate.bounds import farkas
-from sytorch.certificate.verification import verified
-from sytorch.last_layer.first_order import ITERATION_LIMIT, minimise_first_order
+from sytorch.last_layer.first_order import minimise_first_order
 from sytorch.last_layer.generation import minimise_by_generation
-from sytorch.last_layer.infeasibility import FEW, contradicting_pair, diagnose
+from sytorch.last_layer.infeasibility import NO_ANSWER, SPARE, contradicting_pair, diagnose
+from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.quadratic import minimise_quadratic
 from sytorch.last_layer.shortfall import CannotMeetError
+from sytorch.last_layer.verification import verified
 from sytorch.last_layer.whole import minimise_whole
-from sytorch.metrics.last_layer import Coordinates, IdentityMetric, Metric, PerClassMetric
-from sytorch.problem.arrays import Mask
-from sytorch.problem.checks import check_required, checked_bound
+from sytorch.metrics.last_layer import Metric, PerClassMetric
+from sytorch.problem.answer import Answer
+from sytorch.problem.checks import checked_bound
 from sytorch.problem.deadline import Deadline, as_deadline
-from sytorch.problem.errors import UNKNOWN, Contradiction, ContradictionError, InvalidInputError, SolverFailedError
+from sytorch.problem.errors import (
+    UNKNOWN,
+    Contradiction,
+    ContradictionError,
+    InvalidInputError,
+    SolverFailedError,
+    SolverTimeLimitError,
+)
 from sytorch.problem.margins import Margins
-from sytorch.problem.norms import Norm, NormName, norm, norm_name
-from sytorch.problem.solution import Multipliers, Solution
+from sytorch.problem.norms import NormName, norm_name
+from sytorch.problem.solution import Effort, Multipliers, Solution
 from sytorch.solvers import AutoSolver, FirstOrderSolver, SolverName, solver_named
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
 from sytorch.solvers.linear_program import Solver
 
 MANY_IMAGES = 400  # that lack their margin; above, simplex codes take minutes and first-order methods seconds
-SHORT_LIMIT = 5_000  # first-order iterations, where an exact solver can take over
 DECOMPOSED_NORMS = (NormName.L1, NormName.L2)  # the other programs are written out whole
+Method = Callable[[Problem, CountedSolver], Solution]
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Objective:
         Raises:
             InvalidInputError: the bound is not positive, the margins are NaN or infinite, or of another layer's metric.
         """
-        return Program(self, margins, checked_bound(bound))
+        return Program(self.norm, self.metric, margins, checked_bound(bound))
 
 
 def minimise(norm: NormName | str, metric: Metric) -> Objective:
@@ -61,21 +70,13 @@ def minimise(norm: NormName | str, metric: Metric) -> Objective:
 
 
 @dataclass(frozen=True)
-class Program:
-    """A norm to minimise under margins and a bound."""
+class Program(Problem):
+    """A problem that is solved by the method that suits it, and whose answer is verified."""
 
-    objective: Objective
-    margins: Margins
-    bound: float
-
-    def __post_init__(self) -> None:
-        check_required(self.margins.required)
-        self.objective.metric.check(self.margins.required.shape[1], self.margins.outputs.inputs.shape[1])
-
-    def solve(
+    def answer(
         self, solver: Solver | SolverName | str, time_limit: float | Deadline | None = None, whole: bool = False
-    ) -> Solution:
-        """Find the smallest change.
+    ) -> Answer:
+        """Find the smallest change, or how it is that there is none.
 
         Args:
             solver: one of ``auto``, ``gurobi``, ``highs``, ``first-order``, or a solver.
@@ -84,25 +85,22 @@ class Program:
                 ``l1`` and ``l2`` always do.
 
         Raises:
+            TypeError: the whole program is asked for in a metric of each class.
+        """
+        chosen = solver_named(solver) if isinstance(solver, str) else solver
+        return Answer.of(lambda: self._solution(chosen, as_deadline(time_limit), whole))
+
+    def solve(
+        self, solver: Solver | SolverName | str, time_limit: float | Deadline | None = None, whole: bool = False
+    ) -> Solution:
+        """Find the smallest change; see `answer`.
+
+        Raises:
             ContradictionError: no change within the bound exists, with the proof.
             LicenceError, SolverTimeLimitError, SolverFailedError: the solver gave no answer.
             TypeError: the whole program is asked for in a metric of each class.
         """
-        chosen = solver_named(solver) if isinstance(solver, str) else solver
-        tallied = TalliedSolver(self._for_many_images(chosen, whole), as_deadline(time_limit))
-        tallied.check()
-        if not self._missing.any():
-            return self._nothing_to_do(whole)
-        scale = float(self.margins.required.max())
-        try:
-            found = self._divided_by(scale).solved(tallied, whole)
-        except np.linalg.LinAlgError as error:
-            raise SolverFailedError(f"A matrix could not be factored ({error}): {UNKNOWN}") from error
-        except ContradictionError as error:
-            raise ContradictionError(_multiplied(error.contradiction, scale)) from error.__cause__
-        x = None if found.coordinates is None else found.coordinates * scale
-        value, low = found.objective * scale, found.lower_bound * scale
-        return replace(found, change=found.change * scale, objective=value, lower_bound=low, coordinates=x)
+        return self.answer(solver, time_limit, whole).unwrap()
 
     def refutes(self, multipliers: Multipliers) -> bool:
         """Whether multipliers prove that no change within the bound has the margins (Farkas' lemma), in float64.
@@ -119,95 +117,90 @@ class Program:
         """
         return farkas(self.coordinates, self.margins, self.bound, multipliers) is not None
 
-    def without_bound(self) -> Program:
-        """The same program for changes of any size."""
-        return replace(self, bound=np.inf)
+    def _solution(self, solver: Solver, deadline: Deadline, whole: bool) -> Solution:
+        counted = CountedSolver(solver_for(self, solver, whole), deadline)
+        counted.check()
+        if not self.missing.any():
+            path = "whole" if whole or self.norm_name not in DECOMPOSED_NORMS else "decomposed"
+            return replace(self._none, path=path)
+        scale = float(self.margins.required.max())
+        try:
+            return _multiplied(self.divided_by(scale)._verified(counted, whole), scale)
+        except np.linalg.LinAlgError as error:
+            raise SolverFailedError(f"A matrix could not be factored ({error}): {UNKNOWN}") from error
+        except ContradictionError as error:
+            raise ContradictionError(_multiplied_bounds(error.contradiction, scale)) from error.__cause__
+        except SolverTimeLimitError as error:
+            error.best = error.best and _multiplied(error.best, scale)
+            raise
 
     @property
-    def admits_any_change(self) -> bool:
-        """Whether all changes are searched, not just those of the form that a metric gives the other norms."""
-        return self.coordinates.basis is None
+    def _none(self) -> Solution:
+        """No change at all: the smallest where every margin is there already."""
+        nothing = self.no_multipliers
+        return Solution(nothing.bounds, 0.0, 0.0, nothing, "", Effort())
 
-    @functools.cached_property
-    def coordinates(self) -> Coordinates:
-        """Of the changes that are searched: all of them for ``l2``."""
-        metric = self.objective.metric
-        if self.objective.norm is NormName.L2 or isinstance(metric, PerClassMetric):
-            metric = IdentityMetric()
-        return metric.coordinates(self.margins.outputs.inputs)
-
-    @functools.cached_property
-    def norm(self) -> Norm:
-        """That is taken in the coordinates; ``l2`` is taken in the metric."""
-        return norm(self.objective.norm, self.margins.required.shape[1] * self.coordinates.rows.shape[1])
-
-    @property
-    def _missing(self) -> Mask:
-        """The constraints that do not hold yet, (N, C), but for rounding."""
-        rounding = 1e-12 * max(1.0, float(np.abs(self.margins.outputs.logits).max(initial=0.0)))
-        return np.asarray(self.margins.required > rounding)
-
-    def _divided_by(self, scale: float) -> Program:
-        """The same program of changes that are smaller by that factor, so that tolerances are relative to it."""
-        return replace(
-            self, margins=replace(self.margins, required=self.margins.required / scale), bound=self.bound / scale
-        )
-
-    def solved(self, solver: TalliedSolver, whole: bool) -> Solution:
+    def _verified(self, solver: CountedSolver, whole: bool) -> Solution:
         """The solution of a program whose largest requirement is 1; see `solve`."""
         if pair := contradicting_pair(self.margins, self.bound):
-            raise ContradictionError(diagnose(self, solver, pair, quick=True))
+            raise ContradictionError(self._contradiction(solver, pair, quick=True))
         try:
-            return verified(self, self.minimum(solver, whole))
+            return verified(self, _minimum(self, solver, whole))
         except CannotMeetError as error:
-            raise ContradictionError(diagnose(self, solver, error.proof)) from error
+            raise ContradictionError(self._contradiction(solver, error.proof)) from error
 
-    def _for_many_images(self, solver: Solver, whole: bool) -> Solver:
-        """The first-order methods in place of the automatic choice, where it pays."""
-        missing = int(self._missing.any(axis=1).sum())
-        if self._is_whole(whole) or missing <= MANY_IMAGES or not isinstance(solver, AutoSolver):
-            return solver
-        solver.tell(
-            f"{missing} images lack their margin: a first-order method solves it, and its answer is proved apart."
-        )
-        return FirstOrderSolver()
-
-    def minimum(self, solver: TalliedSolver, whole: bool = False) -> Solution:
-        """By the method that suits it.
-
-        Raises:
-            CannotMeetError: no change that is searched satisfies the constraints.
-        """
-        name, metric, coordinates = self.objective.norm, self.objective.metric, self.coordinates
-        if name is NormName.L2 and not whole:
-            return minimise_quadratic(metric, self.margins, self.bound, solver)
-        if isinstance(metric, PerClassMetric):
-            raise TypeError("the whole program is not written out in a metric of each class")
-        if self._is_whole(whole):
-            return minimise_whole(name, metric, self.margins, self.bound, solver)
-        if solver.is_first_order:
-            few = int(self._missing.sum()) <= FEW
-            try:
-                limit = SHORT_LIMIT if few else ITERATION_LIMIT
-                return minimise_first_order(coordinates, self.margins, self.bound, solver, limit)
-            except SolverFailedError:
-                if not few:
-                    raise
-                solver = solver.exact
-        return minimise_by_generation(coordinates, self.margins, self.bound, solver)
-
-    def _is_whole(self, asked: bool) -> bool:
-        """Whether the program is written out at once."""
-        return asked or self.objective.norm not in DECOMPOSED_NORMS
-
-    def _nothing_to_do(self, whole: bool) -> Solution:
-        """Every margin is there already: the smallest change is none."""
-        none = np.zeros((self.margins.required.shape[1], self.margins.outputs.inputs.shape[1]))
-        multipliers = Multipliers(np.zeros(self.margins.required.shape), none)
-        return Solution(none, 0.0, 0.0, multipliers, "whole" if self._is_whole(whole) else "decomposed")
+    def _contradiction(self, solver: CountedSolver, proof: Multipliers, quick: bool = False) -> Contradiction:
+        """With a bound that is enough, where one is found: at worst that of the change that no bound limits."""
+        found = diagnose(self, solver, proof, quick)
+        if found.sufficient_bound is None and np.isfinite(found.refuted_bound):
+            with contextlib.suppress(*NO_ANSWER):
+                largest = _minimum(self.without_bound(), solver).max_abs_change
+                return replace(found, sufficient_bound=largest * (1 + SPARE))
+        return found
 
 
-def _multiplied(contradiction: Contradiction, scale: float) -> Contradiction:
+def method_for(problem: Problem, solver: CountedSolver, whole: bool = False) -> Method:
+    """What decides which method runs."""
+    if whole or problem.norm_name not in DECOMPOSED_NORMS:
+        return minimise_whole
+    if problem.norm_name is NormName.L2:
+        return minimise_quadratic
+    return minimise_first_order if solver.is_first_order else minimise_by_generation
+
+
+def solver_for(problem: Problem, solver: Solver, whole: bool = False) -> Solver:
+    """The first-order methods in place of the automatic choice, where many images lack their margin."""
+    missing = int(problem.missing.any(axis=1).sum())
+    is_whole = whole or problem.norm_name not in DECOMPOSED_NORMS
+    if is_whole or missing <= MANY_IMAGES or not isinstance(solver, AutoSolver):
+        return solver
+    solver.tell(f"{missing} images lack their margin: a first-order method solves it, and its answer is proved apart.")
+    return FirstOrderSolver()
+
+
+def _minimum(problem: Problem, solver: CountedSolver, whole: bool = False) -> Solution:
+    """By the method that suits it; small programs by an exact one where the first-order method fails.
+
+    Raises:
+        CannotMeetError: no change that is searched satisfies the constraints.
+    """
+    method = method_for(problem, solver, whole)
+    try:
+        return method(problem, solver)
+    except SolverFailedError:
+        if method is not minimise_first_order or not problem.is_small:
+            raise
+    return minimise_by_generation(problem, solver.exact)
+
+
+def _multiplied(solution: Solution, scale: float) -> Solution:
+    """Of changes that are larger by that factor."""
+    x = None if solution.coordinates is None else solution.coordinates * scale
+    value, low = solution.objective * scale, solution.lower_bound * scale
+    return replace(solution, change=solution.change * scale, objective=value, lower_bound=low, coordinates=x)
+
+
+def _multiplied_bounds(contradiction: Contradiction, scale: float) -> Contradiction:
     """With its bounds larger by that factor."""
     sufficient = contradiction.sufficient_bound
     return replace(

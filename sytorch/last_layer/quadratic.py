@@ -11,20 +11,21 @@ import torch
 from scipy import sparse
 
 from sytorch.certificate.bounds import bound_from, refutation
+from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.quadratic_rows import WorkingConstraints, WorkingRows
 from sytorch.last_layer.shortfall import CannotMeetError, refute
-from sytorch.metrics.last_layer import IdentityMetric, Metric
+from sytorch.last_layer.verification import BestSoFar
 from sytorch.numerics.active_set import least_distance, polished, solved_by_root
 from sytorch.numerics.ascent import ascend
 from sytorch.problem.arrays import Matrix, Vector
 from sytorch.problem.errors import UNKNOWN, SolverFailedError
-from sytorch.problem.margins import Margins
-from sytorch.problem.solution import Multipliers, Solution
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.problem.solution import Solution
+from sytorch.solvers.counted import CountedSolver
 from sytorch.solvers.linear_program import LinearProgram, unbounded
 
 CAPS = (1e4, 1e8)  # of the multipliers' sum, which has no limit where there is no solution
-ROUND_LIMIT = 100
+ITERATION_LIMIT = 100
+PATH = "decomposed"
 ASCENT_LIMIT = 600
 NEAR = 1e-3
 MISSED = 5e-7  # of a margin of 1, or of the bound
@@ -35,31 +36,31 @@ ROOT_LIMIT = 20_000_000  # numbers
 LONG_ASCENTS = (1_000, 4_000, 16_000)
 
 
-def minimise_quadratic(metric: Metric, margins: Margins, bound: float, solver: TalliedSolver) -> Solution:
+def minimise_quadratic(problem: Problem, solver: CountedSolver) -> Solution:
     """Minimise ``||D M^(1/2)||`` under margins and ``|D| <= bound``, over all changes ``D``.
 
     Raises:
         CannotMeetError: no change satisfies the constraints.
         SolverFailedError: neither a change nor a proof is found.
     """
-    working = WorkingRows(metric, margins, bound)
-    multipliers = Multipliers(np.zeros(working.margin_rows.shape), np.zeros(working.bound_rows.shape[1:]))
-    for _ in range(ROUND_LIMIT):
-        step = _Step(working, working.constraints(), solver)
-        values = step.optimum(working.values(multipliers))
-        change, multipliers = step.constraints.change(values), working.multipliers(values)
-        if not working.add_violated(change):
-            size = max(float(values @ working.raised(change)), 0.0) ** 0.5
-            low = bound_from(float(step.constraints.rhs @ values), size)
-            return Solution(change, size, low, multipliers, "decomposed", solver.effort())
-    raise SolverFailedError(f"The program was not solved in {ROUND_LIMIT} rounds: {UNKNOWN}")
+    working, multipliers = WorkingRows(problem), problem.no_multipliers
+    with BestSoFar(problem, solver, PATH) as best:
+        for _ in range(ITERATION_LIMIT):
+            step = _Step(working, working.constraints(), solver, best)
+            values = step.optimum(working.values(multipliers))
+            change, multipliers = step.constraints.change(values), working.multipliers(values)
+            if not working.add_violated(change):
+                size = max(float(values @ working.raised(change)), 0.0) ** 0.5
+                low = bound_from(float(step.constraints.rhs @ values), size)
+                return Solution(change, size, low, multipliers, PATH, solver.effort())
+    raise SolverFailedError(f"The program was not solved in {ITERATION_LIMIT} iterations: {UNKNOWN}")
 
 
 class _Step:
     """The optimal multipliers of the working constraints."""
 
-    def __init__(self, working: WorkingRows, constraints: WorkingConstraints, solver: TalliedSolver):
-        self.working, self.constraints, self.solver = working, constraints, solver
+    def __init__(self, working: WorkingRows, constraints: WorkingConstraints, solver: CountedSolver, best: BestSoFar):
+        self.working, self.constraints, self.solver, self.best = working, constraints, solver, best
         self.gram, self.rhs = constraints.gram(solver.check), constraints.rhs
         margins = int(working.margin_rows.sum())
         self.sizes = np.where(np.arange(len(self.rhs)) < margins, 1.0, working.bound)
@@ -74,6 +75,7 @@ class _Step:
         for candidate in self._candidates(known):
             for found in (polished(self.gram, self.rhs, candidate), candidate):
                 values = self._refined(found)
+                self.best.keep(self.constraints.change(values), self.working.multipliers(values))
                 lacking = self._lacking(values)
                 if (lacking / self.sizes).max() <= MISSED and abs(float(values @ lacking)) <= NEARLY * abs(
                     float(values @ self.rhs)
@@ -83,8 +85,7 @@ class _Step:
                 if proof := refutation(self.working.margins, self.working.bound, weights):
                     raise CannotMeetError(proof)
         if len(self.rhs) <= EXACT_LIMIT:
-            any_change = IdentityMetric().coordinates(self.working.margins.outputs.inputs)
-            refute(any_change, self.working.margins, self.working.bound, self.solver.exact)
+            refute(self.working.problem, self.solver.exact)
         raise SolverFailedError(f"Neither a change nor a proof that there is none was found: {UNKNOWN}")
 
     def _candidates(self, known: Vector) -> Iterator[Vector]:
@@ -123,22 +124,22 @@ class _Step:
 
     def _refined(self, values: Vector) -> Vector:
         """One step of iterative refinement, where inner products of images that are nearly alike have lost digits."""
-        held, root = values > 0.0, self._root
+        active, root = values > 0.0, self._root
         if root is None:
             return values
         for _ in range(REFINEMENTS):
-            lacking = self._lacking(values)[held]
-            if np.abs(lacking / self.sizes[held]).max(initial=0.0) <= MISSED / 10:
+            lacking = self._lacking(values)[active]
+            if np.abs(lacking / self.sizes[active]).max(initial=0.0) <= MISSED / 10:
                 break
             better = values.copy()
-            better[held] += solved_by_root(root[:, held], lacking)
+            better[active] += solved_by_root(root[:, active], lacking)
             if (better < 0.0).any():
                 break
             values = better
         return values
 
 
-def _by_solver(program: LinearProgram, solver: TalliedSolver) -> Iterator[Vector]:
+def _by_solver(program: LinearProgram, solver: CountedSolver) -> Iterator[Vector]:
     """The solver's answer; none where it fails, for active-set codes of quadratic programs sometimes do."""
     with contextlib.suppress(SolverFailedError):
         yield np.maximum(solver.solve(program).x, 0.0)

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.shortfall import FEASIBILITY
-from sytorch.metrics.last_layer import Metric
 from sytorch.problem.arrays import Indices, Mask, Matrix, Stack, Vector
-from sytorch.problem.margins import Margins
 from sytorch.problem.solution import Multipliers
 
 ROWS = 500
@@ -83,14 +82,15 @@ class WorkingRows:
     The inputs are those of the images, then a unit vector for each feature of which a bound was broken.
     """
 
-    def __init__(self, metric: Metric, margins: Margins, bound: float):
-        self.metric, self.margins, self.bound = metric, margins, bound
+    def __init__(self, problem: Problem):
+        margins = problem.margins
+        self.problem, self.metric, self.margins, self.bound = problem, problem.metric, margins, problem.bound
         least = np.sort(margins.required, axis=1)[:, -min(FIRST_ROWS, margins.required.shape[1]), None]
         self.margin_rows: Mask = (margins.required > FEASIBILITY) & (margins.required >= least)
         self.bound_rows: Mask = np.zeros((2, margins.required.shape[1], margins.outputs.inputs.shape[1]), dtype=bool)
         inputs = margins.outputs.inputs
         self._features: list[int] = []
-        self._solved = metric.solved(inputs)
+        self._solved = self.metric.solved(inputs)
         self._kernel = inputs @ self._solved.transpose(0, 2, 1)
 
     def constraints(self) -> WorkingConstraints:
@@ -129,8 +129,8 @@ class WorkingRows:
 
     def raised(self, change: Matrix) -> Vector:
         """By how much a change raises the working constraints, (R,)."""
-        lead = self.margins.lead(self.margins.outputs.inputs @ change.T)
-        return np.concatenate([lead[self.margin_rows], np.stack([-change, change])[self.bound_rows]])
+        moved = self.margins.at(self.margins.outputs.inputs @ change.T)
+        return np.concatenate([moved[self.margin_rows], np.stack([-change, change])[self.bound_rows]])
 
     def add_violated(self, change: Matrix) -> bool:
         """Add what a change misses or breaks; returns whether there was anything new."""

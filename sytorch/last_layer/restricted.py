@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from sytorch.metrics.last_layer import Coordinates
+from sytorch.last_layer.problem import Problem
 from sytorch.problem.arrays import Indices, Mask, Matrix, Vector
-from sytorch.problem.margins import Margins
 from sytorch.problem.solution import Multipliers
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution, unbounded
 
@@ -35,9 +34,10 @@ class Point:
 class RestrictedProgram:
     """The working rows and columns of ``minimise |x|_1`` under margins and a bound on ``|D|``."""
 
-    def __init__(self, coordinates: Coordinates, margins: Margins, bound: float):
+    def __init__(self, problem: Problem):
+        coordinates, margins = problem.coordinates, problem.margins
         classes, depth = margins.required.shape[1], coordinates.rows.shape[1]
-        self.coordinates, self.margins, self.bound = coordinates, margins, bound
+        self.problem, self.coordinates, self.margins, self.bound = problem, coordinates, margins, problem.bound
         self.margin_rows: Mask = np.zeros(margins.required.shape, dtype=bool)
         self.bound_rows: Mask = np.zeros((2, classes, margins.outputs.inputs.shape[1]), dtype=bool)
         self.entries: Mask = np.zeros((2, classes, depth), dtype=bool)

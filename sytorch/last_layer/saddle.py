@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from sytorch.last_layer.problem import Problem
 from sytorch.metrics.last_layer import Coordinates
 from sytorch.problem.arrays import Matrix
-from sytorch.problem.margins import Margins
 from sytorch.problem.solution import Multipliers
 
 POWER_ITERATIONS = 20
@@ -41,13 +41,19 @@ class State:
 
 
 class Saddle:
-    """``min max |x|_1 + <u, required - leads(x)> + <s, D_F(x)> - bound |s|_1`` with ``u >= 0``.
+    """``min max |x|_1 + <u, required - margins(x)> + <s, D_F(x)> - bound |s|_1`` with ``u >= 0``.
 
     ``F`` are the features of the layer whose bound is watched; their rows are scaled to the size of the images' rows,
     and so are their multipliers.
+
+    Args:
+        problem: of which ``l1``, margins and coordinates are taken.
+        bound: in place of its own.
+        features: F.
     """
 
-    def __init__(self, coordinates: Coordinates, margins: Margins, bound: float, features: list[int]):
+    def __init__(self, problem: Problem, bound: float, features: list[int]):
+        coordinates, margins = problem.coordinates, problem.margins
         self.rows = torch.from_numpy(coordinates.rows).float()
         self.labels = torch.from_numpy(margins.labels)[:, None]
         self.counted = torch.from_numpy(np.isfinite(margins.required)).float()
@@ -109,9 +115,9 @@ class Saddle:
         size = 1.0
         for _ in range(POWER_ITERATIONS):
             x = self.slope(state)
-            leads = (self.required - self.shortfall(x)) * self.counted
+            moved = (self.required - self.shortfall(x)) * self.counted
             size = float(x.norm())
-            state = State(x, leads / size, -(self.columns.T @ x) / size)
+            state = State(x, moved / size, -(self.columns.T @ x) / size)
             length = float(torch.cat([state.margins, state.bounds]).norm())
             state = replace(state, margins=state.margins / length, bounds=state.bounds / length)
         return size

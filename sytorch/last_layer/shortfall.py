@@ -12,16 +12,17 @@ import numpy as np
 from scipy import sparse
 
 from sytorch.certificate.bounds import farkas, refuted_by
+from sytorch.last_layer.problem import Problem
 from sytorch.metrics.last_layer import Coordinates, IdentityMetric
 from sytorch.problem.arrays import Indices, Mask, Matrix
 from sytorch.problem.errors import UNKNOWN, InfeasibleProgramError, SolverFailedError
 from sytorch.problem.margins import Margins
 from sytorch.problem.solution import Multipliers
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
 from sytorch.solvers.linear_program import LinearProgram
 
 FEASIBILITY = 1e-8
-ROUND_LIMIT = 1000
+ITERATION_LIMIT = 1000
 STEP = 5e-4  # a bound is tried that is larger than what is refuted by this share
 
 
@@ -51,7 +52,7 @@ class Shortfall:
         self.margin_rows: Mask = margins.required > FEASIBILITY
         self.bound_rows: Mask = np.zeros((2, self.shape[0], margins.outputs.inputs.shape[1]), dtype=bool)
 
-    def minimum(self, bound: float, solver: TalliedSolver) -> Point:
+    def minimum(self, bound: float, solver: CountedSolver) -> Point:
         """Of the rows that are there."""
         scale = self._scale(bound)
         found = solver.solve(self._program(bound, scale))
@@ -92,15 +93,16 @@ class Shortfall:
         return LinearProgram(cost, np.append(-upper[:-1], 0.0), upper, matrix, np.concatenate(rhs))
 
 
-def refute(coordinates: Coordinates, margins: Margins, bound: float, solver: TalliedSolver) -> None:
+def refute(problem: Problem, solver: CountedSolver) -> None:
     """Minimise what the margins lack, whatever the change costs; return where nothing is lacking.
 
     Raises:
         CannotMeetError: no ``x`` satisfies the constraints.
         SolverFailedError: neither that nor the opposite is shown.
     """
+    coordinates, margins, bound = problem.coordinates, problem.margins, problem.bound
     program = Shortfall(coordinates, margins)
-    for _ in range(ROUND_LIMIT):
+    for _ in range(ITERATION_LIMIT):
         point = program.minimum(bound, solver)
         lacks = point.missing > FEASIBILITY
         if lacks and (proof := farkas(coordinates, margins, bound, point.multipliers)):
@@ -112,7 +114,7 @@ def refute(coordinates: Coordinates, margins: Margins, bound: float, solver: Tal
     raise SolverFailedError(f"Whether any change meets the margins is not shown: {UNKNOWN}")
 
 
-def least_bound(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[Multipliers | None, float]:
+def least_bound(margins: Margins, bound: float, solver: CountedSolver) -> tuple[Multipliers | None, float]:
     """The least bound within which a change of any form has the margins, but for `STEP`, and at least ``bound``.
 
     What the margins lack is a convex function of the bound, and its multipliers are a tangent: Newton's method goes
@@ -127,7 +129,7 @@ def least_bound(margins: Margins, bound: float, solver: TalliedSolver) -> tuple[
     """
     any_change = IdentityMetric().coordinates(margins.outputs.inputs)
     program, refuting = Shortfall(any_change, margins), None
-    for _ in range(ROUND_LIMIT):
+    for _ in range(ITERATION_LIMIT):
         point = program.minimum(bound, solver)
         violated, lacks = program.add_violated(point, bound), point.missing > FEASIBILITY
         if lacks and (proof := farkas(any_change, margins, bound, point.multipliers)):

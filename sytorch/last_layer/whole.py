@@ -10,50 +10,51 @@ import numpy as np
 from scipy import sparse
 
 from sytorch.certificate.bounds import lower_bound
+from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.shortfall import bound_rows, outer_rows, refute
-from sytorch.metrics.last_layer import Coordinates, IdentityMetric, SharedMetric, span_coordinates
+from sytorch.metrics.last_layer import Coordinates, PerClassMetric, SharedMetric, span_coordinates
 from sytorch.problem.arrays import Mask, Matrix, Vector
 from sytorch.problem.errors import UNKNOWN, InfeasibleProgramError, SolverFailedError
-from sytorch.problem.margins import Margins
 from sytorch.problem.norms import Norm, NormName, norm
 from sytorch.problem.solution import Multipliers, Solution
-from sytorch.solvers.counted import TalliedSolver
+from sytorch.solvers.counted import CountedSolver
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution
 
-ROUND_LIMIT = 100
+ITERATION_LIMIT = 100
 
 
-def minimise_whole(
-    name: NormName, metric: SharedMetric, margins: Margins, bound: float, solver: TalliedSolver
-) -> Solution:
+def minimise_whole(problem: Problem, solver: CountedSolver) -> Solution:
     """Minimise any norm by the explicit program.
 
     Raises:
+        TypeError: the metric is one of each class.
         CannotMeetError: no change of the metric's form satisfies the constraints.
         SolverFailedError: the bounds do not settle, or there is neither a solution nor a proof that there is none.
     """
-    inputs = margins.outputs.inputs
-    broken: Mask = np.zeros((2, margins.required.shape[1], inputs.shape[1]), dtype=bool)
-    for _ in range(ROUND_LIMIT):
-        program = _Whole(name, _coordinates(name, metric, inputs, broken), margins, bound, broken)
+    metric, margins, bound = problem.metric, problem.margins, problem.bound
+    if isinstance(metric, PerClassMetric):
+        raise TypeError("the whole program is not written out in a metric of each class")
+    broken: Mask = np.zeros((2, margins.required.shape[1], margins.outputs.inputs.shape[1]), dtype=bool)
+    for _ in range(ITERATION_LIMIT):
+        program = _Whole(problem, _coordinates(problem, metric, broken), broken)
         try:
             solution = program.read(solver.try_to_solve(program.linear_program()), solver)
         except (InfeasibleProgramError, SolverFailedError) as error:  # solvers also fail where there is no solution
-            any_change = IdentityMetric().coordinates(inputs)
-            refute(any_change if name is NormName.L2 else program.coordinates, margins, bound, solver)
+            refute(problem, solver)
             raise SolverFailedError(f"{error} A solution exists: {UNKNOWN}") from error
         limit = bound * (1 + 1e-9) + 1e-12
         newly = np.stack([solution.change > limit, solution.change < -limit]) & ~broken
         if not newly.any():
             return solution
         broken |= newly
-    raise SolverFailedError(f"The bound on the change did not settle in {ROUND_LIMIT} rounds.")
+    raise SolverFailedError(f"The bound on the change did not settle in {ITERATION_LIMIT} iterations.")
 
 
-def _coordinates(name: NormName, metric: SharedMetric, inputs: Matrix, broken: Mask) -> Coordinates:
+def _coordinates(problem: Problem, metric: SharedMetric, broken: Mask) -> Coordinates:
     """For the Euclidean norm the span of images and of features at their bound holds the optimum over all changes."""
-    if name is not NormName.L2:
-        return metric.coordinates(inputs)
+    if problem.norm_name is not NormName.L2:
+        return problem.coordinates
+    inputs = problem.margins.outputs.inputs
     units = np.eye(inputs.shape[1])[broken.any(axis=(0, 1))]
     spanned = span_coordinates(metric, np.vstack([inputs, units]))
     return Coordinates(rows=spanned.rows[: len(inputs)], basis=spanned.basis)
@@ -65,11 +66,12 @@ class _Whole:
     For the Euclidean norm ``x`` itself, free.
     """
 
-    def __init__(self, name: NormName, coordinates: Coordinates, margins: Margins, bound: float, broken: Mask):
-        self.shape = margins.required.shape[1], coordinates.rows.shape[1]
-        self.norm: Norm = norm(name, self.shape[0] * self.shape[1])
-        self.coordinates, self.margins, self.bound, self.broken = coordinates, margins, bound, broken
-        self.images, self.others = np.nonzero(np.isfinite(margins.required))
+    def __init__(self, problem: Problem, coordinates: Coordinates, broken: Mask):
+        self.margins, self.bound = problem.margins, problem.bound
+        self.coordinates, self.broken = coordinates, broken
+        self.shape = self.margins.required.shape[1], coordinates.rows.shape[1]
+        self.norm: Norm = norm(problem.norm_name, self.shape[0] * self.shape[1])
+        self.images, self.others = np.nonzero(np.isfinite(self.margins.required))
 
     def linear_program(self) -> LinearProgram:
         rows = [self._margin_rows(), bound_rows(self.coordinates, self.broken, self.shape)]
@@ -98,7 +100,7 @@ class _Whole:
         matrix = sparse.csr_array(sparse.vstack(blocks, format="csr"))
         return LinearProgram(cost, np.zeros(width), upper, matrix, np.concatenate(rhs))
 
-    def read(self, found: LinearSolution, solver: TalliedSolver) -> Solution:
+    def read(self, found: LinearSolution, solver: CountedSolver) -> Solution:
         size = self.shape[0] * self.shape[1]
         x = found.x if self.norm.is_euclidean else found.x[:size] - found.x[size : 2 * size]
         x = x.reshape(self.shape)

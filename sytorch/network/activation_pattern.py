@@ -1,6 +1,6 @@
-"""The activation pattern of N images behind a layer: with it held, everything there is affine.
+"""The activation pattern of N images behind a layer: with it fixed, everything there is affine.
 
-A ReLU is held by its signs, a max-pool by the member of each window that wins. Each is a set of inequalities on what
+A ReLU is fixed by its signs, a max-pool by the member of each window that wins. Each is a set of inequalities on what
 the layer gets: ``values[first] * sign >= 0`` for a sign, ``values[first] - values[second] >= 0`` for a winner.
 """
 
@@ -17,7 +17,7 @@ ROUNDING, WINNERS_ROUNDING = 1e-12, 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class HeldSigns:
+class FixedSigns:
     """A ReLU: one inequality for each of its inputs.
 
     Attributes:
@@ -28,9 +28,9 @@ class HeldSigns:
     positive: torch.Tensor
     shape: torch.Size
 
-    def of(self, images: torch.Tensor) -> HeldSigns:
+    def of(self, images: torch.Tensor) -> FixedSigns:
         """The signs of chosen images, (R,)."""
-        return HeldSigns(self.positive[images], self.shape)
+        return FixedSigns(self.positive[images], self.shape)
 
     def forward(self, moves: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """How the outputs of images, (R,), move when the inputs do, (R, ...)."""
@@ -41,12 +41,12 @@ class HeldSigns:
         flat = values.flatten(1)
         return torch.where(self.positive, flat, -flat)
 
-    def lean(self, moves: torch.Tensor) -> torch.Tensor:
+    def apply(self, moves: torch.Tensor) -> torch.Tensor:
         """How the slack moves, (N, Q), when the inputs do, (N, ...)."""
         return self.slack(moves)
 
-    def spread(self, multipliers: torch.Tensor) -> torch.Tensor:
-        """The transpose of `lean`: multipliers, (N, Q), to the inputs' shape."""
+    def adjoint(self, multipliers: torch.Tensor) -> torch.Tensor:
+        """The transpose of `apply`: multipliers, (N, Q), to the inputs' shape."""
         return self.slack(multipliers).view(-1, *self.shape)
 
     def by_unit(self, chosen: torch.Tensor) -> torch.Tensor:
@@ -55,7 +55,7 @@ class HeldSigns:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldWinners:
+class FixedWinners:
     """A max-pool: one inequality for each member of each window, the winner's own being void.
 
     Attributes:
@@ -70,9 +70,9 @@ class HeldWinners:
     shape: torch.Size
     output_shape: torch.Size
 
-    def of(self, images: torch.Tensor) -> HeldWinners:
+    def of(self, images: torch.Tensor) -> FixedWinners:
         """The winners of chosen images, (R,)."""
-        return HeldWinners(self.winners[images], self.members, self.shape, self.output_shape)
+        return FixedWinners(self.winners[images], self.members, self.shape, self.output_shape)
 
     def forward(self, moves: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """How the outputs of images, (R,), move when the inputs do, (R, ...)."""
@@ -80,16 +80,16 @@ class HeldWinners:
 
     def slack(self, values: torch.Tensor) -> torch.Tensor:
         """How far each inequality is from being violated, (N, channels * K * L); infinite where it is void."""
-        return self.lean(values).masked_fill(self._void.flatten(1), torch.inf)
+        return self.apply(values).masked_fill(self._void.flatten(1), torch.inf)
 
-    def lean(self, moves: torch.Tensor) -> torch.Tensor:
+    def apply(self, moves: torch.Tensor) -> torch.Tensor:
         """How the slack moves, (N, channels * K * L), when the inputs do, (N, ...)."""
         flat = moves.flatten(2)
-        leads = flat.gather(2, self.winners)[:, :, None] - flat[:, :, self.members.clamp(min=0)]
-        return leads.masked_fill(self._void, 0.0).flatten(1)
+        differences = flat.gather(2, self.winners)[:, :, None] - flat[:, :, self.members.clamp(min=0)]
+        return differences.masked_fill(self._void, 0.0).flatten(1)
 
-    def spread(self, multipliers: torch.Tensor) -> torch.Tensor:
-        """The transpose of `lean`: multipliers, (N, channels * K * L), to the inputs' shape."""
+    def adjoint(self, multipliers: torch.Tensor) -> torch.Tensor:
+        """The transpose of `apply`: multipliers, (N, channels * K * L), to the inputs' shape."""
         weights = multipliers.view(self._void.shape).masked_fill(self._void, 0.0)
         maps = torch.zeros(len(weights), self.shape[0], self.shape[1] * self.shape[2], dtype=weights.dtype)
         maps.scatter_add_(2, self.winners, weights.sum(dim=2))
@@ -105,22 +105,22 @@ class HeldWinners:
         return (self.members < 0) | (self.members == self.winners[:, :, None])
 
 
-Held = HeldSigns | HeldWinners
+FixedLayer = FixedSigns | FixedWinners
 
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """The tail behind a layer with the pattern of N images held.
+    """The tail behind a layer with the pattern of N images fixed.
 
     Attributes:
         tail: the layers, in float64.
-        held: by position in the tail.
-        values: by position in the tail, what a held layer gets, float64 (N, ...).
-        logits: (N, C) float64, those of the held functions.
+        fixed: by position in the tail, its ReLUs and max-pools.
+        values: by position in the tail, what such a layer gets, float64 (N, ...).
+        logits: (N, C) float64, those of the pattern's affine functions.
     """
 
     tail: Chain
-    held: dict[int, Held]
+    fixed: dict[int, FixedLayer]
     values: dict[int, torch.Tensor]
     logits: torch.Tensor
 
@@ -137,13 +137,13 @@ class Pattern:
             images: (R,), whose pattern each row has.
 
         Returns:
-            By position in the tail, how what held layers get moves; `end` for the logits.
+            By position in the tail, how what the pattern's layers get moves; `end` for the logits.
         """
         seen: dict[int, torch.Tensor] = {}
         for position, layer in enumerate(self.tail.layers):
-            if position in self.held:
+            if position in self.fixed:
                 seen[position] = moves
-                moves = self.held[position].forward(moves, images)
+                moves = self.fixed[position].forward(moves, images)
             else:
                 moves = _linear_part(layer, moves)
         return seen | {self.end: moves}
@@ -172,22 +172,22 @@ class Pattern:
     def forced(self, outputs: torch.Tensor, images: torch.Tensor) -> Pattern:
         """The affine functions that these images' patterns make of the tail, at other outputs of the layer.
 
-        Where the tail itself does not do there what is held, slack is negative.
+        Where the tail itself has another pattern there, slack is negative.
 
         Args:
             outputs: of the layer, float64 (R, ...).
             images: (R,), whose pattern each row is given.
         """
-        held = {position: held.of(images) for position, held in self.held.items()}
+        fixed = {position: fixed.of(images) for position, fixed in self.fixed.items()}
         seen, values, rows = {}, outputs, torch.arange(len(outputs))
         with torch.no_grad():
             for position, layer in enumerate(self.tail.layers):
-                if position in held:
+                if position in fixed:
                     seen[position] = values
-                    values = held[position].forward(values, rows)
+                    values = fixed[position].forward(values, rows)
                 else:
                     values = layer(values)
-        return Pattern(self.tail, held, seen, values)
+        return Pattern(self.tail, fixed, seen, values)
 
     def broken(self, tail: Chain, outputs: torch.Tensor, still: dict[int, torch.Tensor]) -> int:
         """How many inequalities the layers behind break by more than rounding when they get other outputs, (N, ...).
@@ -201,17 +201,17 @@ class Pattern:
         count, values = 0, outputs
         with torch.inference_mode():
             for position, layer in enumerate(tail.layers):
-                if position in self.held:
-                    held, scale = self.held[position], max(1.0, float(values.abs().max()))
-                    rounding = 0.0 if isinstance(held, HeldSigns) else WINNERS_ROUNDING * scale
-                    count += int(((held.slack(values) < -rounding) & ~still[position]).sum())
+                if position in self.fixed:
+                    fixed, scale = self.fixed[position], max(1.0, float(values.abs().max()))
+                    rounding = 0.0 if isinstance(fixed, FixedSigns) else WINNERS_ROUNDING * scale
+                    count += int(((fixed.slack(values) < -rounding) & ~still[position]).sum())
                 values = layer(values)
         return count
 
     def holds(self, position: int) -> torch.Tensor:
-        """Which inequalities of a held layer hold before any change, but for rounding in float64, (N, Q)."""
+        """Which inequalities of a layer hold before any change, but for rounding in float64, (N, Q)."""
         values = self.values[position]
-        return self.held[position].slack(values) >= -ROUNDING * max(1.0, float(values.abs().max()))
+        return self.fixed[position].slack(values) >= -ROUNDING * max(1.0, float(values.abs().max()))
 
     @property
     def end(self) -> int:
@@ -220,33 +220,33 @@ class Pattern:
 
 
 def pattern_of(tail: Chain, outputs: torch.Tensor) -> Pattern:
-    """Run the layers behind a layer on its outputs, float64 (N, ...), and hold what they do."""
-    held: dict[int, Held] = {}
+    """Run the layers behind a layer on its outputs, float64 (N, ...), and fix what they do."""
+    fixed: dict[int, FixedLayer] = {}
     seen: dict[int, torch.Tensor] = {}
     values = outputs
     with torch.no_grad():
         for position, layer in enumerate(tail.layers):
             if isinstance(layer, nn.ReLU | nn.MaxPool2d):
                 seen[position] = values
-                held[position] = _signs(values) if isinstance(layer, nn.ReLU) else _winners(layer, values)
+                fixed[position] = _signs(values) if isinstance(layer, nn.ReLU) else _winners(layer, values)
                 values = values.clamp(min=0.0) if isinstance(layer, nn.ReLU) else layer(values)
             else:
                 values = layer(values)
-    return Pattern(tail, held, seen, values)
+    return Pattern(tail, fixed, seen, values)
 
 
-def _signs(values: torch.Tensor) -> HeldSigns:
-    return HeldSigns(values.flatten(1) > 0, values.shape[1:])
+def _signs(values: torch.Tensor) -> FixedSigns:
+    return FixedSigns(values.flatten(1) > 0, values.shape[1:])
 
 
-def _winners(layer: nn.MaxPool2d, values: torch.Tensor) -> HeldWinners:
+def _winners(layer: nn.MaxPool2d, values: torch.Tensor) -> FixedWinners:
     pooled, winners = nn.functional.max_pool2d(
         values, layer.kernel_size, layer.stride, layer.padding, layer.dilation, return_indices=True
     )
     size = values.shape[2] * values.shape[3]
     places = torch.arange(1, size + 1, dtype=torch.float64).view(1, 1, *values.shape[2:])
     members = nn.functional.unfold(places, **window_of(layer))[0].round().long() - 1
-    return HeldWinners(winners.flatten(2), members, values.shape[1:], pooled.shape[1:])
+    return FixedWinners(winners.flatten(2), members, values.shape[1:], pooled.shape[1:])
 
 
 def window_of(layer: nn.MaxPool2d | nn.Conv2d) -> dict[str, tuple[int, int]]:

@@ -12,8 +12,8 @@ from torch import nn
 class LayerChange:
     """A change of a linear layer's weight and bias.
 
-    A step of stage one sums, over images, products of a gradient and of the image's input in the inverse metric. The
-    inputs stay what they are, so all steps together have a rank of no more than the images.
+    A step of the preparation sums, over images, products of a gradient and of the image's input in the inverse metric.
+    The inputs stay what they are, so all steps together have a rank of no more than the images.
 
     Attributes:
         whole: (m, n + 1), the bias's last.

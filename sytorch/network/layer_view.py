@@ -126,7 +126,7 @@ def linearise(
     Args:
         model: in evaluation mode; a chain of the layers that `sytorch.network.chain` knows.
         part: what is to change.
-        images: whose patterns are held.
+        images: whose patterns are fixed.
         batch_size: how many images run at a time.
         dtype: in which the layer and what is behind it are computed.
         time_limit: seconds, or a deadline that others share, or None; looked at before every batch.

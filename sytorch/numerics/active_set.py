@@ -15,19 +15,19 @@ PIVOT_LIMIT = 20
 
 
 def polished(gram: Matrix, rhs: Vector, values: Vector) -> Vector:
-    """The exact optimum near a solver's answer, by pivoting on the rows it holds; else the answer itself.
+    """The exact optimum near a solver's answer, by pivoting on its active rows; else the answer itself.
 
     Barrier and active-set codes stop at tolerances that leave the gap above what is promised here.
     """
-    held = values > 1e-7 * values.max(initial=0.0)
+    active = values > 1e-7 * values.max(initial=0.0)
     for _ in range(PIVOT_LIMIT):
         exact = np.zeros_like(values)
-        exact[held] = _solved(gram[np.ix_(held, held)], rhs[held])
+        exact[active] = _solved(gram[np.ix_(active, active)], rhs[active])
         negative = exact < -1e-12 * np.abs(exact).max(initial=1.0)
         missed = rhs - gram @ exact > 1e-10 * np.abs(rhs).max(initial=1.0)
         if not (negative | missed).any():
             return np.asarray(np.maximum(exact, 0.0))
-        held = (held & ~negative) | missed
+        active = (active & ~negative) | missed
     return values
 
 

@@ -8,26 +8,54 @@ gradient dominates. It ends at the optimum itself, not only near it, for it find
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 from sytorch.problem.errors import gave_up
 
 Product = Callable[[torch.Tensor], torch.Tensor]
+Test = Callable[[torch.Tensor, torch.Tensor], bool]
 ITERATION_LIMIT = 20_000
 CHECK_EVERY = 20
 ROUNDING = 1e-26
 
 
-class Proportioning:
-    """Minimise ``u K u / 2 - b u`` over ``u >= 0``, starting anywhere.
+@dataclass(frozen=True, eq=False)
+class Minimum:
+    """Where the iterations ended.
+
+    Attributes:
+        point: u, (R,).
+        products: how many with K were made.
+        is_done: whether the test says so; False where rounding ended them before.
+    """
+
+    point: torch.Tensor
+    products: int
+    is_done: bool
+
+
+def minimise_nonnegative(product: Product, rhs: torch.Tensor, norm: float, start: torch.Tensor, test: Test) -> Minimum:
+    """Minimise ``u K u / 2 - b u`` over ``u >= 0``.
 
     Args:
         product: with K, symmetric and positive definite.
         rhs: b, (R,).
         norm: an estimate of K's largest eigenvalue; one too small is noticed.
         start: u, (R,), not negative.
+        test: of a point and its gradient, (R,) each, whether it is near enough; asked every `CHECK_EVERY` steps.
+
+    Raises:
+        SolverFailedError: it is not done in `ITERATION_LIMIT` steps.
     """
+    method = _Proportioning(product, rhs, norm, start)
+    is_done = method.run(test)
+    return Minimum(method.point, method.products, is_done)
+
+
+class _Proportioning:
+    """The iterations of `minimise_nonnegative`."""
 
     def __init__(self, product: Product, rhs: torch.Tensor, norm: float, start: torch.Tensor):
         self._product, self._rhs, self._step = product, rhs, 1.8 / norm
@@ -36,15 +64,8 @@ class Proportioning:
         self.gradient = self._multiply(self.point) - rhs
         self._direction = self._free()
 
-    def run(self, is_done: Callable[[torch.Tensor, torch.Tensor], bool]) -> bool:
-        """Iterate until ``is_done(point, gradient)``, which is asked every `CHECK_EVERY` steps.
-
-        Returns:
-            False where rounding ends the iterations before that.
-
-        Raises:
-            SolverFailedError: it is not done in `ITERATION_LIMIT` steps.
-        """
+    def run(self, is_done: Test) -> bool:
+        """Iterate until it is done; False where rounding ends the iterations before that."""
         smallest = ROUNDING * float(self._rhs.norm()) ** 2
         for iteration in range(ITERATION_LIMIT):
             if iteration % CHECK_EVERY == 0 and is_done(self.point, self.gradient):
@@ -65,10 +86,10 @@ class Proportioning:
         curvature = float(direction @ moved)
         wanted = float(self.gradient @ direction) / curvature
         falling = direction > 0
-        room = float((self.point[falling] / direction[falling]).min()) if falling.any() else torch.inf
-        length = min(wanted, room)
+        longest = float((self.point[falling] / direction[falling]).min()) if falling.any() else torch.inf
+        length = min(wanted, longest)
         self._move(length, direction, moved)
-        if wanted > room:
+        if wanted > longest:
             self._expand()
             return
         free = self._free()

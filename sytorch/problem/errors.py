@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sytorch.problem.arrays import Matrix
-    from sytorch.problem.solution import Multipliers
+    from sytorch.problem.solution import Multipliers, Solution
 
 UNKNOWN = "the solver's precision ended; try another --solver or --norm, a larger --param-bound or a smaller --margin."
 
@@ -47,7 +47,13 @@ class LicenceError(SytorchError):
 
 
 class SolverTimeLimitError(SytorchError):
-    """The time limit was reached before the optimum was proved."""
+    """The time limit was reached before the optimum was proved.
+
+    Attributes:
+        best: the best solution so far, with its proved lower bound; None where none is known.
+    """
+
+    best: Solution | None = None
 
 
 class SolverFailedError(SytorchError):

@@ -28,14 +28,14 @@ class Margins:
     labels: Indices
     required: Matrix
 
-    def lead(self, logits: Matrix) -> Matrix:
+    def at(self, logits: Matrix) -> Matrix:
         """``logits[y] - logits[j]`` for every image and class, (N, C)."""
         own = logits[np.arange(len(logits)), self.labels]
         return np.asarray(own[:, None] - logits)
 
     def shortfall(self, movement: Matrix) -> Matrix:
         """By how much each constraint is missed, (N, C), when the logits move by ``movement``, (N, C)."""
-        return self.required - self.lead(movement)
+        return self.required - self.at(movement)
 
     def combine(self, multipliers: Matrix) -> Matrix:
         """The weight that each logit has in a sum of constraints with these multipliers, both (N, C)."""
@@ -51,7 +51,7 @@ class Margins:
 
 
 def margin(outputs: AffineOutputs, labels: ArrayLike | torch.Tensor, size: ArrayLike) -> Margins:
-    """Constrain every output's own logit to lead all others.
+    """Constrain every output's own logit to exceed all others by a margin.
 
     Args:
         outputs: of N images.

@@ -10,7 +10,7 @@ from sytorch.solvers.highs import HighsSolver
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution, Solver
 
 
-class TalliedSolver:
+class CountedSolver:
     """Passes programs on to a solver within one time limit for all of them, and adds up the effort."""
 
     def __init__(self, solver: Solver, deadline: Deadline):
@@ -54,9 +54,9 @@ class TalliedSolver:
         return isinstance(self._solver, FirstOrderSolver)
 
     @property
-    def exact(self) -> TalliedSolver:
+    def exact(self) -> CountedSolver:
         """A solver of written-out programs within the same time: this one, or HiGHS for those of first order."""
-        return TalliedSolver(HighsSolver(), self._deadline) if self.is_first_order else self
+        return CountedSolver(HighsSolver(), self._deadline) if self.is_first_order else self
 
     def count(self, iterations: int, rows: int, columns: int) -> None:
         """Count iterations of a first-order method.

@@ -9,5 +9,5 @@ from tests.conftest import CHECKOUT
 
 def test_the_pages_code_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs/any_network.md").read_text(), re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     exec("\n".join(blocks), {})

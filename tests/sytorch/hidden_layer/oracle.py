@@ -86,12 +86,12 @@ class Whole:
 
 def whole_of(case: Case, problem: Problem) -> Whole:
     """The program of a case, from its network alone."""
-    entries, held = entries_of(problem.network, case.part), dict[int, torch.Tensor]()
+    entries, fixed = entries_of(problem.network, case.part), dict[int, torch.Tensor]()
 
     def at(change: torch.Tensor) -> Groups:
-        groups, logits = inequalities(problem.network, problem.images, entries, change, held)
-        leads = logits.gather(1, problem.labels[:, None]) - logits - case.margin
-        return groups | {MARGINS: leads.scatter(1, problem.labels[:, None], 0.0)}
+        groups, logits = inequalities(problem.network, problem.images, entries, change, fixed)
+        margins = logits.gather(1, problem.labels[:, None]) - logits - case.margin
+        return groups | {MARGINS: margins.scatter(1, problem.labels[:, None], 0.0)}
 
     slack = at(torch.zeros(entries.count).double())
     moved = [at(unit) for unit in torch.eye(entries.count).double()]

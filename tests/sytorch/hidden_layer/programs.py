@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import sytorch
-from sytorch.hidden_layer.program import HeldProgram
+from sytorch.hidden_layer.program import FixedPatternProgram
 
 SHAPES: dict[str, tuple[Callable[[int], nn.Sequential], tuple[int, ...], tuple[str, ...]]] = {
     "deep": (
@@ -64,7 +64,7 @@ class Case:
         margin: asked for.
         labels: the second answer, that of a network near by, or the network's own.
         metric: ``identity`` or a random one.
-        allowance: see `sytorch.hold`.
+        allowance: see `sytorch.fixed_pattern_program`.
         bound: a number, a share of the least bound that is feasible, or where between it and what the program without
             a bound takes.
         dense: whether Newton's method may be used.
@@ -126,9 +126,11 @@ class Problem:
     view: sytorch.LayerView
     metric: sytorch.KroneckerMetric
 
-    def program(self, case: Case, bound: float) -> HeldProgram:
+    def program(self, case: Case, bound: float) -> FixedPatternProgram:
         """The program under test."""
-        return sytorch.hold(self.view, self.labels, case.margin, self.metric, bound=bound, allowance=case.allowance)
+        return sytorch.fixed_pattern_program(
+            self.view, self.labels, case.margin, self.metric, bound=bound, allowance=case.allowance
+        )
 
 
 def problem_of(case: Case) -> Problem:

@@ -64,22 +64,22 @@ def entries_of(network: nn.Sequential, words: str) -> Entries:
 
 
 def inequalities(
-    network: nn.Sequential, images: torch.Tensor, entries: Entries, change: torch.Tensor, held: dict[int, torch.Tensor]
+    network: nn.Sequential, images: torch.Tensor, entries: Entries, change: torch.Tensor, fixed: dict[int, torch.Tensor]
 ) -> tuple[Groups, torch.Tensor]:
     """What each fixed inequality has after a change, and the logits.
 
-    ``held`` is filled at first, and then fixed: masks of ReLUs, winners' places of max-pools.
+    ``fixed`` is filled at first, and then stays: masks of ReLUs, winners' places of max-pools.
     """
     found, values = Groups(), images
     for position, layer in enumerate(network):
         behind = position > entries.layer
         if isinstance(layer, nn.ReLU) and behind:
-            mask = held.setdefault(position, values > 0)
+            mask = fixed.setdefault(position, values > 0)
             found[str(position)] = torch.where(mask, values, -values).flatten(1)
             values = torch.where(mask, values, 0.0)
         elif isinstance(layer, nn.MaxPool2d) and behind:
-            values, leads = _pooled(layer, values, held, position)
-            found[str(position)] = leads.flatten(1)
+            values, slack = _pooled(layer, values, fixed, position)
+            found[str(position)] = slack.flatten(1)
         elif position == entries.layer:
             weight, bias = entries.parameters(network, change)
             linear = functional.conv2d if isinstance(layer, nn.Conv2d) else functional.linear
@@ -91,15 +91,15 @@ def inequalities(
 
 
 def _pooled(
-    layer: nn.MaxPool2d, values: torch.Tensor, held: dict[int, torch.Tensor], position: int
+    layer: nn.MaxPool2d, values: torch.Tensor, fixed: dict[int, torch.Tensor], position: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The winners' values, and by how much they lead: by channel, member (row by row) and window (row by row)."""
+    """The winners' values, and how much larger they are: by channel, member (row by row) and window (row by row)."""
     size, stride, edge = int(layer.kernel_size), int(layer.stride), int(layer.padding)  # type: ignore[arg-type]
     padded = functional.pad(values, (edge,) * 4, value=-torch.inf)
     windows = padded.unfold(2, size, stride).unfold(3, size, stride)
     count, channels, high, wide = windows.shape[:4]
     members = windows.reshape(count, channels, high * wide, size * size).transpose(2, 3)
-    winners = held.setdefault(position, members.argmax(dim=2, keepdim=True))
+    winners = fixed.setdefault(position, members.argmax(dim=2, keepdim=True))
     best = members.gather(2, winners)
-    leads = torch.where(members == -torch.inf, 0.0, best - members)
-    return best.view(count, channels, high, wide), leads
+    slack = torch.where(members == -torch.inf, 0.0, best - members)
+    return best.view(count, channels, high, wide), slack

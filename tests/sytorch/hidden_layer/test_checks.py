@@ -31,8 +31,8 @@ def relinearise(labels: Any = LABELS, size: Any = 0.1, bound: float = 5.0, **oth
     return sytorch.relinearise(VIEW, labels, size, metric=others.pop("metric", METRIC), bound=bound, **others)
 
 
-def hold(labels: Any = LABELS, size: Any = 0.1, bound: float = 5.0, metric: Any = METRIC) -> object:
-    return sytorch.hold(VIEW, labels, size, metric, bound=bound)
+def fixed_pattern(labels: Any = LABELS, size: Any = 0.1, bound: float = 5.0, metric: Any = METRIC) -> object:
+    return sytorch.fixed_pattern_program(VIEW, labels, size, metric, bound=bound)
 
 
 def metric_of(*batches: torch.Tensor, **others: Any) -> object:
@@ -84,7 +84,7 @@ def test_a_layer_without_a_bias_is_refused() -> None:
         sytorch.linearise(model, "0", torch.zeros(1, 3))
 
 
-@pytest.mark.parametrize("ask", [hold, relinearise])
+@pytest.mark.parametrize("ask", [fixed_pattern, relinearise])
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -110,13 +110,13 @@ def test_what_is_no_program_is_refused(ask: Callable[..., object], given: dict[s
 def test_allowances_are_looked_at() -> None:
     for allowance in (-1e-5, np.nan, np.inf):
         with pytest.raises(sytorch.InvalidInputError, match="allowance"):
-            sytorch.hold(VIEW, LABELS, 0.1, METRIC, allowance=allowance)
+            sytorch.fixed_pattern_program(VIEW, LABELS, 0.1, METRIC, allowance=allowance)
 
 
 def test_minus_infinity_requires_nothing() -> None:
     wanted = VIEW.logits.argsort(dim=1)[:, 0]
     sizes = np.array([-np.inf, -np.inf, -np.inf, -np.inf])
-    assert sytorch.hold(VIEW, wanted, sizes, METRIC, bound=5.0, allowance=0.0).solve().objective == 0.0
+    assert sytorch.fixed_pattern_program(VIEW, wanted, sizes, METRIC, bound=5.0, allowance=0.0).solve().objective == 0.0
 
 
 def test_polytopes_that_are_none_are_refused() -> None:
@@ -147,7 +147,7 @@ def test_metrics_of_nothing_are_refused() -> None:
         functools.partial(sytorch.check_polytopes, MODEL, VIEW, sytorch.polytopes([IMAGES[:1]] * 4), LABELS),
         functools.partial(metric_of, IMAGES),
         functools.partial(relinearise, VIEW.logits.argmax(dim=1)),
-        sytorch.hold(VIEW, VIEW.logits.argmax(dim=1), 0.1, METRIC).solve,
+        sytorch.fixed_pattern_program(VIEW, VIEW.logits.argmax(dim=1), 0.1, METRIC).solve,
     ],
 )
 def test_a_shared_deadline_that_is_over_ends_everything(work: Callable[..., object]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import sytorch
-from sytorch.hidden_layer.program import HeldProgram
+from sytorch.hidden_layer.program import FixedPatternProgram
 from sytorch.problem.arrays import Matrix, Vector
 from tests.sytorch.hidden_layer.test_program import least_norm, metric_for
 from tests.sytorch.network.test_layer_view import changed
@@ -40,10 +40,12 @@ def wanted(name: str, seed: int) -> torch.Tensor:
 
 
 @functools.cache
-def program(name: str, seed: int, allowance: float = 0.0) -> HeldProgram:
+def program(name: str, seed: int, allowance: float = 0.0) -> FixedPatternProgram:
     model, layer, _ = network(name, seed)
     view = sytorch.linearise_polytopes(model, layer, triangles(name, seed))
-    return sytorch.hold(view, wanted(name, seed), MARGIN, metric_for(view, seed), bound=BOUND, allowance=allowance)
+    return sytorch.fixed_pattern_program(
+        view, wanted(name, seed), MARGIN, metric_for(view, seed), bound=BOUND, allowance=allowance
+    )
 
 
 def inside(group: torch.Tensor, seed: int, count: int = 2000) -> torch.Tensor:
@@ -54,14 +56,14 @@ def inside(group: torch.Tensor, seed: int, count: int = 2000) -> torch.Tensor:
     return torch.einsum("sv,v...->s...", weights, group.double())
 
 
-def least_lead(model: nn.Module, regions: sytorch.Polytopes, labels: torch.Tensor) -> float:
+def least_margin(model: nn.Module, regions: sytorch.Polytopes, labels: torch.Tensor) -> float:
     """Over points inside, by a plain forward pass in float64."""
-    leads = []
+    margins = []
     for group, (own, *_) in zip(regions.groups(regions.vertices), regions.groups(labels), strict=True):
         logits = model(inside(group, 0))
         others = logits.index_fill(1, own, -torch.inf).amax(dim=1)
-        leads.append(float((logits[:, own] - others).min()))
-    return min(leads)
+        margins.append(float((logits[:, own] - others).min()))
+    return min(margins)
 
 
 def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
@@ -80,15 +82,15 @@ def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
                 parts.append((values * torch.where(mask, 1.0, -1.0)).flatten())
                 values = values * mask
             elif behind and isinstance(step, nn.MaxPool2d):
-                values, leads = _pooled(step, values, centres[regions.owners])
-                parts.append(leads)
+                values, slack = _pooled(step, values, centres[regions.owners])
+                parts.append(slack)
             elif str(number) == layer:
                 values, behind = torch.func.functional_call(step, weights, (values,)), True
             else:
                 values = step(values)
             centres = step(centres)
-        leads = values.gather(1, labels[:, None]) - values
-        parts.append(leads[torch.arange(values.shape[1]) != labels[:, None]] - MARGIN)
+        margins = values.gather(1, labels[:, None]) - values
+        parts.append(margins[torch.arange(values.shape[1]) != labels[:, None]] - MARGIN)
         return torch.cat(parts)
 
     start = torch.zeros(module.weight.numel() + len(module.bias), dtype=torch.float64)
@@ -96,7 +98,7 @@ def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
 
 
 def _pooled(step: nn.MaxPool2d, values: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the centre's winners have, and their leads over all members; only pools without padding."""
+    """What the centre's winners have, and how much larger they are than all members; only pools without padding."""
     assert step.padding == 0
 
     def windows(maps: torch.Tensor) -> torch.Tensor:
@@ -111,10 +113,10 @@ def _pooled(step: nn.MaxPool2d, values: torch.Tensor, centres: torch.Tensor) -> 
 
 @pytest.mark.parametrize(("name", "seed"), CASES)
 def test_the_optimum_is_that_of_the_whole_program(name: str, seed: int) -> None:
-    held = program(name, seed)
-    expected = least_norm(held.view, held.metric, whole_rows(name, seed), BOUND)
+    fixed = program(name, seed)
+    expected = least_norm(fixed.view, fixed.metric, whole_rows(name, seed), BOUND)
     try:
-        solution = held.solve()
+        solution = fixed.solve()
     except sytorch.ContradictionError as error:
         assert expected is None and error.contradiction.refuted_bound > BOUND
         return
@@ -127,22 +129,22 @@ def test_every_point_inside_is_repaired() -> None:
     repaired, unlike_at_first, wrong_at_first = 0, 0, 0
     for name, seed in CASES:
         model, layer, _ = network(name, seed)
-        regions, labels, held = triangles(name, seed), wanted(name, seed), program(name, seed, allowance=1e-5)
-        before = sytorch.check_polytopes(model, held.view, regions, labels)
+        regions, labels, fixed = triangles(name, seed), wanted(name, seed), program(name, seed, allowance=1e-5)
+        before = sytorch.check_polytopes(model, fixed.view, regions, labels)
         try:
-            solution = held.solve()
+            solution = fixed.solve()
         except sytorch.ContradictionError:
             continue
         after = changed(model, layer, torch.from_numpy(solution.change))
-        verdict = sytorch.check_polytopes(after, held.view, regions, labels)
+        verdict = sytorch.check_polytopes(after, fixed.view, regions, labels)
         assert verdict.broken == 0 and verdict.rounding == 0.0
-        assert least_lead(after, regions, labels) >= verdict.lead - 1e-9 >= MARGIN - 1e-6
+        assert least_margin(after, regions, labels) >= verdict.margin - 1e-9 >= MARGIN - 1e-6
         in_float32 = sytorch.Polytopes(regions.vertices.float(), regions.owners)
-        verdict = sytorch.check_polytopes(after.float(), held.view, in_float32, labels)
-        assert verdict.broken == 0 and verdict.lead >= MARGIN - 1e-4 and 0.0 < verdict.rounding < 1e-4
+        verdict = sytorch.check_polytopes(after.float(), fixed.view, in_float32, labels)
+        assert verdict.broken == 0 and verdict.margin >= MARGIN - 1e-4 and 0.0 < verdict.rounding < 1e-4
         repaired += 1
         unlike_at_first += before.broken > 0
-        wrong_at_first += least_lead(model, regions, labels) < MARGIN
+        wrong_at_first += least_margin(model, regions, labels) < MARGIN
     assert repaired >= 8 and unlike_at_first >= 4 and wrong_at_first >= 4
 
 
@@ -164,12 +166,12 @@ def segment(low: float, high: float) -> sytorch.Polytopes:
     return sytorch.polytopes([torch.tensor([[low], [high]], dtype=torch.float64)])
 
 
-def ramp_program(size: float, bound: float) -> HeldProgram:
+def ramp_program(size: float, bound: float) -> FixedPatternProgram:
     """From -1 to 3 the unit is to be positive, as at the centre, though at first it is not: its slack is -1 at -1."""
     view = sytorch.linearise_polytopes(ramp(), "0", segment(-1.0, 3.0))
-    assert view.pattern.held[0].slack(view.pattern.values[0]).flatten().tolist() == [-1.0, 3.0]
+    assert view.pattern.fixed[0].slack(view.pattern.values[0]).flatten().tolist() == [-1.0, 3.0]
     metric = sytorch.identity_metric(view)
-    return sytorch.hold(view, torch.tensor([0, 0]), size, metric, bound=bound, allowance=0.0)
+    return sytorch.fixed_pattern_program(view, torch.tensor([0, 0]), size, metric, bound=bound, allowance=0.0)
 
 
 @pytest.mark.parametrize(("size", "needed"), [(0.5, 1.5), (-10.0, 1.0)])
@@ -193,18 +195,18 @@ def test_right_vertices_are_not_enough_and_the_pattern_can_be_chosen() -> None:
     model = small([[1.0], [-1.0]], [[1.0, 1.0], [0.0, 0.0]], [0.0, 0.5])
     regions, labels = segment(-1.0, 1.0), torch.tensor([0, 0])
 
-    def held(view: sytorch.LayerView) -> HeldProgram:
-        return sytorch.hold(view, labels, 0.5, sytorch.identity_metric(view), bound=5.0, allowance=0.0)
+    def fixed(view: sytorch.LayerView) -> FixedPatternProgram:
+        return sytorch.fixed_pattern_program(view, labels, 0.5, sytorch.identity_metric(view), bound=5.0, allowance=0.0)
 
-    assert held(sytorch.linearise(model, "0", regions.vertices)).solve().objective == 0.0
-    assert least_lead(model, regions, labels) < -0.4
+    assert fixed(sytorch.linearise(model, "0", regions.vertices)).solve().objective == 0.0
+    assert least_margin(model, regions, labels) < -0.4
     with pytest.raises(sytorch.ContradictionError):
-        held(sytorch.linearise_polytopes(model, "0", regions)).solve()
+        fixed(sytorch.linearise_polytopes(model, "0", regions)).solve()
     view = sytorch.linearise_polytopes(model, "0", regions, torch.tensor([[0.5]]))
-    solution = held(view).solve()
+    solution = fixed(view).solve()
     assert solution.objective == pytest.approx(np.sqrt(2.5), rel=1e-6)
     after = changed(model, "0", torch.from_numpy(solution.change))
-    assert least_lead(after, regions, labels) >= 0.5 - 1e-6
+    assert least_margin(after, regions, labels) >= 0.5 - 1e-6
     assert sytorch.check_polytopes(model, view, regions, labels).broken > 0
 
 

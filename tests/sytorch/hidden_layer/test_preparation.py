@@ -1,4 +1,4 @@
-"""Stage one: the linearisation against finite differences, a step against an independent optimiser."""
+"""The preparation: the linearisation against finite differences, a step against an independent optimiser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 from edits.network.tail import parameters_of
 from edits.network.training_metric import MetricSample, no_products, per_class_metric, with_weighted_products
 from sytorch import KroneckerMetric, LayerView, identity_metric, linearise
-from sytorch.hidden_layer.preparation import MissingLeads, missing_leads, prepare
+from sytorch.hidden_layer.preparation import MissingMargins, missing_margins, prepare
 from sytorch.metrics.kronecker import softmax_curvature
 from sytorch.network.layer_change import LayerChange
 from sytorch.numerics.ascent import ascend
@@ -59,7 +59,7 @@ def _some_metric() -> KroneckerMetric:
 
 
 def test_a_step_is_the_least_change_in_the_metric() -> None:
-    """min |G^(1/2) D A^(1/2)| with the leads reached, by scipy over all entries of D."""
+    """min |G^(1/2) D A^(1/2)| with the margins reached, by scipy over all entries of D."""
     rng = np.random.default_rng(4)
     inputs = rng.normal(size=(IMAGES, INPUTS + 1))
     gradients = rng.normal(size=(IMAGES, CLASSES, HIDDEN))
@@ -71,11 +71,15 @@ def test_a_step_is_the_least_change_in_the_metric() -> None:
     images, others = np.nonzero(needed)
     toward = gradients[images, labels[images]] - gradients[images, others]
     missing, seen = torch.from_numpy(needed[images, others]).float(), torch.from_numpy(inputs).float()
-    leads = MissingLeads(torch.from_numpy(images), missing, torch.from_numpy(toward).float())
-    multipliers, _ = ascend(leads.gram(metric.whitened_inputs(seen), metric), missing, -np.inf, 20_000)
-    step = metric.dual_change(leads.pressure(multipliers, IMAGES)[:, :, None], seen[:, None]).double().numpy()
+    margins = MissingMargins(torch.from_numpy(images), missing, torch.from_numpy(toward).float())
+    multipliers, _ = ascend(margins.gram(metric.whitened_inputs(seen), metric), missing, -np.inf, 20_000)
+    step = (
+        metric.dual_change(margins.constraint_gradients(multipliers, IMAGES)[:, :, None], seen[:, None])
+        .double()
+        .numpy()
+    )
 
-    matrix = np.array([np.outer(lead, inputs[image]).ravel() for lead, image in zip(toward, images, strict=True)])
+    matrix = np.array([np.outer(row, inputs[image]).ravel() for row, image in zip(toward, images, strict=True)])
     rhs, hessian = needed[images, others], np.kron(second, first)
     found = minimize(
         lambda d: d @ hessian @ d / 2,
@@ -91,16 +95,16 @@ def test_a_step_is_the_least_change_in_the_metric() -> None:
 
 
 def test_missing_leads_are_those_of_finite_differences(network: nn.Module, view: LayerView) -> None:
-    leads = missing_leads(view, LABELS, 1.0)
+    margins = missing_margins(view, LABELS, 1.0)
     direction = torch.randn(HIDDEN, INPUTS + 1, generator=torch.Generator().manual_seed(3))
     logits = view.logits
     owns = logits.gather(1, LABELS[:, None])
     needed = (1.0 - (owns - logits)).masked_fill(nn.functional.one_hot(LABELS).bool(), 0.0)
     images, others = torch.nonzero(needed > 0, as_tuple=True)
-    torch.testing.assert_close(leads.needed, needed[images, others])
-    assert torch.equal(leads.images, images)
+    torch.testing.assert_close(margins.needed, needed[images, others])
+    assert torch.equal(margins.images, images)
     moved = view.inputs[:, 0] @ direction.T
-    slopes = (leads.gradients * moved[images]).sum(dim=1)
+    slopes = (margins.gradients * moved[images]).sum(dim=1)
     after = view.after(1e-3 * direction).logits
     found = ((after - logits)[images, LABELS[images]] - (after - logits)[images, others]) / 1e-3
     torch.testing.assert_close(slopes, found, atol=2e-3, rtol=2e-3)
@@ -111,11 +115,11 @@ def test_preparing_raises_the_margins_and_leaves_the_layer_alone(network: nn.Mod
     asked = partial(prepare, view, LABELS, _some_metric(), margin=1.0, bound=100.0, training_accuracy=unharmed)
     change = asked().change.whole
 
-    def leads(logits: torch.Tensor) -> float:
+    def margins(logits: torch.Tensor) -> float:
         own = logits.gather(1, LABELS[:, None])
         return float((own - logits.scatter(1, LABELS[:, None], -torch.inf).max(dim=1, keepdim=True).values).mean())
 
-    assert leads(view.after(change).logits) > leads(view.logits)
+    assert margins(view.after(change).logits) > margins(view.logits)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
@@ -201,7 +205,7 @@ def test_a_step_is_taken_in_part(view: LayerView, monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(damped.change.whole, 0.4 * whole.change.whole)
     assert damped.length == pytest.approx(0.4 * whole.length)
     assert whole.efforts == damped.efforts
-    assert [effort.leads for effort in damped.efforts] == [len(missing_leads(view, LABELS, 5.0).needed)]
+    assert [effort.margins for effort in damped.efforts] == [len(missing_margins(view, LABELS, 5.0).needed)]
 
 
 def test_layers_of_copies_are_moved_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ from scipy import sparse
 from torch import nn
 
 import sytorch
-from sytorch.hidden_layer.moves import HeldMoves
-from sytorch.hidden_layer.program import HeldProgram, hold
+from sytorch.hidden_layer.moves import Moves
+from sytorch.hidden_layer.program import FixedPatternProgram, fixed_pattern_program
 from sytorch.metrics.kronecker import KroneckerMetric
-from sytorch.network.activation_pattern import HeldSigns
+from sytorch.network.activation_pattern import FixedSigns
 from sytorch.network.layer_view import LayerView, linearise
 from sytorch.network.parts import part_named
 from sytorch.problem.arrays import Matrix, Vector
@@ -37,14 +37,14 @@ def metric_for(view: LayerView, seed: int) -> KroneckerMetric:
 
 
 @functools.cache
-def program(name: str, seed: int, bound: float = BOUND, allowance: float = 0.0) -> HeldProgram:
+def program(name: str, seed: int, bound: float = BOUND, allowance: float = 0.0) -> FixedPatternProgram:
     """Labels are the classes that a slightly different network gives, so that many programs have a solution."""
     model, layer, images = network(name, seed)
     view = linearise(model, layer, images)
     generator = torch.Generator().manual_seed(seed)
     move = torch.randn(len(view.units), view.inputs.shape[2], generator=generator, dtype=torch.float64)
     labels = changed(model, layer, 0.3 * view.layer_change(move))(images).argmax(dim=1)
-    return hold(view, labels, MARGIN, metric_for(view, seed), bound=bound, allowance=allowance)
+    return fixed_pattern_program(view, labels, MARGIN, metric_for(view, seed), bound=bound, allowance=allowance)
 
 
 def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
@@ -61,7 +61,7 @@ def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
             if behind and isinstance(step, nn.ReLU):
                 parts.append((values * torch.where(values.detach() > 0, 1.0, -1.0)).flatten())
             if behind and isinstance(step, nn.MaxPool2d):
-                parts.append(_winner_leads(step, values))
+                parts.append(_winner_slack(step, values))
             values = torch.func.functional_call(step, weights, (values,)) if str(number) == layer else step(values)
             behind = behind or str(number) == layer
         own = values.gather(1, torch.from_numpy(margins.labels)[:, None])
@@ -72,14 +72,14 @@ def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
     return torch.func.jacrev(inequalities)(start).numpy(), -inequalities(start).numpy()
 
 
-def _winner_leads(pool: nn.MaxPool2d, values: torch.Tensor) -> torch.Tensor:
+def _winner_slack(pool: nn.MaxPool2d, values: torch.Tensor) -> torch.Tensor:
     sizes = {name: getattr(pool, name) for name in ("kernel_size", "stride", "padding")}
     padded = nn.functional.pad(values, (pool.padding,) * 4, value=-1e30)  # type: ignore[arg-type]
     members = nn.functional.unfold(padded, sizes["kernel_size"], stride=sizes["stride"])
     members = members.view(len(values), values.shape[1], -1, members.shape[-1])
     best = members.detach().argmax(dim=2, keepdim=True)
-    leads = members.gather(2, best) - members
-    return leads[(members.detach() > -1e29) & (torch.arange(members.shape[2])[:, None] != best)]
+    slack = members.gather(2, best) - members
+    return slack[(members.detach() > -1e29) & (torch.arange(members.shape[2])[:, None] != best)]
 
 
 def least_norm(view: LayerView, metric: KroneckerMetric, rows: tuple[Matrix, Vector], bound: float) -> float | None:
@@ -100,8 +100,8 @@ def least_norm(view: LayerView, metric: KroneckerMetric, rows: tuple[Matrix, Vec
 
 def by_highs(name: str, seed: int, bound: float) -> float | None:
     """The least norm of the program of a network."""
-    held = program(name, seed)
-    return least_norm(held.view, held.metric, whole_rows(name, seed), bound)
+    fixed = program(name, seed)
+    return least_norm(fixed.view, fixed.metric, whole_rows(name, seed), bound)
 
 
 def _units(view: LayerView) -> torch.Tensor:
@@ -160,24 +160,24 @@ def assert_margins_and_pattern(name: str, seed: int, change: torch.Tensor) -> No
     model, layer, images = network(name, seed)
     after = changed(model, layer, change)
     view, margins = program(name, seed).view, program(name, seed).margins
-    leads = np.where(np.isfinite(margins.required), margins.lead(after(images).numpy()), np.inf)
-    assert float(leads.min()) >= MARGIN - 1e-6
+    reached = np.where(np.isfinite(margins.required), margins.at(after(images).numpy()), np.inf)
+    assert float(reached.min()) >= MARGIN - 1e-6
     moved = linearise(after, part_named(layer).layer, images).pattern
-    for position, held in view.pattern.held.items():
-        rounding = 0.0 if isinstance(held, HeldSigns) else -1e-6
-        assert float(held.slack(moved.values[position]).min()) >= rounding
+    for position, fixed in view.pattern.fixed.items():
+        rounding = 0.0 if isinstance(fixed, FixedSigns) else -1e-6
+        assert float(fixed.slack(moved.values[position]).min()) >= rounding
 
 
 def test_the_last_layer_agrees_with_its_own_program() -> None:
     model, layer, images = network("last", 1)
-    held = program("last", 1)
-    inputs = held.view.inputs[:, 0]
+    fixed = program("last", 1)
+    inputs = fixed.view.inputs[:, 0]
     moment = (inputs.T @ inputs / len(inputs)).numpy()
     metric = sytorch.second_moment_metric(moment, 1e-2)
     factor = torch.from_numpy(np.tril(metric.factor))
-    new = HeldProgram(held.view, held.margins, KroneckerMetric(factor), 5.0).solve()
+    new = FixedPatternProgram(fixed.view, fixed.margins, KroneckerMetric(factor), 5.0).solve()
     outputs = sytorch.symbolic(model, layer)(images)
-    margins = sytorch.margin(outputs, held.margins.labels, MARGIN)
+    margins = sytorch.margin(outputs, fixed.margins.labels, MARGIN)
     old = sytorch.minimise("l2", metric).subject_to(margins, 5.0).solve("highs")
     assert new.objective == pytest.approx(old.objective, rel=1e-7)
     np.testing.assert_allclose(new.change, old.change, atol=1e-6)
@@ -196,7 +196,7 @@ def test_products_alone_give_what_newton_gives(name: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", NETWORKS | PARTS)
 def test_splitting_has_the_optimum_between_its_bound_and_its_change(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HeldMoves, "is_shallow", False)
+    monkeypatch.setattr(Moves, "is_shallow", False)
     for seed in range(3):
         with monkeypatch.context() as patch:
             patch.setattr("sytorch.hidden_layer.program.DENSE", 10**9)
@@ -226,7 +226,9 @@ def test_a_unit_that_stays_as_it_is_may_be_as_near_to_zero_as_it_likes(part: str
     assert isinstance(first, nn.Linear)
     first.bias[0] -= first(images)[0, 0] - 1e-7
     view = linearise(model, part, images)
-    solution = hold(view, model(images).argmax(dim=1), 1e-9, metric_for(view, 0), bound=5.0, allowance=1e-5).solve()
+    solution = fixed_pattern_program(
+        view, model(images).argmax(dim=1), 1e-9, metric_for(view, 0), bound=5.0, allowance=1e-5
+    ).solve()
     assert solution.objective < 0.1
 
 
@@ -255,7 +257,7 @@ def test_a_bias_may_move_by_more_than_one(dense: int, monkeypatch: pytest.Monkey
     model = nn.Sequential(first, nn.ReLU(), last).double().eval()
     view = linearise(model, "0.bias", torch.tensor([[0.0], [1.0]]).double())
     metric = KroneckerMetric(torch.eye(2).double(), torch.eye(1).double())
-    solution = hold(view, torch.tensor([1, 1]), 1.0, metric, bound=10.0).solve()
+    solution = fixed_pattern_program(view, torch.tensor([1, 1]), 1.0, metric, bound=10.0).solve()
     assert solution.change[0, -1] == pytest.approx(-3.1, rel=2e-2)
 
 
@@ -264,7 +266,9 @@ def test_a_program_of_few_images_is_that_of_those_images_alone(name: str) -> Non
     model, layer, images = network(name, 1)
     chosen = torch.tensor([0, 2])
     labels = torch.from_numpy(program(name, 1).margins.labels)[chosen]
-    alone = hold(linearise(model, layer, images[chosen]), labels, MARGIN, program(name, 1).metric, bound=BOUND)
+    alone = fixed_pattern_program(
+        linearise(model, layer, images[chosen]), labels, MARGIN, program(name, 1).metric, bound=BOUND
+    )
     few = replace(program(name, 1), allowance=alone.allowance).of(chosen)
     assert few.solve().objective == pytest.approx(alone.solve().objective, rel=1e-6, abs=1e-9)
 
@@ -280,7 +284,7 @@ def test_few_images_that_contradict_each_other_are_found_first(name: str, monkey
     labels[1], labels[4] = answers[1, 0], answers[1, 1]
     view = linearise(model, layer, images)
     with pytest.raises(sytorch.ContradictionError) as error:
-        hold(view, labels, 10.0, metric_for(view, 0), bound=BOUND).solve()
+        fixed_pattern_program(view, labels, 10.0, metric_for(view, 0), bound=BOUND).solve()
     assert error.value.contradiction.images == (1, 4)
     assert isinstance(error.value.__cause__, sytorch.ContradictionError)
 
@@ -300,13 +304,13 @@ def test_one_image_that_contradicts_itself_is_enough(dense: int, monkeypatch: py
 
 @pytest.mark.parametrize("name", NETWORKS | PARTS)
 def test_moves_are_the_same_in_another_floating_point_type(name: str) -> None:
-    held = program(name, 0)
-    view = held.view
-    constraints, metric = held._constraints(), held.metric.restricted(view)
-    moves = HeldMoves(constraints, metric, torch.ones_like(constraints.required))
-    wish = torch.randn(*view.inputs.shape[:2], len(view.units), dtype=torch.float64)
-    expected = moves.rows(wish)
+    fixed = program(name, 0)
+    view = fixed.view
+    constraints, metric = fixed._constraints(), fixed.metric.restricted(view)
+    moves = Moves(constraints, metric, torch.ones_like(constraints.required))
+    target = torch.randn(*view.inputs.shape[:2], len(view.units), dtype=torch.float64)
+    expected = moves.rows(target)
     single = moves.to(torch.float32)
-    found = single.rows(wish.float())
+    found = single.rows(target.float())
     assert found.dtype == single.kernel.dtype == torch.float32
     assert float((found - expected).norm()) <= 1e-5 * float(expected.norm())

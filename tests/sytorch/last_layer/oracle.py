@@ -148,9 +148,9 @@ def least_norm(case: Case, program: Written, bound: float) -> float | None:
     blocks = [np.hstack([-rows, rows, np.zeros((len(rows), 1))]), np.hstack([eye, eye, -one])]
     limits = [-program.needed, np.zeros(size)]
     if np.isfinite(bound):
-        spread = np.kron(np.eye(program.shape[0]), program.basis.T)
-        blocks += [np.hstack([sign * spread, -sign * spread, np.zeros((len(spread), 1))]) for sign in (1, -1)]
-        limits += [np.full(len(spread), bound)] * 2
+        unfold = np.kron(np.eye(program.shape[0]), program.basis.T)
+        blocks += [np.hstack([sign * unfold, -sign * unfold, np.zeros((len(unfold), 1))]) for sign in (1, -1)]
+        limits += [np.full(len(unfold), bound)] * 2
     cost = np.concatenate([np.full(2 * size, each), [largest]])
     return _solved(cost, np.vstack(blocks), np.concatenate(limits), (0, None))
 
@@ -162,13 +162,13 @@ def least_bound(case: Case, images: tuple[int, ...] = ()) -> float:
     With some images, of any change that gives these their margins.
     """
     program = written(case)
-    spread = np.eye(len(program.matrix[0])) if images else np.kron(np.eye(program.shape[0]), program.basis.T)
-    rows, one = program.matrix @ spread, np.ones((len(spread), 1))
+    unfold = np.eye(len(program.matrix[0])) if images else np.kron(np.eye(program.shape[0]), program.basis.T)
+    rows, one = program.matrix @ unfold, np.ones((len(unfold), 1))
     kept = np.isin(np.arange(len(rows)) // (case.classes - 1), images) if images else np.full(len(rows), True)
     blocks = [np.hstack([-rows[kept], np.zeros((int(kept.sum()), 1))])]
-    blocks += [np.hstack([sign * spread, -one]) for sign in (1, -1)]
-    limits = np.concatenate([-program.needed[kept], np.zeros(2 * len(spread))])
-    found = _solved(np.eye(spread.shape[1] + 1)[-1], np.vstack(blocks), limits, (None, None))
+    blocks += [np.hstack([sign * unfold, -one]) for sign in (1, -1)]
+    limits = np.concatenate([-program.needed[kept], np.zeros(2 * len(unfold))])
+    found = _solved(np.eye(unfold.shape[1] + 1)[-1], np.vstack(blocks), limits, (None, None))
     return np.inf if found is None else max(found, 0.0)
 
 

@@ -117,9 +117,9 @@ def minimum(ref: Reference, norm: str, bound: float) -> float:
     blocks.append(np.hstack([eye, eye, -np.ones((size, 1))]))
     rhs.append(np.zeros(size))
     if np.isfinite(bound):
-        spread = np.kron(np.eye(ref.shape[0]), ref.basis.T)
-        blocks += [np.hstack([s * spread, -s * spread, np.zeros((len(spread), 1))]) for s in (1, -1)]
-        rhs += [np.full(len(spread), bound)] * 2
+        unfold = np.kron(np.eye(ref.shape[0]), ref.basis.T)
+        blocks += [np.hstack([s * unfold, -s * unfold, np.zeros((len(unfold), 1))]) for s in (1, -1)]
+        rhs += [np.full(len(unfold), bound)] * 2
     found = scipy.optimize.linprog(cost, A_ub=np.vstack(blocks), b_ub=np.concatenate(rhs))
     assert found.status == 0
     return float(found.fun)

@@ -1,6 +1,6 @@
 """Programs small enough to be solved by hand, for each norm, metric and bound: every path finds the number.
 
-In what follows ``h`` is an image with a 1 appended, ``r`` what the lead of the own logit has to grow by.
+In what follows ``h`` is an image with a 1 appended, ``r`` what the margin has to grow by.
 
 One image, two classes, identity metric: ``h = (4, 2, 1)``, ``r = 24``. The own row of ``D`` grows where the other
 shrinks, so each of the three features is there twice:

@@ -53,22 +53,22 @@ def test_gradients_are_the_transpose_of_moves(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_held_inequalities_are_those_of_the_changed_network(name: str) -> None:
+def test_fixed_inequalities_are_those_of_the_changed_network(name: str) -> None:
     """Their slack moves along a small change as each one's own gradient says."""
     model, layer, images = network(name)
     view = linearise(model, layer, images)
     change = STEP * random_change(view, 2)
     moved = linearise(changed(model, layer, view.layer_change(change)), layer, images).pattern
-    for position, held in view.pattern.held.items():
-        before, after = held.slack(view.pattern.values[position]), held.slack(moved.values[position])
+    for position, fixed in view.pattern.fixed.items():
+        before, after = fixed.slack(view.pattern.values[position]), fixed.slack(moved.values[position])
         finite = torch.isfinite(before)
         assert float(before.min()) >= 0
-        leant = held.lean(view.move(change)[position])
-        torch.testing.assert_close((after - before)[finite] / STEP, leant[finite] / STEP, rtol=1e-5, atol=1e-5)
+        rises = fixed.apply(view.move(change)[position])
+        torch.testing.assert_close((after - before)[finite] / STEP, rises[finite] / STEP, rtol=1e-5, atol=1e-5)
         weights = torch.randn(before.shape, dtype=torch.float64) * finite
-        gradients = view.gradients({position: held.spread(weights)}, view.images)
+        gradients = view.gradients({position: fixed.adjoint(weights)}, view.images)
         by_gradient = torch.einsum("nmp,npk,mk->n", gradients, view.inputs, change)
-        torch.testing.assert_close(by_gradient, (weights * leant).sum(dim=1))
+        torch.testing.assert_close(by_gradient, (weights * rises).sum(dim=1))
 
 
 @pytest.mark.parametrize("part", ["0.bias", "0[2:5]", "0[2:5].bias"])

@@ -85,7 +85,7 @@ def test_the_time_limit_is_kept(solver: Solver) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_one_time_limit_serves_all_rounds() -> None:
+def test_one_time_limit_serves_all_programs() -> None:
     margins = sytorch.margin(sytorch.AffineOutputs(np.zeros((1, 2)), np.ones((1, 3))), np.array([0]), 1.0)
     with pytest.raises(sytorch.SolverTimeLimitError):
         sytorch.minimise("l1", sytorch.IdentityMetric()).subject_to(margins).solve("highs", time_limit=1e-9)

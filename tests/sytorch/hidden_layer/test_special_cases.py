@@ -1,4 +1,4 @@
-"""What is held, solved or refuted where something is special: units that stay, dead layers, copies, NaN, no bound."""
+"""What is fixed, solved or refuted where something is special: units that stay, dead layers, copies, NaN, no bound."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import nn
 
 import sytorch
 from sytorch.certificate.bounds import bound_from
-from sytorch.hidden_layer.answer import answer
 from sytorch.hidden_layer.constraints import broken_bounds, no_bounds, still_of
 from sytorch.hidden_layer.dual import Optimum
 from sytorch.hidden_layer.infeasibility import refute
-from sytorch.hidden_layer.inner_products import DualOperator, HeldRows
+from sytorch.hidden_layer.inner_products import ConstraintRows, DualOperator
+from sytorch.hidden_layer.verification import verified
 from sytorch.network.chain import chain_of
 from sytorch.problem.solution import Effort
 from tests.sytorch.hidden_layer.test_program import metric_for, program
@@ -33,15 +33,15 @@ def test_a_row_for_one_side_of_an_entry_does_not_hide_the_other() -> None:
 
 @pytest.mark.parametrize("off", ["margin", "bound"])
 def test_a_change_that_misses_what_it_should_have_is_no_answer(off: str) -> None:
-    held = program("linear", 0)
-    constraints = held._constraints()
-    metric = held.metric.restricted(held.view)
-    operator = DualOperator(constraints, metric, HeldRows(constraints, metric, sytorch.Deadline()))
+    fixed = program("linear", 0)
+    constraints = fixed._constraints()
+    metric = fixed.metric.restricted(fixed.view)
+    operator = DualOperator(constraints, metric, ConstraintRows(constraints, metric, sytorch.Deadline()))
     none = torch.zeros_like(constraints.required)
     size = 0.0 if off == "margin" else 1.0
     change = torch.full((6, 6), size).double()
     with pytest.raises(sytorch.SolverFailedError, match="misses a constraint" if off == "margin" else "beyond"):
-        answer(operator, Optimum(none, change, 0, none, ""), 0.5, "held", Effort())
+        verified(operator, Optimum(none, change, 0, none, ""), 0.5, "held", Effort())
 
 
 def test_multipliers_that_are_not_numbers_refute_nothing() -> None:
@@ -54,7 +54,7 @@ def test_an_image_of_two_classes_is_a_contradiction_without_a_bound_too() -> Non
     model, layer, images = network("linear", 0)
     view = sytorch.linearise(model, layer, images[[0, 1, 0]])
     with pytest.raises(sytorch.ContradictionError) as caught:
-        sytorch.hold(view, [0, 1, 2], 0.1, metric_for(view, 0)).solve()
+        sytorch.fixed_pattern_program(view, [0, 1, 2], 0.1, metric_for(view, 0)).solve()
     found = caught.value.contradiction
     assert found.refuted_bound > 1e6 and {0, 2} <= set(found.images)
     assert found.multipliers.margins.shape == (3, 3) and found.multipliers.bounds.shape == (6, 6)
@@ -74,7 +74,7 @@ def test_a_unit_that_nothing_moves_may_be_nearly_zero_behind_a_normalisation() -
     model, images = still_unit()
     view = sytorch.linearise(model, "0[1:6]", images)
     labels = view.logits.argmax(dim=1)
-    solution = sytorch.hold(view, labels, 1e-9, metric_for(view, 0), bound=5.0, allowance=1e-5).solve()
+    solution = sytorch.fixed_pattern_program(view, labels, 1e-9, metric_for(view, 0), bound=5.0, allowance=1e-5).solve()
     assert solution.objective < 0.1
 
 
@@ -85,7 +85,9 @@ def test_what_is_behind_a_layer_without_an_active_unit_may_be_nearly_zero() -> N
     layers[1].bias[0] = 1e-9
     view = sytorch.linearise(model, "0", torch.randn(2, 2).double())
     labels = view.logits.argmax(dim=1)
-    solution = sytorch.hold(view, labels, 0.0, sytorch.identity_metric(view), bound=5.0, allowance=1e-5).solve()
+    solution = sytorch.fixed_pattern_program(
+        view, labels, 0.0, sytorch.identity_metric(view), bound=5.0, allowance=1e-5
+    ).solve()
     assert solution.objective == 0.0
 
 
@@ -106,7 +108,7 @@ def test_a_unit_that_nothing_moves_and_that_differs_inside_a_polytope_is_a_contr
     first.weight[:], first.bias[:] = 1.0, 0.0
     regions = sytorch.polytopes([torch.tensor([[-1.0], [3.0]]).double()])
     view = sytorch.linearise_polytopes(model, "0[1:2]", regions)
-    program = sytorch.hold(view, [0, 0], -10.0, sytorch.identity_metric(view))
+    program = sytorch.fixed_pattern_program(view, [0, 0], -10.0, sytorch.identity_metric(view))
     with pytest.raises(sytorch.ContradictionError) as caught:
         program.solve()
     assert caught.value.contradiction.refuted_bound > 1e6

@@ -1,4 +1,4 @@
-"""What an optimum is worth, computed from its change and its multipliers apart from the method that found them."""
+"""What a method found, looked at apart from it: the change's constraints, size and lower bound."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from sytorch.problem.solution import Effort, Solution
 ALMOST = 1e-6
 
 
-def answer(operator: DualOperator, optimum: Optimum, bound: float, path: str, effort: Effort) -> Solution:
-    """The solution, whose change has every margin, held inequality and bound.
+def verified(operator: DualOperator, optimum: Optimum, bound: float, path: str, effort: Effort) -> Solution:
+    """The solution, whose change has every margin, inequality of the pattern and bound.
 
-    The lower bound is that of all changes that miss the constraints by no more than was granted, as this one may.
+    The lower bound is that of all changes that miss the constraints by no more than the tolerances, as this one may.
 
     Raises:
         SolverFailedError: the change misses a constraint by more than that, or is smaller than its lower bound.
     """
     constraints, multipliers = operator.constraints, optimum.multipliers
     change = _within(optimum.change, bound * constraints.view.scales)
-    allowed = (optimum.granted + 2 * constraints.tolerances)[: constraints.first_bound]
+    allowed = (optimum.tolerances + 2 * constraints.tolerances)[: constraints.first_bound]
     if not bool((constraints.missing(change) <= allowed).all()):
         raise gave_up("the change that was found misses a constraint")
-    value = float(multipliers @ (constraints.required - optimum.granted))
+    value = float(multipliers @ (constraints.required - optimum.tolerances))
     low = bound_from(value, operator.metric.dual_size(constraints.gradient(multipliers)))
     size = operator.metric.size(change)
     if low > size * (1 + ALMOST) + ALMOST**2:
         raise gave_up("the change that was found is smaller than its lower bound")
     whole = constraints.view.layer_change(change).clamp(-bound, bound).numpy()
     proof, pattern = constraints.multipliers(multipliers), constraints.pattern(multipliers)
-    distances = constraints.distances(optimum.granted)
+    distances = constraints.distances(optimum.tolerances)
     return Solution(whole, size, low, proof, path, effort, pattern=pattern, distances=distances)
 
 

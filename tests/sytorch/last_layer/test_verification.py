@@ -46,7 +46,7 @@ def many(images: int, inputs: int, seed: int) -> sytorch.Program:
     return sytorch.minimise("l1", metric).subject_to(sytorch.margin(outputs, other.argmax(axis=1)[kept], 0.03), 5.0)
 
 
-def least_lead(program: sytorch.Program, change: Matrix) -> float:
+def least_margin(program: sytorch.Program, change: Matrix) -> float:
     margins = program.margins
     return -float(margins.shortfall(margins.outputs.inputs @ change.T).max())
 
@@ -55,7 +55,7 @@ def least_lead(program: sytorch.Program, change: Matrix) -> float:
 def test_first_order_l1_has_its_margins_where_logits_depend_on_each_other(images: int, inputs: int, seed: int) -> None:
     program = many(images, inputs, seed)
     exact, found = program.solve("highs"), program.solve("first-order")
-    assert least_lead(program, found.change) >= -1e-7
+    assert least_margin(program, found.change) >= -1e-7
     assert found.lower_bound <= exact.objective <= found.objective * (1 + 1e-9)
     assert found.objective <= exact.objective * (1 + 2e-3)
 

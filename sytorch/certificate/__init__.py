@@ -1,0 +1,1 @@
+"""What proves an answer: lower bounds and refutations from multipliers, computed apart from who found them."""

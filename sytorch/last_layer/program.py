@@ -71,7 +71,7 @@ def minimise(norm: NormName | str, metric: Metric) -> Objective:
 
 @dataclass(frozen=True)
 class Program(Problem):
-    """A problem that is solved by the method that suits it, and whose answer is verified."""
+    """A problem with its answer: found by the method that `method_for` names, and verified apart from it."""
 
     def answer(
         self, solver: Solver | SolverName | str, time_limit: float | Deadline | None = None, whole: bool = False
@@ -86,6 +86,7 @@ class Program(Problem):
 
         Raises:
             TypeError: the whole program is asked for in a metric of each class.
+            ValueError: there is no solver of that name, or the time limit is NaN.
         """
         chosen = solver_named(solver) if isinstance(solver, str) else solver
         return Answer.of(lambda: self._solution(chosen, as_deadline(time_limit), whole))

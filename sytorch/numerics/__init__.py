@@ -1,0 +1,1 @@
+"""Methods for quadratic programs that know nothing of networks."""

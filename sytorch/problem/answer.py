@@ -72,7 +72,7 @@ class Answer:
     @property
     def status(self) -> Status:
         """How it ended."""
-        return Status.SOLVED if self.error is None else _STATUSES[type(self.error)]
+        return next((status for kind, status in _STATUSES.items() if isinstance(self.error, kind)), Status.SOLVED)
 
     @property
     def contradiction(self) -> Contradiction | None:

@@ -11,9 +11,9 @@ from helpers.errors import UsageError
 
 LAST_LAYER = "classifier.6"
 AUTO_PREPARE = "classifier.4"
-MANY_IMAGES = 400  # as in `sytorch.program`: above, simplex codes take minutes and first-order methods seconds
+MANY_IMAGES = 400  # as in `sytorch.last_layer.program`: above, l1 takes minutes and l2 seconds
 NormName = Literal["l1", "linf", "linf+l1", "l2"]
-SolverName = Literal["auto", "gurobi", "highs", "first-order"]
+SolverName = Literal["auto", "gurobi", "highs"]
 MetricName = Literal["training", "per-class", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
 PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
@@ -37,7 +37,7 @@ class RepairOptions:
         norm: what is minimised.
         metric: ``training``, ``per-class`` or ``identity``, in which the norm is taken; ``per-class`` is for ``l2`` of
             the last layer.
-        solver: ``auto``, ``gurobi``, ``highs`` or ``first-order``.
+        solver: ``auto``, ``gurobi`` or ``highs``.
         time_limit: seconds for solving; None for no limit.
         whole_program: write the program out at once instead of generating rows and columns; ``linf`` and ``linf+l1``
             always do.

@@ -41,7 +41,7 @@ from sytorch.problem.margins import Margins, margin
 from sytorch.problem.norms import NormName, norm
 from sytorch.problem.outputs import AffineOutputs, append_one
 from sytorch.problem.solution import Effort, Multipliers, Solution
-from sytorch.solvers import AutoSolver, FirstOrderSolver, GurobiSolver, HighsSolver, SolverName, solver_named
+from sytorch.solvers import AutoSolver, GurobiSolver, HighsSolver, SolverName, solver_named
 from sytorch.solvers.linear_program import Solver
 
 __all__ = [
@@ -53,7 +53,6 @@ __all__ = [
     "ContradictionError",
     "Deadline",
     "Effort",
-    "FirstOrderSolver",
     "FixedPatternProgram",
     "GurobiSolver",
     "HighsSolver",

@@ -13,6 +13,7 @@ from benchmarks.scale.machine import Machine
 from benchmarks.scale.run import Run
 from edits.network.training_images import DOUBTFUL
 from sytorch.numerics.ascent import POWER_ITERATIONS
+from sytorch.solvers.counted import ASCENT
 
 WIDTH = 4096
 INPUTS = WIDTH + 1
@@ -83,7 +84,7 @@ def _moves_of_one(images: int) -> int:
 def last_layers_program(run: Run) -> Floor:
     """The program at the last layer: the kernel of the images in the inverse metric; for `l2` also its dual.
 
-    `sytorch.last_layer.quadratic`: the gram matrix of the rows, the dual's iterations where they are of first order,
+    `sytorch.last_layer.quadratic`: the gram matrix of the rows, the dual's iterations where they are of its ascent,
     and one factorisation in which each image has one active row. Other norms' solvers have iterations of a cost
     not known here.
     """
@@ -91,7 +92,7 @@ def last_layers_program(run: Run) -> Floor:
     kernel = 2 * INPUTS**2 * images + 2 * images**2 * INPUTS
     if run.norm != "l2":
         return Floor(double=kernel, held=8 * images**2 + 2 * 8 * images * INPUTS)
-    iterations = (run.solver_iterations or 0) if "first-order" in (run.solver or "") else 0
+    iterations = (run.solver_iterations or 0) if ASCENT in (run.solver or "") else 0
     return Floor(
         double=kernel + min(images, rows) ** 3 / 3,
         streamed=2 * 8 * rows**2 + 4 * rows**2 * iterations,

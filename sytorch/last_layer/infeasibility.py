@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 
 from sytorch.certificate.bounds import bound_from, constraint_gradient, refutation, refuted_by
 from sytorch.last_layer.problem import Problem
-from sytorch.last_layer.quadratic import minimise_quadratic
 from sytorch.last_layer.shortfall import CannotMeetError, least_bound
-from sytorch.metrics.last_layer import IdentityMetric
 from sytorch.problem.arrays import Matrix, Vector
 from sytorch.problem.errors import Contradiction, LicenceError, SolverFailedError, SolverTimeLimitError
 from sytorch.problem.margins import Margins
-from sytorch.problem.norms import NormName
 from sytorch.problem.solution import Multipliers
 from sytorch.solvers.counted import CountedSolver
 
@@ -49,21 +44,18 @@ def contradicting_pair(margins: Margins, bound: float) -> Multipliers | None:
 def diagnose(problem: Problem, solver: CountedSolver, proof: Multipliers, quick: bool = False) -> Contradiction:
     """Explain a refutation by the least bound of any change, which is enough where all changes are searched.
 
-    The multipliers that prove it are Farkas' proof for all changes, thinned out to few images. Where first-order
-    methods are asked for and many margins are missing, ``l2`` is asked whether other changes are refuted, too. Where
-    neither is solved, for the time may be up, the proof that is known stays.
+    The multipliers that prove it are Farkas' proof for all changes, thinned out to few images. Where the least bound is
+    not found, for the time may be up, or not looked for, the proof that is known stays.
 
     Args:
         problem: without a solution.
         solver: of the program that finds the least bound.
         proof: with which solving ended, of `farkas`.
-        quick: whether to stay with that one where many margins are missing.
+        quick: whether to stay with that one where many margins are missing, as ``l2`` by ascent always does.
     """
     margins, bound, least, sufficient = problem.margins, problem.bound, None, None
-    if problem.is_small or not (quick or solver.is_first_order):
-        least = _least_bound(margins, bound, solver.exact)
-    elif not refutation(margins, bound, proof.margins):
-        least = _refuted_by_l2(margins, bound, solver)
+    if problem.is_small or not (quick or solver.by_ascent):
+        least = _least_bound(margins, bound, solver)
     if least and (found := refutation(margins, bound, least[0])):
         proof, sufficient = found, None
         if problem.admits_any_change and np.isfinite(least[1]):
@@ -86,16 +78,6 @@ def _least_bound(margins: Margins, bound: float, solver: CountedSolver) -> tuple
     except NO_ANSWER:
         return None
     return None if proof is None else (proof.margins, enough)
-
-
-def _refuted_by_l2(margins: Margins, bound: float, solver: CountedSolver) -> tuple[Matrix, float] | None:
-    """Multipliers that refute the bound for all changes, and infinity for what is enough; None if not found."""
-    with contextlib.suppress(LicenceError, SolverFailedError, SolverTimeLimitError):
-        try:
-            minimise_quadratic(Problem(NormName.L2, IdentityMetric(), margins, bound), solver)
-        except CannotMeetError as error:
-            return error.proof.margins, np.inf
-    return None
 
 
 def _thinned(margins: Margins, multipliers: Matrix, bound: float) -> tuple[int, ...]:

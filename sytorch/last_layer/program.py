@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sytorch.certificate.bounds import farkas
-from sytorch.last_layer.first_order import minimise_first_order
 from sytorch.last_layer.generation import minimise_by_generation
 from sytorch.last_layer.infeasibility import NO_ANSWER, SPARE, contradicting_pair, diagnose
 from sytorch.last_layer.problem import Problem
@@ -32,12 +31,16 @@ from sytorch.problem.errors import (
 from sytorch.problem.margins import Margins
 from sytorch.problem.norms import NormName, norm_name
 from sytorch.problem.solution import Effort, Multipliers, Solution
-from sytorch.solvers import AutoSolver, FirstOrderSolver, SolverName, solver_named
+from sytorch.solvers import AutoSolver, SolverName, solver_named
 from sytorch.solvers.counted import CountedSolver
 from sytorch.solvers.linear_program import Solver
 
-MANY_IMAGES = 400  # that lack their margin; above, simplex codes take minutes and first-order methods seconds
+MANY_IMAGES = 400  # that lack their margin; above, simplex codes take minutes and the ascent of l2 seconds
 DECOMPOSED_NORMS = (NormName.L1, NormName.L2)  # the other programs are written out whole
+MANY_TOLD = {
+    NormName.L1: "l1 takes minutes for so many; --norm l2 takes seconds.",
+    NormName.L2: "l2 is solved by an ascent without a solver, and its answer is proved apart.",
+}
 Method = Callable[[Problem, CountedSolver], Solution]
 
 
@@ -79,7 +82,7 @@ class Program(Problem):
         """Find the smallest change, or how it is that there is none.
 
         Args:
-            solver: one of ``auto``, ``gurobi``, ``highs``, ``first-order``, or a solver.
+            solver: one of ``auto``, ``gurobi``, ``highs``, or a solver.
             time_limit: seconds for everything, or a deadline that others share, or None.
             whole: write the program out at once instead of generating its rows and columns, as the other norms than
                 ``l1`` and ``l2`` always do.
@@ -119,7 +122,7 @@ class Program(Problem):
         return farkas(self.coordinates, self.margins, self.bound, multipliers) is not None
 
     def _solution(self, solver: Solver, deadline: Deadline, whole: bool) -> Solution:
-        counted = CountedSolver(solver_for(self, solver, whole), deadline)
+        counted = counted_solver(self, solver, deadline, whole)
         counted.check()
         if not self.missing.any():
             path = "whole" if whole or self.norm_name not in DECOMPOSED_NORMS else "decomposed"
@@ -146,7 +149,7 @@ class Program(Problem):
         if pair := contradicting_pair(self.margins, self.bound):
             raise ContradictionError(self._contradiction(solver, pair, quick=True))
         try:
-            return verified(self, _minimum(self, solver, whole))
+            return verified(self, method_for(self, whole)(self, solver))
         except CannotMeetError as error:
             raise ContradictionError(self._contradiction(solver, error.proof)) from error
 
@@ -155,43 +158,30 @@ class Program(Problem):
         found = diagnose(self, solver, proof, quick)
         if found.sufficient_bound is None and np.isfinite(found.refuted_bound):
             with contextlib.suppress(*NO_ANSWER):
-                largest = _minimum(self.without_bound(), solver).max_abs_change
+                free = self.without_bound()
+                largest = method_for(free)(free, solver).max_abs_change
                 return replace(found, sufficient_bound=largest * (1 + SPARE))
         return found
 
 
-def method_for(problem: Problem, solver: CountedSolver, whole: bool = False) -> Method:
+def method_for(problem: Problem, whole: bool = False) -> Method:
     """What decides which method runs."""
     if whole or problem.norm_name not in DECOMPOSED_NORMS:
         return minimise_whole
-    if problem.norm_name is NormName.L2:
-        return minimise_quadratic
-    return minimise_first_order if solver.is_first_order else minimise_by_generation
+    return minimise_quadratic if problem.norm_name is NormName.L2 else minimise_by_generation
 
 
-def solver_for(problem: Problem, solver: Solver, whole: bool = False) -> Solver:
-    """The first-order methods in place of the automatic choice, where many images lack their margin."""
-    missing = int(problem.missing.any(axis=1).sum())
-    is_whole = whole or problem.norm_name not in DECOMPOSED_NORMS
-    if is_whole or missing <= MANY_IMAGES or not isinstance(solver, AutoSolver):
-        return solver
-    solver.tell(f"{missing} images lack their margin: a first-order method solves it, and its answer is proved apart.")
-    return FirstOrderSolver()
+def counted_solver(problem: Problem, solver: Solver, deadline: Deadline, whole: bool = False) -> CountedSolver:
+    """The solver within its time; where many images lack their margin, ``auto`` leaves ``l2`` to the ascent.
 
-
-def _minimum(problem: Problem, solver: CountedSolver, whole: bool = False) -> Solution:
-    """By the method that suits it; small programs by an exact one where the first-order method fails.
-
-    Raises:
-        CannotMeetError: no change that is searched satisfies the constraints.
+    It tells so, and it tells that ``l1`` takes long.
     """
-    method = method_for(problem, solver, whole)
-    try:
-        return method(problem, solver)
-    except SolverFailedError:
-        if method is not minimise_first_order or not problem.is_small:
-            raise
-    return minimise_by_generation(problem, solver.exact)
+    missing = int(problem.missing.any(axis=1).sum())
+    told = None if whole or missing <= MANY_IMAGES else MANY_TOLD.get(problem.norm_name)
+    if told is None or not isinstance(solver, AutoSolver):
+        return CountedSolver(solver, deadline)
+    solver.tell(f"{missing} images lack their margin: {told}")
+    return CountedSolver(solver, deadline, by_ascent=problem.norm_name is NormName.L2)
 
 
 def _multiplied(solution: Solution, scale: float) -> Solution:

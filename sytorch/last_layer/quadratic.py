@@ -85,13 +85,13 @@ class _Step:
                 if proof := refutation(self.working.margins, self.working.bound, weights):
                     raise CannotMeetError(proof)
         if len(self.rhs) <= EXACT_LIMIT:
-            refute(self.working.problem, self.solver.exact)
+            refute(self.working.problem, self.solver)
         raise SolverFailedError(f"Neither a change nor a proof that there is none was found: {UNKNOWN}")
 
     def _candidates(self, known: Vector) -> Iterator[Vector]:
         """Approximate multipliers, by ever more effort."""
         gram, rhs, size = self.gram, self.rhs, len(self.rhs)
-        for cap in () if self.solver.is_first_order else CAPS:
+        for cap in () if self.solver.by_ascent else CAPS:
             yield from _by_solver(_dual_program(gram, rhs, self.working, cap), self.solver)
         self.solver.count(0, size, size)
         if known.any():

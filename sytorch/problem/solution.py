@@ -55,7 +55,7 @@ class Solution:
         objective: the norm of the change in the metric's coordinates.
         lower_bound: no feasible change has a smaller norm.
         multipliers: those that prove ``lower_bound``.
-        path: ``decomposed``, ``first-order`` or ``whole``.
+        path: ``decomposed`` or ``whole``.
         effort: counters.
         coordinates: (C, m), the ``x`` whose norm is the objective; None where the change itself is measured.
         pattern: by module name, the multipliers of a fixed activation pattern; empty for the last layer.

@@ -7,12 +7,11 @@ from enum import StrEnum
 
 from sytorch.problem.deadline import Deadline
 from sytorch.problem.errors import LicenceError
-from sytorch.solvers.first_order import FirstOrderSolver
 from sytorch.solvers.gurobi import GurobiSolver
 from sytorch.solvers.highs import HighsSolver
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution, Solver
 
-__all__ = ["AutoSolver", "FirstOrderSolver", "GurobiSolver", "HighsSolver", "SolverName", "solver_named"]
+__all__ = ["AutoSolver", "GurobiSolver", "HighsSolver", "SolverName", "solver_named"]
 
 
 class SolverName(StrEnum):
@@ -21,21 +20,21 @@ class SolverName(StrEnum):
     AUTO = "auto"
     GUROBI = "gurobi"
     HIGHS = "highs"
-    FIRST_ORDER = "first-order"
 
 
 class AutoSolver:
     """Gurobi while its licence admits the programs; HiGHS from the first one that it does not admit.
 
-    `sytorch.Program` takes its first-order methods instead where there are many images.
+    `sytorch.Program` solves ``l2`` of many images by an ascent of its own instead.
     """
 
     name = "auto"
 
     def __init__(self, on_fallback: Callable[[str], None] = lambda _: None):
-        """``on_fallback`` is told, once, why HiGHS takes over."""
+        """``on_fallback`` is told what takes over and why, and what will take long; each sentence once."""
         self._current: Solver = GurobiSolver()
         self._on_fallback = on_fallback
+        self._told = set[str]()
 
     def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
         """See `sytorch.solvers.linear_program.Solver.solve`."""
@@ -48,8 +47,10 @@ class AutoSolver:
             return self._current.solve(program, deadline.left)
 
     def tell(self, sentence: str) -> None:
-        """Say who solves instead."""
-        self._on_fallback(sentence)
+        """Say it, unless it was said."""
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self._on_fallback(sentence)
 
 
 def solver_named(name: SolverName | str, on_fallback: Callable[[str], None] = lambda _: None) -> Solver:
@@ -59,7 +60,5 @@ def solver_named(name: SolverName | str, on_fallback: Callable[[str], None] = la
             return GurobiSolver()
         case SolverName.HIGHS:
             return HighsSolver()
-        case SolverName.FIRST_ORDER:
-            return FirstOrderSolver()
         case SolverName.AUTO:
             return AutoSolver(on_fallback)

@@ -5,16 +5,22 @@ from __future__ import annotations
 from sytorch.problem.deadline import Deadline
 from sytorch.problem.errors import InfeasibleProgramError, SolverFailedError
 from sytorch.problem.solution import Effort
-from sytorch.solvers.first_order import FirstOrderSolver
-from sytorch.solvers.highs import HighsSolver
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution, Solver
+
+ASCENT = "first-order"  # how tables and reports call the ascent of `sytorch.numerics.ascent`
 
 
 class CountedSolver:
-    """Passes programs on to a solver within one time limit for all of them, and adds up the effort."""
+    """Passes programs on to a solver within one time limit for all of them, and adds up the effort.
 
-    def __init__(self, solver: Solver, deadline: Deadline):
-        self._solver, self._deadline = solver, deadline
+    Args:
+        solver: of written-out programs.
+        deadline: for all calls.
+        by_ascent: whether ``l2`` goes by the ascent at once, without asking the solver first.
+    """
+
+    def __init__(self, solver: Solver, deadline: Deadline, by_ascent: bool = False):
+        self._solver, self._deadline, self.by_ascent = solver, deadline, by_ascent
         self._names: list[str] = []
         self._counts = {"rows": 0, "columns": 0, "rounds": 0, "iterations": 0, "barrier_iterations": 0}
 
@@ -48,26 +54,16 @@ class CountedSolver:
             self._names.append(solution.solver)
         return solution
 
-    @property
-    def is_first_order(self) -> bool:
-        """Whether programs are to be solved by first-order methods of this package."""
-        return isinstance(self._solver, FirstOrderSolver)
-
-    @property
-    def exact(self) -> CountedSolver:
-        """A solver of written-out programs within the same time: this one, or HiGHS for those of first order."""
-        return CountedSolver(HighsSolver(), self._deadline) if self.is_first_order else self
-
     def count(self, iterations: int, rows: int, columns: int) -> None:
-        """Count iterations of a first-order method.
+        """Count iterations of the ascent.
 
         Raises:
             SolverTimeLimitError: the time is up.
         """
         self._counts["rows"], self._counts["columns"], self._counts["rounds"] = rows, columns, 1
         self._counts["iterations"] += iterations
-        if FirstOrderSolver.name not in self._names:
-            self._names.append(FirstOrderSolver.name)
+        if ASCENT not in self._names:
+            self._names.append(ASCENT)
         self.check()
 
     def check(self) -> None:

@@ -192,6 +192,7 @@ def test_one_class_and_any_file() -> None:
         (["--metric", "per-class", "--norm", "l1"], 2, "--metric per-class is for --norm l2"),
         (["--metric", "per-class", "--whole-program"], 2, "--metric per-class is for --norm l2"),
         (["--solver", "cplex"], 2, "gurobi"),
+        (["--solver", "first-order"], 2, "gurobi"),
         (["--prepare", "features.2"], 2, "classifier.4"),
         (["--max-samples", "0"], 2, "--max-samples"),
         (["--weights", "missing.pth"], 1, "missing.pth"),

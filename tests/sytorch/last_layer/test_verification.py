@@ -10,6 +10,7 @@ import pytest
 import sytorch
 from sytorch.problem.arrays import Matrix
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution
+from tests.sytorch.last_layer.oracle import solved
 
 IDENTITY = sytorch.IdentityMetric()
 
@@ -52,12 +53,11 @@ def least_margin(program: sytorch.Program, change: Matrix) -> float:
 
 
 @pytest.mark.parametrize(("images", "inputs", "seed"), [(60, 8, 0), (60, 8, 2), (100, 12, 1)])
-def test_first_order_l1_has_its_margins_where_logits_depend_on_each_other(images: int, inputs: int, seed: int) -> None:
-    program = many(images, inputs, seed)
-    exact, found = program.solve("highs"), program.solve("first-order")
+def test_l2_by_ascent_has_its_margins_where_logits_depend_on_each_other(images: int, inputs: int, seed: int) -> None:
+    program = replace(many(images, inputs, seed), norm_name=sytorch.NormName.L2)
+    exact, found = program.solve("highs"), solved(program, "ascent")
     assert least_margin(program, found.change) >= -1e-7
-    assert found.lower_bound <= exact.objective <= found.objective * (1 + 1e-9)
-    assert found.objective <= exact.objective * (1 + 2e-3)
+    assert found.objective == pytest.approx(exact.objective, rel=1e-6) and found.gap <= 1e-6
 
 
 @pytest.mark.parametrize("apart", [1e-2, 1e-3, 1e-5])

@@ -1,7 +1,7 @@
 """Makes the figures of the documents again: the page ``docs/figures.md`` and the plots that the README shows.
 
 Every sweep goes on where it stopped, so a run that was killed is started again. Run it on a machine that does nothing
-else. The pages of ``docs/benchmarks`` and ``docs/layers.md`` have commands of their own, which they name.
+else. With ``--everything`` the pages of ``docs/benchmarks`` and the table of every layer are made, too, for hours.
 """
 
 from __future__ import annotations
@@ -94,6 +94,13 @@ SECTIONS = (
         ),
     ),
 )
+# These write pages and tables of their own, and go on with what is there.
+PAGES = ("-m benchmarks.compare.side_by_side", "-m benchmarks.scale.scale")
+LAYERS = Section(
+    "Every layer",
+    "Each layer repaired alone on the same images (seed 0).",
+    ("-m benchmarks.layers --sizes 10 50 100 --time-limit 240",),
+)
 
 
 def run(command: str) -> str:
@@ -140,9 +147,14 @@ def page(sections: tuple[Section, ...]) -> str:
 def main(
     output: Annotated[Path, typer.Option(help="The page.")] = PAGE,
     plots: Annotated[Path, typer.Option(help="Where the README's plots go.")] = PLOTS,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Also the comparison, the scaling and every layer.")
+    ] = False,
 ) -> None:
     """Run the sweeps and repairs that the documents tell of (half an hour on two cores), and write their page."""
-    text = page(SECTIONS)
+    for command in PAGES if everything else ():
+        run(command)
+    text = page((*SECTIONS, LAYERS) if everything else SECTIONS)
     with atomic_file(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     for name in ("accuracy.png", "drawdown.png"):

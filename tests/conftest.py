@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import gc
 import lzma
+import os
 import resource
 import shutil
 import signal
@@ -30,7 +32,8 @@ from model_classes.training import train_alexnet
 
 CHECKOUT = Path(__file__).parent.parent
 SHARED = CHECKOUT.parent / "shared" / "data"
-MUCH = 2 * 2**30
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+MUCH = 2**30 if IS_WORKER else 2**31
 settings.register_profile("suite", deadline=None)  # machines differ, and coverage slows what it looks at
 settings.load_profile("suite")
 
@@ -61,6 +64,21 @@ def _hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@contextlib.contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Let one worker make what is at a path, while the others wait for it."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test run, for all of its workers."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if IS_WORKER else own
+
+
 @pytest.fixture(scope="session")
 def kept(request: pytest.FixtureRequest) -> Path:
     """A folder that outlives the test run, for what is slow to unpack."""
@@ -73,13 +91,14 @@ def cifar_root(kept: Path) -> Path:
     if (CHECKOUT / "data/cifar10/test").is_dir():
         return CHECKOUT / "data/cifar10"
     archive = SHARED / "cifar10-jpeg.tar.xz"
-    if not (kept / "cifar10").is_dir():
-        if not archive.is_file():
-            pytest.skip(f"no CIFAR-10 images: neither data/cifar10 nor {archive}")
-        shutil.rmtree(kept / "unpacking", ignore_errors=True)
-        with tarfile.open(archive) as packed:
-            packed.extractall(kept / "unpacking", filter="data")
-        (kept / "unpacking").rename(kept / "cifar10")
+    with one_at_a_time(kept / "cifar10"):
+        if not (kept / "cifar10").is_dir():
+            if not archive.is_file():
+                pytest.skip(f"no CIFAR-10 images: neither data/cifar10 nor {archive}")
+            shutil.rmtree(kept / "unpacking", ignore_errors=True)
+            with tarfile.open(archive) as packed:
+                packed.extractall(kept / "unpacking", filter="data")
+            (kept / "unpacking").rename(kept / "cifar10")
     return kept / "cifar10"
 
 
@@ -100,12 +119,13 @@ def some_cifar(cifar_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def cifar_weights(kept: Path) -> Path:
     """The shared CIFAR-10 checkpoint (float16)."""
     packed, weights = SHARED / "alexnet_base_fp16.pth.xz", kept / "alexnet_base.pth"
-    if not weights.is_file():
-        if not packed.is_file():
-            pytest.skip(f"no CIFAR-10 checkpoint: {packed} is absent")
-        with lzma.open(packed) as source, weights.with_suffix(".part").open("wb") as target:
-            shutil.copyfileobj(source, target)
-        weights.with_suffix(".part").rename(weights)
+    with one_at_a_time(weights):
+        if not weights.is_file():
+            if not packed.is_file():
+                pytest.skip(f"no CIFAR-10 checkpoint: {packed} is absent")
+            with lzma.open(packed) as source, weights.with_suffix(".part").open("wb") as target:
+                shutil.copyfileobj(source, target)
+            weights.with_suffix(".part").rename(weights)
     return weights
 
 
@@ -153,18 +173,21 @@ def image_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def digits_baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def digits_baseline(shared_folder: Path) -> Path:
     """The baseline of the digits, trained for real, once a session (about 25 s), with its record beside it."""
-    folder = tmp_path_factory.mktemp("baseline")
-    with contextlib.chdir(folder):
-        train_alexnet(DatasetName.DIGITS, folder / "alexnet_base_digits.pth")
-    return folder / "alexnet_base_digits.pth"
+    weights = shared_folder / "baseline" / "alexnet_base_digits.pth"
+    weights.parent.mkdir(exist_ok=True)
+    with one_at_a_time(weights.parent), contextlib.chdir(weights.parent):
+        if not weights.is_file():
+            train_alexnet(DatasetName.DIGITS, weights)
+    return weights
 
 
 @pytest.fixture(scope="session")
-def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def warm_cache(shared_folder: Path) -> Path:
     """What depends on a network alone is computed once in a session; its files are named by what they are made from."""
-    return tmp_path_factory.mktemp("cache")
+    (shared_folder / "cache").mkdir(exist_ok=True)
+    return shared_folder / "cache"
 
 
 @pytest.fixture

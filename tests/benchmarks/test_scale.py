@@ -47,7 +47,7 @@ RUN = Run(
 )
 
 
-def test_the_floor_of_stage_one_is_the_sum_of_its_products() -> None:
+def test_the_floor_of_the_preparation_is_the_sum_of_its_products() -> None:
     floor = floor_of(RUN, "prepare")
     assert floor is not None
     steps = sum(2 * r * r * M + r * M * M + 2 * 2 * 2 * N + 6 * N * M * 2 + 100 * 2 * 2 * (N + M) for r in (5, 3))
@@ -75,7 +75,7 @@ def test_the_floor_of_the_program_depends_on_its_norm() -> None:
     assert other is not None and other.streamed == 16 * 49
 
 
-def test_without_stage_one_only_the_program_has_a_floor() -> None:
+def test_without_a_preparation_only_the_program_has_a_floor() -> None:
     alone = replace(RUN, prepare="none", margins="", iterations="")
     assert [phase for phase in PHASES if floor_of(alone, phase) is not None] == ["solve"]
     assert [phase for phase in PHASES if floor_of(RUN, phase) is None] == [

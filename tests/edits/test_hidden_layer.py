@@ -38,6 +38,7 @@ def test_some_units_of_a_layer_change_and_nothing_else(warm_workplace: Path, dig
     assert torch.equal(before["classifier.4.weight"][2000:], after["classifier.4.weight"][2000:])
 
 
+@pytest.mark.slow
 def test_a_convolution_is_repaired_in_steps(warm_workplace: Path, digits_baseline: Path) -> None:
     code, report = repaired(digits_baseline, "--layer", "features.10", "--pattern", "relinearise")
     assert code == 0 and report["edit_accuracy_after"] == 1.0 and report["lower_bound"] is None

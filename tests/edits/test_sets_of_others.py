@@ -95,6 +95,7 @@ def test_the_page_shows_the_images_that_contradict_each_other(monkeypatch: pytes
     assert [row.position for row in contradicting(older, "x")] == [2]
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_no_end(own: tuple[list[str], EditSet]) -> None:
     words, _ = own
     expected, _ = repair(["misclassified", *words, "--max-samples", "2"])

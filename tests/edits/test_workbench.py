@@ -72,6 +72,7 @@ def test_what_follows_from_channels_is_what_the_network_gives_its_layers(digits_
     torch.testing.assert_close(seen.logits[chosen], predict_logits(bench.model, images), rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_workplace")
 def test_a_metric_from_channels_is_that_of_the_images(digits_baseline: Path) -> None:
     bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)

@@ -107,7 +107,7 @@ def test_every_copy_has_the_margin(
 
 
 @pytest.mark.parametrize("copies", ["mirrored", pytest.param("shifted", marks=SLOW)])
-def test_stage_one_goes_for_copies_and_the_program_does_not(digits_baseline: Path, copies: str) -> None:
+def test_the_preparation_goes_for_copies_and_the_program_does_not(digits_baseline: Path, copies: str) -> None:
     plain = repaired(digits_baseline, "--max-samples", "2")
     report = repaired(digits_baseline, "--max-samples", "2", "--prepare-copies", copies)
     assert (report["prepare_copies"], report["copies"]) == (copies, 0)
@@ -115,12 +115,12 @@ def test_stage_one_goes_for_copies_and_the_program_does_not(digits_baseline: Pat
     assert report["edit_accuracy_after"] == 1.0 and report["min_margin"] >= 2.0
 
 
-def test_copies_without_stage_one_are_refused(digits_baseline: Path) -> None:
+def test_copies_without_a_preparation_are_refused(digits_baseline: Path) -> None:
     result = run(digits_baseline, "--prepare", "none", "--prepare-copies", "shifted")
     assert result.exit_code == 2 and "no hidden layer is prepared" in result.stderr
 
 
-def test_stage_one_goes_for_constrained_copies_among_others() -> None:
+def test_the_preparation_goes_for_constrained_copies_among_others() -> None:
     assert RepairOptions(region=Region(2), prepare_copies="mirrored").prepare_region == Region(2, True)
     assert RepairOptions(region=Region(2, True), prepare_copies="shifted").prepare_region == Region(2, True)
     assert RepairOptions().prepare_region == Region()
@@ -160,6 +160,7 @@ def test_a_copy_that_misses_the_margin_is_not_verified(digits_baseline: Path, mo
     assert json.loads(Path("repaired_failed.json").read_text())["status"] == "not_verified"
 
 
+@pytest.mark.slow
 def test_copies_count_where_the_number_of_images_decides(
     digits_baseline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -270,7 +270,7 @@ def _caused_by(cause: Exception) -> ToolError:
         (_caused_by(sytorch.LicenceError("the licence server does not answer")), "error"),
         pytest.param(ToolError("Cannot write x.pth: No space left on device."), "error", marks=pytest.mark.slow),
         pytest.param(MemoryError("no room"), "error", marks=pytest.mark.slow),
-        (OSError("stale file handle"), "error"),
+        pytest.param(OSError("stale file handle"), "error", marks=pytest.mark.slow),
         (_caused_by(sytorch.SolverFailedError("numerical trouble")), "not_solved"),
     ],
 )
@@ -391,6 +391,7 @@ def test_lists_are_given_with_spaces_and_by_repeating() -> None:
     assert list(repeated(expected.split(), lists)) == expected.split()
 
 
+@pytest.mark.slow
 def test_workers_make_the_same_rows_as_one_process(place: Path) -> None:
     """Sums of floats depend on the number of threads, and with them the last digits of weights and objectives."""
     run_sweep(*SMALL, "--output", str(TABLE), "--workers", "2")

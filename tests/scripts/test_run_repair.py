@@ -109,7 +109,7 @@ def _changed(state: dict[str, torch.Tensor]) -> set[str]:
     return {name for name in before if not torch.equal(before[name], state[name])}
 
 
-@pytest.mark.parametrize(("prepare", "changed"), [("none", LAST), ("auto", LAST | HIDDEN)])
+@pytest.mark.parametrize(("prepare", "changed"), [("none", LAST), pytest.param("auto", LAST | HIDDEN, marks=SLOW)])
 def test_torchvisions_own_network_gives_every_image_its_margin(prepare: str, changed: set[str]) -> None:
     base = BASE.read_bytes()
     report = _report("--prepare", prepare, "--param-bound", "1.5")
@@ -158,6 +158,7 @@ def test_solvers_and_paths_agree(norm: str) -> None:
     assert objectives == pytest.approx([objectives[0]] * 3, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_whole_program_in_the_weights_themselves() -> None:
     options = ["--metric", "identity", "--norm", "linf+l1", "--max-samples", "2"]
     found, asked = _report(*options), _report(*options, "--whole-program", "--solver", "highs")

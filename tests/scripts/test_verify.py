@@ -38,6 +38,7 @@ KINDS = {
     "infeasible after a preparation": replace(RepairOptions(), param_bound=1e-4),
 }
 COSTLY = {
+    "shifted and mirrored copies",
     "linf+l1 in the weights",
     "a metric of each class",
     "prepared with a bound that float32 cannot hold",
@@ -189,6 +190,7 @@ def _script(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_script_tells_and_its_exit_code_says_it(digits: Place) -> None:
     path = _certificate(digits, "l1")
     told = _script(str(path))

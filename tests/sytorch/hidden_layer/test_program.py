@@ -24,6 +24,7 @@ from tests.sytorch.network.test_layer_view import changed
 from tests.sytorch.networks import NETWORKS, PARTS, network, parameters_after
 
 MARGIN, BOUND = 0.05, 10.0
+FAST_AND_SLOW = [pytest.param(name, marks=pytest.mark.slow if name == "pooled" else ()) for name in NETWORKS | PARTS]
 
 
 def metric_for(view: LayerView, seed: int) -> KroneckerMetric:
@@ -183,7 +184,7 @@ def test_the_last_layer_agrees_with_its_own_program() -> None:
     np.testing.assert_allclose(new.change, old.change, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NETWORKS | PARTS)
+@pytest.mark.parametrize("name", FAST_AND_SLOW)
 def test_products_alone_give_what_newton_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sytorch.hidden_layer.program.fits", lambda _: False)
     for seed in range(3):
@@ -194,7 +195,7 @@ def test_products_alone_give_what_newton_gives(name: str, monkeypatch: pytest.Mo
         assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
-@pytest.mark.parametrize("name", NETWORKS | PARTS)
+@pytest.mark.parametrize("name", FAST_AND_SLOW)
 def test_splitting_has_the_optimum_between_its_bound_and_its_change(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Moves, "is_shallow", False)
     for seed in range(3):

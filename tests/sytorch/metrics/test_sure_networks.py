@@ -99,6 +99,7 @@ def test_the_metric_of_a_hidden_layer(name: str) -> None:
     assert found.outputs is None
 
 
+@pytest.mark.slow
 def test_a_network_that_is_sure_of_everything_is_repaired(digits_baseline: Path, warm_workplace: Path) -> None:
     state = torch.load(digits_baseline, weights_only=True)
     for part in ("weight", "bias"):

@@ -134,7 +134,9 @@ LICENCE_FILES = {
 }
 
 
-@pytest.mark.parametrize("kind", LICENCE_FILES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if place else ()) for place, kind in enumerate(LICENCE_FILES)]
+)
 def test_a_stale_licence_file_leaves_auto_with_highs(kind: str, tmp_path: Path) -> None:
     """In a process of its own, for Gurobi reads the file's name once."""
     licence = tmp_path / "gurobi.lic"

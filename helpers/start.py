@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib is not loaded yet
-FOLDERS = ("", "benchmarks", "tools")
+FOLDERS = ("benchmarks", "tools")
 STDOUT, STDERR = 1, 2
 INTERRUPTED = 130
 IMPORTER = "<frozen importlib._bootstrap>"
@@ -87,12 +87,12 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _is_script() -> bool:
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    return file is not None and os.path.dirname(os.path.realpath(file)) in {  # noqa: PTH120
-        os.path.realpath(os.path.join(ROOT, folder))  # noqa: PTH118
-        for folder in FOLDERS
-    }
+def is_script(file: str | None) -> bool:
+    """Whether a process whose main file this is runs a script: one of the top level, or one in or below `FOLDERS`."""
+    if file is None:
+        return False
+    folder, root = os.path.dirname(os.path.realpath(file)), os.path.realpath(ROOT)  # noqa: PTH120
+    return folder == root or any(f"{folder}{os.sep}".startswith(f"{root}{os.sep}{name}{os.sep}") for name in FOLDERS)
 
 
 def begin() -> None:
@@ -102,5 +102,5 @@ def begin() -> None:
         signal.signal(signal.SIGINT, _end)
 
 
-if _is_script():
+if is_script(getattr(sys.modules["__main__"], "__file__", None)):
     begin()

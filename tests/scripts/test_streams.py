@@ -14,9 +14,16 @@ import pytest
 
 from helpers import start
 from helpers.cli import say
+from helpers.start import is_script
 from tests.conftest import CHECKOUT
 
 SCRIPTS = sorted(path.name for path in CHECKOUT.glob("*.py") if "new_app(" in path.read_text(encoding="utf-8"))
+COMMANDS = sorted(
+    str(path.relative_to(CHECKOUT))
+    for pattern in ("*.py", "benchmarks/**/*.py", "tools/*.py")
+    for path in CHECKOUT.glob(pattern)
+    if "new_app(" in path.read_text(encoding="utf-8")
+)
 SCRIPT = f"""
 import sys
 sys.path.insert(0, {str(CHECKOUT)!r})
@@ -147,3 +154,16 @@ def test_ctrl_c_during_the_imports(workplace: Path, script: str, module: str) ->
 def test_nothing_of_this_touches_a_process_that_is_no_script() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert set() == start.CLOSED
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_commands_of_every_folder_hear_ctrl_c_from_their_first_import_on(path: str) -> None:
+    """The fault: benchmarks that moved into rooms were no scripts any more, and Ctrl-C during imports ended in a
+    traceback."""
+    assert is_script(str(CHECKOUT / path))
+
+
+def test_neither_tests_nor_other_programs_are_scripts(tmp_path: Path) -> None:
+    files = [CHECKOUT / "tests/kills.py", CHECKOUT / "helpers/start.py", tmp_path / "run_repair.py"]
+    assert not any(is_script(str(file)) for file in [*files, CHECKOUT.parent / "benchmarks/own.py"])
+    assert not is_script(None)

@@ -20,6 +20,9 @@ from tests.conftest import CHECKOUT
 
 PAGES = sorted((CHECKOUT / "docs").glob("*.md"))
 DOCUMENTS = [*sorted(CHECKOUT.glob("*.md")), *PAGES]
+MENTIONING = [
+    path for path in (*DOCUMENTS, *sorted((CHECKOUT / "docs/benchmarks").glob("*.md"))) if path.stem != "history"
+]
 COMMANDS = sorted(
     command
     for path in (CHECKOUT / "README.md", *PAGES)
@@ -40,6 +43,14 @@ def test_every_command_is_understood(command: str) -> None:
     shown = _told(["-m", arguments[0]]) if is_module else _help(script.removesuffix(".py"), arguments)
     for option in options:
         assert re.search(rf"{option}\b", shown), f"{script} has no {option}"
+
+
+@pytest.mark.parametrize("path", MENTIONING, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_every_module_that_a_page_says_to_run_can_be_run(path: Path) -> None:
+    """The history is left out, which tells of modules that are no more."""
+    for module in re.findall(r"python -m ((?:benchmarks|tests)[\w.]*\w)", path.read_text()):
+        file = CHECKOUT / f"{module.replace('.', '/')}.py"
+        assert file.is_file() and '__name__ == "__main__"' in file.read_text(), module
 
 
 def _help(script: str, arguments: list[str]) -> str:

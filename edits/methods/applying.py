@@ -5,6 +5,15 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from edits.network.tail import parameters_of
+from sytorch.problem.arrays import Matrix
+
+
+def by_parameter(model: nn.Module, layer: str, change: Matrix) -> dict[str, torch.Tensor]:
+    """A layer's change, (outputs, n + 1), by parameter name, float32: of its weight and, the last column, its bias."""
+    parts = parameters_of(model.get_submodule(layer), torch.from_numpy(change).float())
+    return {f"{layer}.{name}": part for name, part in parts.items()}
+
 
 def apply_changes(model: nn.Module, changes: dict[str, torch.Tensor], bound: float) -> dict[str, torch.Tensor]:
     """The state dict of the repaired model; the model itself is left alone.

@@ -10,9 +10,8 @@ import torch
 from tqdm import tqdm
 
 import sytorch
-from edits.methods.applying import apply_changes
+from edits.methods.applying import apply_changes, by_parameter
 from edits.methods.writing import RefutedError, Repaired, with_allowances, write_verified
-from edits.network.tail import parameters_of
 from edits.network.workbench import Workbench
 from edits.options import RepairOptions
 from edits.task import Task
@@ -43,7 +42,8 @@ def repair_hidden_layer(task: Task) -> Repaired:
                 solution = problem.smallest_change(allowance, allowance / first, task.deadline)
             except sytorch.ContradictionError as error:
                 raise RefutedError(error.contradiction, problem) from error
-        state = apply_changes(bench.model, problem.parameters(bench.model, solution), options.param_bound)
+        changes = by_parameter(bench.model, problem.layer, solution.change)
+        state = apply_changes(bench.model, changes, options.param_bound)
         return Repaired(solution, state, write_verified(task, state, problem.check), allowance, problem=problem)
 
     return with_allowances(first, attempt)
@@ -97,12 +97,6 @@ class HiddenLayer:
             outputs = layer(head(self.edit_set.images))
         if broken := self.view.pattern.broken(tail, outputs, still_of(self.view)):
             raise NotVerifiedError(f"With the saved weights {broken} activations are not what they were fixed at.")
-
-    def parameters(self, model: AlexNet, solution: sytorch.Solution) -> dict[str, torch.Tensor]:
-        """The change by parameter name, float32."""
-        change = torch.from_numpy(solution.change).float()
-        parameters = parameters_of(model.get_submodule(self.layer), change)
-        return {f"{self.layer}.{name}": part for name, part in parameters.items()}
 
 
 def unproved(moved: sytorch.Relinearised) -> sytorch.Solution:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 import sytorch
-from edits.methods.applying import apply_changes
+from edits.methods.applying import apply_changes, by_parameter
 from edits.methods.writing import RefutedError, Repaired, with_allowances, write_verified
 from edits.network.prepared import Network
 from edits.task import Task
@@ -36,7 +35,8 @@ def repair_last_layer(task: Task, network: Network) -> Repaired:
     def attempt(allowance: float) -> Repaired:
         with bench.clock.phase("solve"):
             solution = problem.smallest_change(allowance)
-        state = apply_changes(network.model, parameters_of(options.layer, solution.change), options.param_bound)
+        changes = by_parameter(network.model, options.layer, solution.change)
+        state = apply_changes(network.model, changes, options.param_bound)
         return Repaired(solution, state, write_verified(task, state), allowance, metric=metric)
 
     return with_allowances(rounding_allowance(outputs), attempt)
@@ -94,12 +94,6 @@ class LastLayer:
             self.solve(asked)
         except sytorch.ContradictionError as error:
             raise RefutedError(error.contradiction) from error
-
-
-def parameters_of(layer: str, change: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> dict[str, torch.Tensor]:
-    """A change, (C, n + 1), by parameter name, float32: what is added to the weight, (C, n), and to the bias, (C,)."""
-    whole = torch.from_numpy(change).float()
-    return {f"{layer}.weight": whole[:, :-1], f"{layer}.bias": whole[:, -1]}
 
 
 def rounding_allowance(outputs: sytorch.AffineOutputs) -> float:

@@ -102,7 +102,9 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         edit_set = load_for(path, bench.test).subset(job.max_samples, job.seed)
     warn_of_other_weights(edit_set, path, bench)
     if job.norm_by_size and not options.is_hidden:
-        options = replace(options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves)), options.metric))
+        options = replace(
+            options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves)), options.metric, options.prepare)
+        )
     return repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
 
 
@@ -194,7 +196,8 @@ RidgeOption = Annotated[
 PrepareOption = Annotated[
     PrepareName,
     typer.Option(
-        help="The hidden layer moved toward the margins first; none: only --layer changes. [auto: classifier.4]"
+        help="The hidden layer moved toward the margins first; none: only --layer changes; spare-units: units of "
+        "classifier.4 become detectors of the edit images. [auto: classifier.4]"
     ),
 ]
 PrepareCopiesOption = Annotated[
@@ -255,7 +258,7 @@ def read_request(
         layer=layer,
         param_bound=param_bound,
         margin=margin,
-        norm=norm or (norm_for(1, metric) if layer == LAST_LAYER else "l2"),
+        norm=norm or (norm_for(1, metric, prepare) if layer == LAST_LAYER else "l2"),
         metric=metric,
         solver=solver,
         time_limit=time_limit,

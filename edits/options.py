@@ -11,12 +11,13 @@ from helpers.errors import UsageError
 
 LAST_LAYER = "classifier.6"
 AUTO_PREPARE = "classifier.4"
+PLANTED_LAYER = "classifier.4"
 MANY_IMAGES = 400  # as in `sytorch.last_layer.program`: above, l1 takes minutes and l2 seconds
 NormName = Literal["l1", "linf", "linf+l1", "l2"]
 SolverName = Literal["auto", "gurobi", "highs"]
 MetricName = Literal["training", "per-class", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
-PrepareName = Literal["auto", "none", "classifier.4", "classifier.1"]
+PrepareName = Literal["auto", "none", "classifier.4", "classifier.1", "spare-units"]
 PREPARE_NAMES: tuple[PrepareName, ...] = get_args(PrepareName)
 PatternName = Literal["fixed", "relinearise"]
 PrepareCopies = Literal["none", "mirrored", "shifted"]
@@ -45,7 +46,8 @@ class RepairOptions:
             in doubt; None for all, and for 20,000 of a network whose hidden layer was prepared.
         ridge: added to the metric's diagonal, relative to its mean.
         prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE`, but
-            ``none`` where the metric is ``identity``.
+            ``none`` where the metric is ``identity``; ``spare-units``, units of `PLANTED_LAYER` that ordinary images do
+            not need become detectors of the edit images.
         pattern: for a layer other than the last: ``fixed``, the activation patterns behind it are constraints, and the
             result is proved; ``relinearise``, they may change, and the forward pass judges.
         region: which copies of every edit image have to be right by the margin, too.
@@ -113,12 +115,24 @@ class RepairOptions:
 
     @property
     def prepared_layer(self) -> str | None:
-        """The hidden layer that is moved first, or None."""
+        """The hidden layer that is changed first, or None."""
         if self.is_hidden:
             return None
+        if self.plants:
+            return PLANTED_LAYER
         if self.prepare == "auto":
             return None if self.metric == "identity" else AUTO_PREPARE
         return None if self.prepare == "none" else self.prepare
+
+    @property
+    def plants(self) -> bool:
+        """Whether that layer's spare units are planted anew; otherwise all of it is moved."""
+        return self.prepare == "spare-units"
+
+    @property
+    def preparation(self) -> str:
+        """What is done first, as reports and tables name it: ``none``, the layer that is moved, or ``spare-units``."""
+        return self.prepare if self.plants else self.prepared_layer or "none"
 
     @property
     def prepare_region(self) -> Region:
@@ -127,9 +141,10 @@ class RepairOptions:
         return Region(max(self.region.shifts, shifts), self.region.flip or mirrored)
 
 
-def norm_for(images: int, metric: MetricName) -> NormName:
+def norm_for(images: int, metric: MetricName, prepare: PrepareName = "auto") -> NormName:
     """What is minimised where nobody says: ``l1``, a linear program, as far as there is one and it takes seconds."""
-    return "l1" if images <= MANY_IMAGES and metric != "per-class" else "l2"
+    is_quick = images <= MANY_IMAGES and metric != "per-class" and prepare != "spare-units"
+    return "l1" if is_quick else "l2"
 
 
 def read_metric(name: str) -> MetricName:

@@ -106,7 +106,7 @@ def _asked(context: Context, experiment: Experiment, bench: Workbench) -> Row:
         layer=options.layer,
         norm=options.norm,
         metric=options.metric,
-        prepare=options.prepared_layer or "none",
+        prepare=options.preparation,
         prepare_copies=options.prepare_copies,
         dataset=bench.test.name,
     )

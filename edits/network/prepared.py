@@ -19,6 +19,7 @@ from helpers.remembering import remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet
 from sytorch import IdentityMetric, Metric, symbolic_layers
+from sytorch.problem.arrays import Vector
 
 InputsOf = Callable[[], NDArray[np.float32]]
 
@@ -32,6 +33,7 @@ class Network:
         test_source: gives the last layer's inputs for the test images, (T, n).
         metric_source: gives so many images at most for a metric, some at a time; for None as many as are worth while.
         clock: counts the seconds.
+        ridges: (n + 1,), of each input of the last layer and the bias, relative to the options' ridge; None if alike.
         facts: what decides a metric, for the name of its file; None where metrics are not worth keeping.
     """
 
@@ -40,6 +42,7 @@ class Network:
     metric_source: Callable[[int | None], Iterable[MetricSample]]
     clock: Stopwatch
     facts: Mapping[str, Fact] | None = None
+    ridges: Vector | None = None
 
     @functools.cached_property
     def last_layer(self) -> str:
@@ -88,7 +91,8 @@ class Network:
     def _training_metric(self, images: int | None, ridge: float, per_class: bool, cache: Path | None) -> Metric:
         layer = self.model.get_submodule(self.last_layer)
         compute = per_class_metric if per_class else training_metric
-        return compute(layer, lambda: self.metric_source(images), ridge, cache)
+        ridges = ridge if self.ridges is None else ridge * self.ridges
+        return compute(layer, lambda: self.metric_source(images), ridges, cache)
 
     def _last_layer(self, inputs: NDArray[np.float32], state: dict[str, torch.Tensor]) -> torch.Tensor:
         return linear_logits(inputs, *(state[f"{self.last_layer}.{part}"] for part in ("weight", "bias")))

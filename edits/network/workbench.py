@@ -72,7 +72,7 @@ class Workbench:
         last, seen = symbolic_layers(self.model)[0], self.training_images
         return Network(
             self.model,
-            lambda: self._test_inputs(last),
+            lambda: self.layer_inputs_of_test_images(last),
             lambda count: seen.all_right(last) if count is None else seen.some_right(last, count),
             self.clock,
             {**seen.facts, "layer": last},
@@ -141,7 +141,7 @@ class Workbench:
 
         return Network(
             model,
-            lambda: run(self._test_inputs(layer)),
+            lambda: run(self.layer_inputs_of_test_images(layer)),
             metric_source,
             self.clock,
         )
@@ -158,7 +158,8 @@ class Workbench:
         if layer not in possible:
             raise UsageError(f"--layer {layer} cannot be repaired; what can be is: {', '.join(possible)}.")
 
-    def _test_inputs(self, layer: str) -> NDArray[np.float32]:
+    def layer_inputs_of_test_images(self, layer: str) -> NDArray[np.float32]:
+        """What a linear layer gets from the test images, (T, n)."""
         return layer_activations(self.model, self.weights_hash, layer, self.test).inputs
 
     @remembers(2)

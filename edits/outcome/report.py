@@ -22,7 +22,11 @@ class RepairReport:
     loaded again, in float32.
     ``prepare`` is the hidden layer that was moved first, or ``none``; ``prepare_copies`` are those that the preparation
     went for without a promise; ``prepare_objective`` is the length of its way in its metric; ``prepare_margins`` (how
-    many were missing) and ``prepare_iterations`` are of each step that was computed. ``copies`` counts the copies of
+    many were missing) and ``prepare_iterations`` are of each step that was computed. Where ``prepare`` is
+    ``spare-units``, ``planted_units`` became detectors; ``planted_cost`` is what ordinary images lose by it, as
+    `cost_of_units` counts; ``not_separable`` are the edit images, by their place, to which an ordinary image or one
+    with another label responds as much; ``largest_ordinary_response`` is the largest of the others', the edit image's
+    own being 1; ``outside_detected`` counts the other test images that set one off. ``copies`` counts copies of
     edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were constrained besides them;
     ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``seconds`` is by phase.
     """
@@ -77,6 +81,11 @@ class RepairReport:
     prepare_max_abs_change: float | None = None
     prepare_edit_accuracy: float | None = None
     prepare_test_accuracy: float | None = None
+    planted_units: int | None = None
+    planted_cost: float | None = None
+    not_separable: list[int] = field(default_factory=list)
+    largest_ordinary_response: float | None = None
+    outside_detected: int | None = None
     shifts: int = 0
     flip: bool = False
     copies: int = 0
@@ -145,8 +154,19 @@ def _prepared(report: RepairReport) -> list[tuple[str, str]]:
         return []
     right, largest = percent(report.prepare_edit_accuracy), report.prepare_max_abs_change or 0.0
     copies = "" if report.prepare_copies == "none" else f", with {report.prepare_copies} copies"
+    if report.planted_units is not None:
+        return [("prepared", _planted(report))]
     steps = f"{report.prepare} in {report.prepare_steps} steps{copies}, no change beyond {largest:.3g}"
     return [("prepared", f"{steps}; {right} of the edit set right after that")]
+
+
+def _planted(report: RepairReport) -> str:
+    """In words; numbers of images are their places in the edit set."""
+    alike = len(report.not_separable)
+    outside = "" if report.outside_detected is None else f"; {report.outside_detected:,} other test images set one off"
+    heard = "" if not alike else f"; {alike} of them are on for ordinary images, too, which are too much alike"
+    copies = "" if report.prepare_copies == "none" else f", with {report.prepare_copies} copies"
+    return f"{report.planted_units:,} spare units of classifier.4 became detectors{copies}{heard}{outside}"
 
 
 def _copied(report: RepairReport) -> list[tuple[str, str]]:

@@ -46,7 +46,7 @@ def asked(task: Task) -> RepairReport:
         margin=options.margin,
         norm=options.norm,
         metric=options.metric,
-        prepare=options.prepared_layer or "none",
+        prepare=options.preparation,
         prepare_copies=options.prepare_copies,
         pattern=options.pattern if options.is_hidden else None,
     )
@@ -79,7 +79,7 @@ def tell_failure(report: RepairReport, task: Task, error: Exception) -> None:
 def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOptions, test: ImageDataset) -> str:
     """One or two sentences: which images, or copies of them, contradict each other, and what to change."""
     class_names = test.class_names
-    stage = "" if options.prepared_layer is None else f" (after moving {options.prepared_layer})"
+    stage = "" if options.prepared_layer is None else f" (after {options.prepared_layer} was changed)"
     if options.layer.startswith(LAST_LAYER):
         stage = f"{stage} when only {options.layer} changes" if options.is_hidden else stage
     else:

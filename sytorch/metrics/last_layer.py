@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.linalg.blas import dtrmm
 
-from sytorch.problem.arrays import Matrix, Stack
+from sytorch.problem.arrays import Matrix, Stack, Vector
 from sytorch.problem.checks import checked_moment
 from sytorch.problem.errors import InvalidInputError
 
@@ -187,17 +187,17 @@ class PerClassMetric:
 Metric = SharedMetric | PerClassMetric
 
 
-def second_moment_metric(moment: Matrix | NDArray[np.float32], ridge: float = 1e-3) -> SecondMomentMetric:
+def second_moment_metric(moment: Matrix | NDArray[np.float32], ridge: float | Vector = 1e-3) -> SecondMomentMetric:
     """The metric of a second moment ``E[h h^T]``, (d, d), made definite by a ridge relative to its mean diagonal.
 
-    Only the lower triangle of the moment is read.
+    The ridge is one for all inputs, or one of each, (d,). Only the lower triangle of the moment is read.
 
     Raises:
         InvalidInputError: the ridge is not positive, or the moment is no finite second moment.
     """
-    if not 0 < ridge < np.inf:
-        raise InvalidInputError(f"The ridge must be positive, not {ridge}.")
     definite = checked_moment(moment)
+    if np.shape(ridge) not in ((), (len(definite),)) or not (np.greater(ridge, 0) & np.less(ridge, np.inf)).all():
+        raise InvalidInputError(f"The ridge must be positive, one for all inputs or for each, not {ridge}.")
     definite[np.diag_indices_from(definite)] += ridge * np.trace(definite) / len(definite)
     try:
         factor, _ = cho_factor(definite, lower=True, overwrite_a=True)

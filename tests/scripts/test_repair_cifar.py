@@ -52,6 +52,17 @@ def test_the_last_layer_alone(cifar_root: Path, cifar_weights: Path, seed: int) 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("place")
+def test_spare_units(cifar_root: Path, cifar_weights: Path) -> None:
+    options = RepairOptions(prepare="spare-units", norm="l2")
+    job = Job(data_root=cifar_root, weights=cifar_weights, max_samples=100)
+    report = repair(Selection("misclassified"), job, options)
+    assert (report.status, report.edit_accuracy_after, report.planted_units) == ("repaired", 1.0, 100)
+    assert report.max_abs_change is not None and report.max_abs_change <= 5.0
+    assert report.drawdown_points is not None and report.drawdown_points <= 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("place")
 def test_prepared_in_a_hidden_layer(cifar_root: Path, cifar_weights: Path) -> None:
     reports = [_repair(cifar_root, cifar_weights, seed, "auto") for seed in (0, 1, 2)]
     for report in reports:

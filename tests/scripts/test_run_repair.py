@@ -25,6 +25,7 @@ import edits.options
 import edits.outcome.claims
 import edits.pipeline
 import run_repair
+from checker.certificate import Certificate
 from edits.methods.hidden_layer import HiddenLayer
 from edits.methods.last_layer import LastLayer
 from edits.methods.writing import Repaired
@@ -109,7 +110,10 @@ def _changed(state: dict[str, torch.Tensor]) -> set[str]:
     return {name for name in before if not torch.equal(before[name], state[name])}
 
 
-@pytest.mark.parametrize(("prepare", "changed"), [("none", LAST), pytest.param("auto", LAST | HIDDEN, marks=SLOW)])
+@pytest.mark.parametrize(
+    ("prepare", "changed"),
+    [("none", LAST), ("spare-units", LAST | HIDDEN), pytest.param("auto", LAST | HIDDEN, marks=SLOW)],
+)
 def test_torchvisions_own_network_gives_every_image_its_margin(prepare: str, changed: set[str]) -> None:
     base = BASE.read_bytes()
     report = _report("--prepare", prepare, "--param-bound", "1.5")
@@ -166,6 +170,25 @@ def test_a_whole_program_in_the_weights_themselves() -> None:
     assert found["columns"] == asked["columns"] == 2 * 10 * 4097 + 1
     assert found["objective"] == pytest.approx(asked["objective"], rel=1e-6)
     assert found["prepare"] == "none"
+
+
+def test_spare_units_become_detectors_and_the_rest_is_as_before() -> None:
+    found = _report("--prepare", "spare-units", "--margin", "1")
+    images = found["edit_set_size"]
+    assert (found["prepare"], found["planted_units"], found["norm"]) == ("spare-units", images, "l2")
+    assert found["not_separable"] == [] and 0 < found["largest_ordinary_response"] < 1
+    assert found["outside_detected"] is not None and found["max_abs_change"] <= 5.0
+    state = torch.load(OUTPUT, weights_only=True)
+    assert _changed(state) == LAST | HIDDEN
+    moved = state["classifier.4.weight"] != read_weights(BASE)["classifier.4.weight"]
+    assert int(moved.any(dim=1).sum()) == images
+    assert Certificate(Path(found["certificate_path"])).check().accepted
+
+
+def test_spare_units_go_for_copies_too() -> None:
+    found = _report("--prepare", "spare-units", "--prepare-copies", "shifted", "--max-samples", "3")
+    assert (found["planted_units"], found["prepare_copies"]) == (3, "shifted")
+    assert found["generalization_after"] > found["generalization_before"]
 
 
 def test_one_class_and_any_file() -> None:

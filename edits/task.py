@@ -76,8 +76,9 @@ class Task:
         if options.metric == "identity":
             return "the identity"
         moved = "" if options.prepared_layer is None else f", after {options.prepared_layer} was changed"
+        planted = " (a thousandth of it for planted units)" if options.plants else ""
         images = "all" if options.metric_images is None else f"{options.metric_images}"
         return (
             f"second moment of the inputs of {options.layer}{moved}, over {images} right training images of "
-            f"{bench.test.name}, weighted by the softmax's curvature, ridge {options.ridge!r}: {self.command}"
+            f"{bench.test.name}, weighted by the softmax's curvature, ridge {options.ridge!r}{planted}: {self.command}"
         )

@@ -13,7 +13,6 @@ from edits.network.tail import layer_inputs
 from edits.network.workbench import MOVED_METRIC_IMAGES, Workbench
 from edits.outcome.report import RepairReport
 from edits.task import Task
-from helpers.errors import UsageError
 from helpers.evaluation import is_right, predict_logits
 from sytorch.hidden_layer.preparation import Preparation, largest_within, prepare
 from sytorch.metrics.kronecker import softmax_curvature
@@ -31,7 +30,7 @@ def prepare_network(task: Task, report: RepairReport) -> Network:
 
     Raises:
         SolverTimeLimitError: the time is up.
-        UsageError: there are more edit images than spare units.
+        InvalidInputError: there are more edit images than spare units.
     """
     bench, layer = task.bench, task.options.prepared_layer
     if layer is None:
@@ -74,11 +73,6 @@ def _planted(task: Task, layer: str, report: RepairReport) -> LayerChange:
         found = _detectors(task, layer, sytorch.SecondMomentMetric(metric.inputs.numpy()))
         task.deadline.check()
         before, bound = _rows(bench, layer), largest_within(task.options.param_bound)
-        if len(found.own) > len(before):
-            raise UsageError(
-                f"--prepare spare-units has {len(before):,} units of {layer} for {len(found.own):,} edit images; "
-                "take fewer images, or another --prepare."
-            )
         planting = plant(before, _costs(bench, layer), found, threshold=THRESHOLD, bound=bound)
         rows = torch.from_numpy(planting.change).float().clamp(-bound, bound)
         whole = torch.zeros(before.shape).index_copy_(0, torch.from_numpy(planting.units), rows)

@@ -65,7 +65,9 @@ def plant(layer: Matrix, costs: Vector, found: Detectors, *, threshold: float, b
         raise InvalidInputError(f"The threshold must be from 0 to below 1, not {threshold}.")
     possible = np.abs(layer).max(axis=1) <= checked_bound(bound)
     if len(found.own) > possible.sum():
-        raise InvalidInputError(f"{len(found.own)} detectors need as many spare units; there are {possible.sum()}.")
+        raise InvalidInputError(
+            f"{len(found.own)} detectors need as many spare units; there are {possible.sum()}, so take fewer images."
+        )
     units = _cheapest(costs, possible, len(found.own))
     largest = np.minimum(found.largest, CLOSENESS * found.own)
     thresholds = largest + threshold * (found.own - largest)

@@ -142,6 +142,15 @@ def test_ordinary_points_that_are_none_are_refused(points: list[np.ndarray], mes
         detectors(metric, groups, np.arange(len(groups)), lambda: points)
 
 
+def test_a_ridge_of_each_input_is_added_to_it_alone() -> None:
+    moment, ridges = np.diag([1.0, 2.0, 3.0]), np.array([1.0, 0.5, 1e-3])
+    factor = np.tril(second_moment_metric(moment, ridges).factor)
+    np.testing.assert_allclose(factor @ factor.T, moment + 2 * np.diag(ridges))
+    for wrong in (np.ones(2), np.array([1.0, 0.0, 1.0])):
+        with pytest.raises(InvalidInputError, match="ridge"):
+            second_moment_metric(moment, wrong)
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])
 def test_thresholds_that_are_none_are_refused(threshold: float) -> None:
     seen, _, _ = found(3, [0])

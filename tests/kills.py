@@ -108,6 +108,8 @@ def kill(victim: Victim, count: int, seed: int) -> Counter[str]:
         victim.check()
         if code in (-signal.SIGKILL, 130):
             tally[how.name] += 1
+            if (done := tally["SIGKILL"] + tally["SIGINT"]) % 50 == 0:
+                print(f"{done} of {count} killed, nothing lost", file=sys.stderr, flush=True)
             continue
         assert code == usual, f"a run ended with {code}: {Path('run.log').read_text()}"
         victim.check_complete()

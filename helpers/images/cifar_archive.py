@@ -11,17 +11,22 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torchvision.datasets import CIFAR10
-from torchvision.datasets.utils import check_integrity, download_url
 
 from helpers.cli import say
 from helpers.errors import ToolError
 from helpers.images.source import DecodedImages, Split
 from helpers.text import printable
 
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
+
 SECONDS_WITHOUT_AN_ANSWER = 20.0
+# As torchvision names them; it is slow to import, so only what reads or fetches the archive does.
+BATCHES, PACKED = "cifar-10-batches-py", "cifar-10-python.tar.gz"
+FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class CifarArchive:
 
     def is_unpacked(self) -> bool:
         """Whether every unpacked file is here; `read` checks that they are whole."""
-        return all((self._batches / name).is_file() for name in _file_names())
+        return all((self._batches / name).is_file() for name in FILES)
 
     def fingerprint(self, split: Split) -> str:
         """A hash of the names, sizes and modification times of the unpacked files."""
@@ -58,6 +63,9 @@ class CifarArchive:
         Raises:
             ToolError: there is no network, or the folder cannot be written.
         """
+        from torchvision.datasets import CIFAR10  # noqa: PLC0415 - slow
+        from torchvision.datasets.utils import check_integrity  # noqa: PLC0415
+
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.root, prefix=".cifar10.") as folder:
@@ -67,7 +75,7 @@ class CifarArchive:
                 with tarfile.open(packed) as archive:
                     archive.extractall(folder, filter="data")
                 self._batches.mkdir(exist_ok=True)
-                for file in (Path(folder) / CIFAR10.base_folder).iterdir():
+                for file in (Path(folder) / BATCHES).iterdir():
                     file.replace(self._batches / file.name)
         except OSError as error:
             raise ToolError(f"Cannot unpack CIFAR-10 in {self.root}: {error.strerror or error}.") from error
@@ -88,30 +96,30 @@ class CifarArchive:
         return DecodedImages(np.ascontiguousarray(archive.data), labels, tuple(archive.classes))
 
     def _open(self, split: Split) -> CIFAR10:
+        from torchvision.datasets import CIFAR10  # noqa: PLC0415 - slow
+
         return CIFAR10(root=str(self.root), train=split == "train", download=False)
 
     def _download(self, folder: Path) -> Path:
         """The archive, in its place, by way of another folder."""
+        from torchvision.datasets import CIFAR10, utils  # noqa: PLC0415 - slow
+
         say(f"There is no whole CIFAR-10 here: downloading {CIFAR10.url} (170 MB) to {self.root}")
         try:
             with _impatient(), contextlib.redirect_stdout(sys.stderr):
-                download_url(CIFAR10.url, folder, CIFAR10.filename, CIFAR10.tgz_md5)
+                utils.download_url(CIFAR10.url, folder, PACKED, CIFAR10.tgz_md5)
         except (OSError, EOFError, RuntimeError) as error:
             raise ToolError(_three_ways_out(error)) from error
-        (folder / CIFAR10.filename).replace(self._packed)
+        (folder / PACKED).replace(self._packed)
         return self._packed
 
     @property
     def _packed(self) -> Path:
-        return self.root / str(CIFAR10.filename)
+        return self.root / PACKED
 
     @property
     def _batches(self) -> Path:
-        return self.root / str(CIFAR10.base_folder)
-
-
-def _file_names() -> list[str]:
-    return [*(name for name, _ in CIFAR10.train_list + CIFAR10.test_list), CIFAR10.meta["filename"]]
+        return self.root / BATCHES
 
 
 @contextlib.contextmanager

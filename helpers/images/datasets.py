@@ -12,6 +12,7 @@ from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
 from helpers.files.paths import CACHE, DATA
 from helpers.images.cache import load_cached
+from helpers.images.cifar_archive import CifarArchive
 from helpers.images.digits import Digits
 from helpers.images.folder import ImageFolder
 from helpers.images.source import ImageSource, Split
@@ -68,8 +69,6 @@ def find_source(dataset: DatasetName, data_root: Path | None = None) -> ImageSou
         return Digits()
     if data_root is not None and not data_root.is_dir():
         raise ToolError(f"The data root {data_root} is not a folder.")
-    from helpers.images.cifar_archive import CifarArchive  # noqa: PLC0415 - torchvision is slow to import
-
     archive = CifarArchive(data_root or DATA)
     folder = ImageFolder(data_root or DATA / "cifar10")
     if not archive.is_present() and folder.root.is_dir():

@@ -21,7 +21,6 @@ from torchvision.datasets import CIFAR10
 
 from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
-from helpers.images import cifar_archive
 from helpers.images import decoding as image_decoding
 from helpers.images.datasets import ImageDataset, load_dataset
 
@@ -299,11 +298,13 @@ def test_a_download_that_breaks_off_leaves_the_old_archive(archive: Path, monkey
         (root / name).write_bytes(whole[:200])
         raise urllib.error.URLError("gone")
 
-    monkeypatch.setattr(cifar_archive, "download_url", break_off)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", break_off)
     with pytest.raises(ToolError, match="gone"):
         load_dataset(DatasetName.CIFAR10, "test")
     assert archive.read_bytes() == whole[:100]
-    monkeypatch.setattr(cifar_archive, "download_url", lambda url, root, name, md5: (root / name).write_bytes(whole))
+    monkeypatch.setattr(
+        "torchvision.datasets.utils.download_url", lambda url, root, name, md5: (root / name).write_bytes(whole)
+    )
     assert len(load_dataset(DatasetName.CIFAR10, "test")) == 2
     assert archive.read_bytes() == whole
     assert sorted(path.name for path in archive.parent.iterdir()) == ["cache", "cifar-10-batches-py", archive.name]

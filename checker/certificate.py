@@ -29,9 +29,19 @@ def seal(facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> str:
 
 
 class Certificate:
-    """A certificate, and the files it names: ``found`` by these names, or from ``place``, its own folder."""
+    """A certificate, and the files it names: ``found`` by these names, or from ``place``, its own folder.
 
-    def __init__(self, path: Path, place: Path | None = None, found: Mapping[str, Path] | None = None):
+    Who has just read the base and hashed it gives both; otherwise the file is read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        place: Path | None = None,
+        found: Mapping[str, Path] | None = None,
+        base: tuple[Weights, str] | None = None,
+    ):
+        self.known_base = base
         with np.load(path, allow_pickle=False) as content:
             self.arrays = {name: content[name] for name in content.files}
         self.facts: dict[str, Any] = json.loads(self.arrays.pop("facts").tobytes())
@@ -76,7 +86,7 @@ class Certificate:
 
     def _networks(self) -> str:
         base, other = self.facts["base"], self.facts["network"]
-        self.base, found = read_base(self._path(base))
+        self.base, found = self.known_base or read_base(self._path(base))
         need(found == base["hash"], f"{base['file']} holds other weights than those repaired")
         self.network = read_weights(self._path(other), self.base, base["hash"])
         need(hash_of(self.network) == other["hash"], f"{other['file']} holds other weights than those certified")

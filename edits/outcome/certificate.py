@@ -132,7 +132,8 @@ def certify(task: Task, claim: Claim, network: NetworkFile, publishing: Publicat
     stored = arrays | {"facts": np.frombuffer(json.dumps(facts, sort_keys=True).encode(), dtype=np.uint8)}
     with explained_os_errors(path):
         np.savez_compressed(publishing.staged(path), allow_pickle=False, **stored)
-    return Certificate(publishing.staged(path), task.output.parent, found).check()
+    base = dict(task.bench.model.state_dict()), task.bench.weights_hash
+    return Certificate(publishing.staged(path), task.output.parent, found, base).check()
 
 
 def _facts(task: Task, claim: Claim, status: str) -> dict[str, Any]:

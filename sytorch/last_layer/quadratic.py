@@ -124,15 +124,13 @@ class _Step:
 
     def _refined(self, values: Vector) -> Vector:
         """One step of iterative refinement, where inner products of images that are nearly alike have lost digits."""
-        active, root = values > 0.0, self._root
-        if root is None:
-            return values
+        active = values > 0.0
         for _ in range(REFINEMENTS):
             lacking = self._lacking(values)[active]
-            if np.abs(lacking / self.sizes[active]).max(initial=0.0) <= MISSED / 10:
+            if np.abs(lacking / self.sizes[active]).max(initial=0.0) <= MISSED / 10 or self._root is None:
                 break
             better = values.copy()
-            better[active] += solved_by_root(root[:, active], lacking)
+            better[active] += solved_by_root(self._root[:, active], lacking)
             if (better < 0.0).any():
                 break
             values = better

@@ -21,7 +21,8 @@ class OldNames(SpacedLists):
         current, used = renamed(args, self.former)
         for old in used:
             new = self.former[old]
-            if new in {argument.partition("=")[0] for argument in args}:
+            option, former = new.partition(" ")[0], old.partition(" ")[0]
+            if option != former and option in {argument.partition("=")[0] for argument in args}:
                 raise typer.BadParameter(f"{old} is the old name of {new}: give one of them.", ctx)
             say(f"note: {old} is called {new} now; the old name works until the next release.")
         return super().parse_args(ctx, current)
@@ -32,7 +33,7 @@ def knowing(former: Mapping[str, str]) -> type[OldNames]:
 
     Args:
         former: today's name of each old one: ``{"--output-file": "--output"}``, or with the value that has another
-            name, ``{"--pattern held": "--pattern fixed"}``.
+            name, ``{"--pattern held": "--pattern fixed"}``, perhaps of another option.
     """
 
     class Knowing(OldNames):
@@ -59,7 +60,7 @@ def renamed(arguments: Sequence[str], former: Mapping[str, str]) -> tuple[list[s
         used.append(old)
         new, _, other = former[old].partition(" ")
         if old == known[2]:
-            made.append(other)
+            made[-1:] = [new, other]
         else:
             made.append(f"{new}{equals}{other or value}")
     return [*made, *arguments[end:]], list(dict.fromkeys(used))

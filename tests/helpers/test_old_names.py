@@ -18,7 +18,12 @@ from benchmarks import layers
 from helpers.cli import new_app, print_json
 from helpers.old_names import OldNames, knowing, renamed
 
-FORMER = {"--output-file": "--output", "--pattern held": "--pattern fixed", "--margin": "--margins"}
+FORMER = {
+    "--output-file": "--output",
+    "--pattern held": "--pattern fixed",
+    "--copies none": "--reach exact",
+    "--margin": "--margins",
+}
 NEEDED = {
     "experiment_runner": ["--edit-set-sizes", "1", "--edit-set-types", "misclassified"],
     "analysis": ["results/x.csv"],
@@ -63,6 +68,8 @@ EVERY = [
         ("--output-file=x", "--output=x"),
         ("--pattern held --margin 1 2", "--pattern fixed --margins 1 2"),
         ("--pattern=held", "--pattern=fixed"),
+        ("--copies none --margin 1", "--reach exact --margins 1"),
+        ("--copies=none", "--reach=exact"),
         ("--pattern relinearise", "--pattern relinearise"),
         ("held -- --output-file", "held -- --output-file"),
     ],

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.compare.one import ALL
-from benchmarks.scale.machine import Machine
 from edits.outcome.report import current
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
@@ -22,37 +22,35 @@ PHASES = (
     "load",
     "edit set",
     "program",
-    "metric",
+    "ordinary images",
     "prepare",
+    "metric",
     "activations",
     "solve",
     "write and verify",
     "evaluate",
     "generalization",
+    "certify",
 )
+SHORT = 0.05  # seconds
 
 
 @dataclass(frozen=True)
 class Context:
-    """What all runs share: the network, its images and how many of them there are, and the machine."""
+    """What all runs share: the network and where its images are."""
 
     dataset: DatasetName
     data_root: Path | None
     weights: Path
     weights_hash: str
-    sample_images: int
-    test_images: int
-    machine: Machine
 
 
 @dataclass(frozen=True)
 class Run:
     """One repair. ``size`` is what was asked for, ``seconds_process`` is the whole process, imports and all.
 
-    ``margins`` and ``iterations`` are of each step of the preparation, with spaces between; ``rows`` and
-    ``solver_iterations`` of the program at the last layer. ``drawdown`` is in percentage points, ``peak_memory_mb`` in
-    MiB, the rates of the machine in 1e9 operations or bytes a second. ``sample_images`` are training images that
-    metrics are taken from.
+    ``rows`` and ``gap`` are of the program at the last layer. ``drawdown`` is in percentage points,
+    ``peak_memory_mb`` in MiB.
     """
 
     size: str
@@ -61,45 +59,38 @@ class Run:
     edit_images: int
     status: str
     norm: str
-    margins: str
-    iterations: str
-    rows: int | None
-    rounds: int | None
     solver: str | None
-    solver_iterations: int | None
+    rows: int | None
     gap: float | None
     drawdown: float | None
     peak_memory_mb: float
     seconds_load: float
     seconds_edit_set: float
     seconds_program: float
-    seconds_metric: float
+    seconds_ordinary_images: float
     seconds_prepare: float
+    seconds_metric: float
     seconds_activations: float
     seconds_solve: float
     seconds_write_and_verify: float
     seconds_evaluate: float
     seconds_generalization: float
+    seconds_certify: float
     seconds_process: float
-    sample_images: int
-    test_images: int
-    gflops32: float
-    gflops64: float
-    gigabytes: float
 
     @property
     def key(self) -> tuple[str, str, str]:
         """What the run is about."""
         return self.size, self.prepare, self.weights_hash
 
-    @property
-    def machine(self) -> Machine:
-        """The machine it ran on."""
-        return Machine(self.gflops32, self.gflops64, self.gigabytes)
-
     def seconds(self, phase: str) -> float:
         """Of one of `PHASES`."""
         return float(getattr(self, _column(phase)))
+
+
+def long_phases(runs: Sequence[Run]) -> list[str]:
+    """The phases that take `SHORT` or more in one of the runs."""
+    return [phase for phase in PHASES if max(run.seconds(phase) for run in runs) >= SHORT]
 
 
 def run_size(context: Context, size: str, prepare: str) -> Run:
@@ -133,25 +124,22 @@ def run_size(context: Context, size: str, prepare: str) -> Run:
 
 
 def as_run(report: dict[str, Any], context: Context, size: str, prepare: str, seconds: float) -> Run:
-    """The record of a report, see `edits.outcome.report.RepairReport`."""
+    """The record of a report, see `edits.outcome.report.RepairReport`; a phase that it lacks took no time.
+
+    Raises:
+        ToolError: the report has seconds of a phase that the table has no column for.
+    """
+    if unknown := [phase for phase in report["seconds"] if phase not in PHASES]:
+        raise ToolError(f"The table has no column for the phase {unknown[0]!r}: add it to `PHASES` and `Run`.")
     return Run(
         size=size,
         prepare=prepare,
         weights_hash=context.weights_hash,
         edit_images=report["edit_set_size"],
-        status=report["status"],
-        norm=report["norm"],
-        margins=" ".join(map(str, report["prepare_margins"])),
-        iterations=" ".join(map(str, report["prepare_iterations"])),
-        **{name: report[name] for name in ("rows", "rounds", "solver", "solver_iterations", "gap", "peak_memory_mb")},
+        **{name: report[name] for name in ("status", "norm", "solver", "rows", "gap", "peak_memory_mb")},
         drawdown=report["drawdown_points"],
         **{_column(phase): report["seconds"].get(phase, 0.0) for phase in PHASES},
         seconds_process=round(seconds, 4),
-        sample_images=context.sample_images,
-        test_images=context.test_images,
-        gflops32=context.machine.gflops32,
-        gflops64=context.machine.gflops64,
-        gigabytes=context.machine.gigabytes,
     )
 
 

@@ -1,4 +1,4 @@
-"""Time and memory of a repair as the number of images grows: a table, a page with floors, and plots.
+"""Time and memory of a repair as the number of images grows: a table, a page and plots.
 
 Every size runs in a process of its own. The first run only fills the caches and is not counted.
 """
@@ -13,11 +13,10 @@ import typer
 
 from benchmarks.compare.one import ALL
 from benchmarks.records import read_records, write_records
-from benchmarks.scale.machine import measure
 from benchmarks.scale.page import page
 from benchmarks.scale.plot import draw
 from benchmarks.scale.run import Context, Run, run_size
-from edits.network.workbench import MOVED_METRIC_IMAGES, open_workbench
+from edits.network.workbench import open_workbench
 from edits.options import PrepareName
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
 from helpers.errors import UsageError
@@ -44,9 +43,10 @@ def main(
     chosen = list(dict.fromkeys(sizes or SIZES))
     if wrong := [size for size in chosen if size != ALL and not (size.isdecimal() and int(size) > 0)]:
         raise UsageError(f"--sizes are numbers above 0, or {ALL}, not {wrong[0]!r}.")
-    context = open_context(dataset, data_root, ensure_baseline(dataset, data_root, weights))
     table = output / "scale.csv"
     runs = read_records(table, Run)
+    network = ensure_baseline(dataset, data_root, weights)
+    context = Context(dataset, data_root, network, open_workbench(dataset, data_root, network).weights_hash)
     missing = [size for size in chosen if (size, prepare, context.weights_hash) not in {run.key for run in runs}]
     if missing:
         say("filling the caches")
@@ -57,13 +57,6 @@ def main(
         write_records(table, sorted(runs, key=lambda run: (run.prepare, run.edit_images)))
     for path in finish(table, output):
         say(f"wrote {path}")
-
-
-def open_context(dataset: DatasetName, data_root: Path | None, weights: Path) -> Context:
-    """Name the network, count the images, and measure the machine."""
-    bench = open_workbench(dataset, data_root, weights)
-    sample = min(MOVED_METRIC_IMAGES, len(bench.training))
-    return Context(dataset, data_root, weights, bench.weights_hash, sample, len(bench.test), measure())
 
 
 def finish(table: Path, output: Path) -> list[Path]:

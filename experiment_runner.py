@@ -10,7 +10,16 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from edits.options import LAST_LAYER, KeepWeights, PrepareCopies, PrepareName, SolverName, read_metric, read_norm
+from edits.options import (
+    LAST_LAYER,
+    KeepWeights,
+    PrepareName,
+    ReachName,
+    SolverName,
+    read_metric,
+    read_norm,
+    read_reach,
+)
 from editset_helpers.selection import resolve_class
 from experiments.experiment import Context, SetType, Sizing
 from helpers.cli import (
@@ -36,6 +45,9 @@ FORMER = {
     "--margin": "--margins",
     "--output-file": "--output",
     "--restart": "--force",
+    "--prepare-copies none": "--reach exact",
+    "--prepare-copies mirrored": "--reach near",
+    "--prepare-copies shifted": "--reach near",
 }
 
 app = new_app(__doc__)
@@ -70,11 +82,9 @@ def main(
         Sizing, typer.Option(help="Where fewer images qualify: flexible takes them, strict makes it an error row.")
     ] = Sizing.FLEXIBLE,
     prepare: Annotated[
-        PrepareName, typer.Option(help="The hidden layer moved first; auto costs 10 seconds an experiment.")
+        PrepareName, typer.Option(help="What is done first: spare-units become detectors; auto: with their metric.")
     ] = "none",
-    prepare_copies: Annotated[
-        PrepareCopies, typer.Option(help="Copies of the edit images that the preparation goes for, too.")
-    ] = "none",
+    reach: Annotated[ReachName, typer.Option(help="Of the detectors, as in run_repair.py.")] = "near",
     keep_weights: Annotated[
         KeepWeights, typer.Option(help="full: 228 MB an experiment; changed-layer: what changed, eval.py reads it.")
     ] = "changed-layer",
@@ -122,7 +132,7 @@ def main(
         solver=solver,
         time_limit=time_limit,
         prepare=prepare,
-        prepare_copies=prepare_copies,
+        reach=read_reach(reach),
         keep_weights=keep_weights,
     )
     context = Context(

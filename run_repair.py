@@ -16,11 +16,12 @@ from edits.options import (
     MetricName,
     NormName,
     PatternName,
-    PrepareCopies,
     PrepareName,
+    ReachName,
     RepairOptions,
     SolverName,
     norm_for,
+    read_reach,
 )
 from editset_helpers.regions import Region
 from editset_helpers.selection import Selection
@@ -55,7 +56,14 @@ FAILURES = {
 }
 
 app = new_app(__doc__)
-Command = knowing({"--pattern held": "--pattern fixed"})
+Command = knowing(
+    {
+        "--pattern held": "--pattern fixed",
+        "--prepare-copies none": "--reach exact",
+        "--prepare-copies mirrored": "--reach near",
+        "--prepare-copies shifted": "--reach near",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         edit_set = load_for(path, bench.test).subset(job.max_samples, job.seed)
     warn_of_other_weights(edit_set, path, bench)
     if job.norm_by_size and not options.is_hidden:
-        options = replace(
-            options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves)), options.metric, options.prepare)
-        )
+        options = replace(options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves)), options.metric))
     return repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
 
 
@@ -186,8 +192,8 @@ WholeOption = Annotated[
 MetricImagesOption = Annotated[
     int | None,
     typer.Option(
-        help="Training images, all right, that the training metric is taken from, half most in doubt.  "
-        "[default: all; after --prepare 20000]",
+        help="Training images, all right, that stand for ordinary ones, half most in doubt. "
+        "[default: 20000; all with --prepare none]",
     ),
 ]
 RidgeOption = Annotated[
@@ -196,15 +202,15 @@ RidgeOption = Annotated[
 PrepareOption = Annotated[
     PrepareName,
     typer.Option(
-        help="The hidden layer moved toward the margins first; none: only --layer changes; spare-units: units of "
-        "classifier.4 become detectors of the edit images. [auto: classifier.4]"
+        help="spare-units: units of classifier.4 that ordinary images do not need become detectors of the edit images; "
+        "none: only --layer changes. [auto: spare-units, with --metric training]"
     ),
 ]
-PrepareCopiesOption = Annotated[
-    PrepareCopies,
+ReachOption = Annotated[
+    ReachName,
     typer.Option(
-        help="Copies of the edit images that the preparation goes for, too, so that more like them are right; nothing "
-        "is promised of them. mirrored: not for digits, mostly; shifted: by one pixel any way, takes longer."
+        help="What the detectors are on for besides the edit images; nothing is promised of that. exact: hardly "
+        "anything; near: mirrored and shifted copies; wide: more of these, at a price in drawdown."
     ),
 ]
 ShiftsOption = Annotated[
@@ -243,7 +249,7 @@ def read_request(
     metric_images: MetricImagesOption = None,
     ridge: RidgeOption = 1e-3,
     prepare: PrepareOption = "auto",
-    prepare_copies: PrepareCopiesOption = "none",
+    reach: ReachOption = "near",
     pattern: PatternOption = "fixed",
     shifts: ShiftsOption = 0,
     flip: FlipOption = False,
@@ -258,7 +264,7 @@ def read_request(
         layer=layer,
         param_bound=param_bound,
         margin=margin,
-        norm=norm or (norm_for(1, metric, prepare) if layer == LAST_LAYER else "l2"),
+        norm=norm or (norm_for(1, metric) if layer == LAST_LAYER else "l2"),
         metric=metric,
         solver=solver,
         time_limit=time_limit,
@@ -268,7 +274,7 @@ def read_request(
         prepare=prepare,
         pattern=pattern,
         region=Region(shifts, flip),
-        prepare_copies=prepare_copies,
+        reach=read_reach(reach),
     )
     job = Job(dataset, data_root, weights, output, max_samples, seed, norm is None)
     return Request(job, options, as_json)

@@ -20,6 +20,7 @@ from typing import Annotated
 import torch
 import typer
 
+from edits.options import REACHES
 from experiments.analysis.summary import as_markdown, read_tables, summarise
 from helpers.cli import new_app, say, tells_failures
 from helpers.errors import ToolError
@@ -29,8 +30,16 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 FOLDER = Path("results/documents")
 PAGE = Path("docs/figures.md")
 PLOTS = Path("docs/experiments")
+PLOTTED = {
+    **{f"plots/{name}.png": f"{name}.png" for name in ("accuracy", "drawdown")},
+    **{f"by_size/{name}.png": f"{name}_by_size.png" for name in ("drawdown", "copies")},
+}
 OF_SEEDS = "experiment_runner.py --edit-set-types misclassified --seeds 0 1 2 3 4 --output results/documents/"
-DEFAULT = "results/documents/default_100.pth"
+BY_SIZE = (
+    "experiment_runner.py --edit-set-types misclassified --edit-set-sizes 10 25 50 100 200 400 1000 2525 --norms l2 "
+    "--output results/documents/by_size_"
+)
+DEFAULT = "results/documents/default_1000.pth"
 
 app = new_app(__doc__)
 
@@ -64,20 +73,40 @@ SECTIONS = (
         "Means of five seeds",
         "Misclassified test images; drawdown in percentage points with its standard deviation over seeds 0 to 4.",
         (
-            f"{OF_SEEDS}default_l1.csv --edit-set-sizes 100 400 --prepare auto",
-            f"{OF_SEEDS}default_l2.csv --edit-set-sizes 1000 --prepare auto --norms l2",
+            *(
+                f"{OF_SEEDS}{reach}.csv --edit-set-sizes 100 400 1000 --prepare auto --reach {reach} --norms l2"
+                for reach in REACHES
+            ),
             f"{OF_SEEDS}last_layer_l1.csv --edit-set-sizes 100 400 --norms l1",
             f"{OF_SEEDS}last_layer_l2.csv --edit-set-sizes 100 400 1000 --norms l2",
             f"{OF_SEEDS}per_class.csv --edit-set-sizes 100 400 1000 --norms l2 --metrics per-class",
         ),
+        tuple(FOLDER / f"{name}.csv" for name in (*REACHES, "last_layer_l1", "last_layer_l2", "per_class")),
+    ),
+    Section(
+        "All misclassified images",
+        "The 2,525 test images that the network gets wrong.",
         tuple(
-            FOLDER / f"{name}.csv"
-            for name in ("default_l1", "default_l2", "last_layer_l1", "last_layer_l2", "per_class")
+            "experiment_runner.py --edit-set-types misclassified --edit-set-sizes 2525 --prepare auto --norms l2 "
+            f"--reach {reach} --output results/documents/all_{reach}.csv"
+            for reach in REACHES
         ),
+        tuple(FOLDER / f"all_{reach}.csv" for reach in REACHES),
+    ),
+    Section(
+        "By size",
+        "The default, detectors of the images alone, and the last layer alone; the README's plot is of this table.",
+        (
+            *(f"{BY_SIZE}{reach}.csv --prepare auto --reach {reach}" for reach in ("near", "exact")),
+            f"{BY_SIZE}none.csv --prepare none",
+            "analysis.py results/documents/by_size_near.csv results/documents/by_size_exact.csv "
+            "results/documents/by_size_none.csv --output results/documents/by_size",
+        ),
+        tuple(FOLDER / f"by_size_{name}.csv" for name in ("near", "exact", "none")),
     ),
     Section(
         "A sweep of 55 experiments",
-        "The last layer alone by `l1` in the training metric; the README's plots are of this table.",
+        "The last layer alone by `l1` in the training metric.",
         (
             "experiment_runner.py --edit-set-sizes 10 25 50 100 200 --edit-set-types misclassified "
             "class_homogeneous_incorrect --target-classes 0 1 2 3 4 5 6 7 8 9 --output results/documents/full.csv",
@@ -87,12 +116,27 @@ SECTIONS = (
     ),
     Section(
         "Corrupted images",
-        "What the default repair of 100 images (seed 0) changes of the answers to corrupted images it was not told of.",
+        "What the default repair of 1,000 images (seed 0) changes of the answers to corrupted images outside the set.",
         (
-            f"run_repair.py misclassified --max-samples 100 --output {DEFAULT}",
+            f"run_repair.py misclassified --max-samples 1000 --output {DEFAULT}",
             f"-m benchmarks.corruptions {DEFAULT.replace('.pth', '.json')}",
         ),
     ),
+    Section(
+        "Fewer bits",
+        "The same repair of 1,000 images, run with fewer bits.",
+        (f"-m benchmarks.quantised {DEFAULT.replace('.pth', '.json')}",),
+    ),
+    Section(
+        "The other half",
+        "What is wrong in one half of the test images is repaired; the other half is measured, wrong images included.",
+        ("-m benchmarks.halves",),
+    ),
+)
+REACH = Section(
+    "Which reach, chosen on training images",
+    "Training images kept aside in the place of the test images; the rule is in `benchmarks/reach.py`.",
+    ("-m benchmarks.reach",),
 )
 # These write pages and tables of their own, and go on with what is there.
 PAGES = ("-m benchmarks.compare.side_by_side", "-m benchmarks.scale.scale")
@@ -154,11 +198,11 @@ def main(
     """Run the sweeps and repairs that the documents tell of (half an hour on two cores), and write their page."""
     for command in PAGES if everything else ():
         run(command)
-    text = page((*SECTIONS, LAYERS) if everything else SECTIONS)
+    text = page((*SECTIONS, REACH, LAYERS) if everything else SECTIONS)
     with atomic_file(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    for name in ("accuracy.png", "drawdown.png"):
-        shutil.copyfile(FOLDER / "plots" / name, plots / name)
+    for made, kept in PLOTTED.items():
+        shutil.copyfile(FOLDER / made, plots / kept)
     say(f"wrote {output}, and the plots in {plots}")
 
 

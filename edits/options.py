@@ -10,21 +10,44 @@ from editset_helpers.regions import Region
 from helpers.errors import UsageError
 
 LAST_LAYER = "classifier.6"
-AUTO_PREPARE = "classifier.4"
 PLANTED_LAYER = "classifier.4"
 MANY_IMAGES = 400  # as in `sytorch.last_layer.program`: above, l1 takes minutes and l2 seconds
 NormName = Literal["l1", "linf", "linf+l1", "l2"]
 SolverName = Literal["auto", "gurobi", "highs"]
 MetricName = Literal["training", "per-class", "identity"]
 KeepWeights = Literal["none", "changed-layer", "full"]
-PrepareName = Literal["auto", "none", "classifier.4", "classifier.1", "spare-units"]
-PREPARE_NAMES: tuple[PrepareName, ...] = get_args(PrepareName)
+PrepareName = Literal["auto", "none", "spare-units"]
+ReachName = Literal["exact", "near", "wide"]
 PatternName = Literal["fixed", "relinearise"]
-PrepareCopies = Literal["none", "mirrored", "shifted"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 NORMS: tuple[NormName, ...] = get_args(NormName)
 SOLVERS: tuple[SolverName, ...] = get_args(SolverName)
 T = TypeVar("T", bound=str)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far detectors of edit images reach: to the image alone, or to images like it.
+
+    Attributes:
+        name: what the command line calls it.
+        copies: whether mirrored and shifted copies are to be detected, too.
+        threshold: from 0 to below 1, how far between the largest response of others and that of the image.
+        tolerated: where others respond with more than so much of the image's own response, copies are left out.
+    """
+
+    name: str
+    copies: bool
+    threshold: float
+    tolerated: float = 0.75
+
+
+# Chosen on training images: docs/layers.md, "Spare units", has the rule, and `benchmarks.reach` the table.
+REACHES: dict[ReachName, Reach] = {
+    "exact": Reach("exact", copies=False, threshold=0.3),
+    "near": Reach("near", copies=True, threshold=0.2, tolerated=0.85),
+    "wide": Reach("wide", copies=True, threshold=0.0, tolerated=0.85),
+}
 
 
 @dataclass(frozen=True)
@@ -45,14 +68,12 @@ class RepairOptions:
         metric_images: from how many training images, all right, the training metric is taken, half of them those most
             in doubt; None for all, and for 20,000 of a network whose hidden layer was prepared.
         ridge: added to the metric's diagonal, relative to its mean.
-        prepare: the hidden layer that is moved toward the margins first, ``none``, or ``auto``: `AUTO_PREPARE`, but
-            ``none`` where the metric is ``identity``; ``spare-units``, units of `PLANTED_LAYER` that ordinary images do
-            not need become detectors of the edit images.
+        prepare: ``spare-units``, units of `PLANTED_LAYER` that ordinary images do not need become detectors of the edit
+            images first; ``none``; or ``auto``: ``spare-units`` for the training metric, else ``none``.
+        reach: of the detectors, see `REACHES`.
         pattern: for a layer other than the last: ``fixed``, the activation patterns behind it are constraints, and the
             result is proved; ``relinearise``, they may change, and the forward pass judges.
         region: which copies of every edit image have to be right by the margin, too.
-        prepare_copies: which other copies the preparation goes for, without any promise: mirrored ones, or those
-            shifted by one of the image's 32 x 32 pixels.
     """
 
     layer: str = LAST_LAYER
@@ -68,7 +89,7 @@ class RepairOptions:
     prepare: PrepareName = "auto"
     pattern: PatternName = "fixed"
     region: Region = field(default_factory=Region)
-    prepare_copies: PrepareCopies = "none"
+    reach: Reach = REACHES["near"]
 
     def __post_init__(self) -> None:
         """Refuse values that can never work.
@@ -85,8 +106,8 @@ class RepairOptions:
             _positive("--metric-images", self.metric_images)
         if self.layer == "auto":
             raise UsageError(
-                f"--layer auto is not a layer; leave the option out: what is repaired then, {LAST_LAYER} after "
-                f"{AUTO_PREPARE} is prepared, is what it always chose."
+                f"--layer auto is not a layer; leave the option out: then {LAST_LAYER} is repaired after spare units "
+                f"of {PLANTED_LAYER} became detectors."
             )
         if not limit > 0:
             raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
@@ -95,18 +116,14 @@ class RepairOptions:
             raise UsageError(
                 f"--metric per-class is for --norm l2 of {LAST_LAYER}, and not for the program written out at once."
             )
-        if self.prepare not in PREPARE_NAMES:
-            raise UsageError(f"--prepare is one of {', '.join(PREPARE_NAMES)}, not {self.prepare!r}.")
-        if self.prepare_copies not in get_args(PrepareCopies):
-            raise UsageError(
-                f"--prepare-copies is one of {', '.join(get_args(PrepareCopies))}, not {self.prepare_copies!r}."
-            )
+        if self.prepare not in get_args(PrepareName):
+            raise UsageError(f"--prepare is one of {', '.join(get_args(PrepareName))}, not {self.prepare!r}.")
+        if self.prepare == "spare-units" and self.metric != "training":
+            raise UsageError(f"--prepare spare-units is for --metric training, not {self.metric}.")
         if self.pattern not in get_args(PatternName):
             raise UsageError(f"--pattern is one of {', '.join(get_args(PatternName))}, not {self.pattern!r}.")
         if self.is_hidden and self.prepare not in ("auto", "none"):
             raise UsageError(f"--prepare belongs to repairs of {LAST_LAYER}; --layer {self.layer} is repaired alone.")
-        if self.prepare_copies != "none" and self.prepared_layer is None:
-            raise UsageError("--prepare-copies is of the preparation, and here no hidden layer is prepared.")
 
     @property
     def is_hidden(self) -> bool:
@@ -114,37 +131,25 @@ class RepairOptions:
         return self.layer != LAST_LAYER
 
     @property
-    def prepared_layer(self) -> str | None:
-        """The hidden layer that is changed first, or None."""
-        if self.is_hidden:
-            return None
-        if self.plants:
-            return PLANTED_LAYER
-        if self.prepare == "auto":
-            return None if self.metric == "identity" else AUTO_PREPARE
-        return None if self.prepare == "none" else self.prepare
-
-    @property
     def plants(self) -> bool:
-        """Whether that layer's spare units are planted anew; otherwise all of it is moved."""
-        return self.prepare == "spare-units"
+        """Whether spare units of `PLANTED_LAYER` become detectors first."""
+        return not self.is_hidden and self.prepare != "none" and self.metric == "training"
 
     @property
     def preparation(self) -> str:
-        """What is done first, as reports and tables name it: ``none``, the layer that is moved, or ``spare-units``."""
-        return self.prepare if self.plants else self.prepared_layer or "none"
-
-    @property
-    def prepare_region(self) -> Region:
-        """The copies that the preparation goes for, those that have to be right among them."""
-        shifts, mirrored = int(self.prepare_copies == "shifted"), self.prepare_copies == "mirrored"
-        return Region(max(self.region.shifts, shifts), self.region.flip or mirrored)
+        """What is done first, as reports and tables name it: ``spare-units`` or ``none``."""
+        return "spare-units" if self.plants else "none"
 
 
-def norm_for(images: int, metric: MetricName, prepare: PrepareName = "auto") -> NormName:
+def norm_for(images: int, metric: MetricName) -> NormName:
     """What is minimised where nobody says: ``l1``, a linear program, as far as there is one and it takes seconds."""
-    is_quick = images <= MANY_IMAGES and metric != "per-class" and prepare != "spare-units"
-    return "l1" if is_quick else "l2"
+    return "l1" if images <= MANY_IMAGES and metric != "per-class" else "l2"
+
+
+def read_reach(name: str) -> Reach:
+    """The reach of that name; raises `UsageError` where there is none."""
+    known: tuple[ReachName, ...] = get_args(ReachName)
+    return REACHES[_named(name, known, "reach")]
 
 
 def read_metric(name: str) -> MetricName:

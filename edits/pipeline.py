@@ -7,7 +7,7 @@ from dataclasses import replace
 import sytorch
 from edits.methods.hidden_layer import check_part, repair_hidden_layer
 from edits.methods.last_layer import repair_last_layer
-from edits.methods.preparation import prepare_network
+from edits.methods.preparation import prepare_network, settled
 from edits.methods.writing import RefutedError
 from edits.network.workbench import Workbench
 from edits.options import RepairOptions
@@ -36,10 +36,10 @@ def repair_edit_set(task: Task) -> RepairReport:
     """
     check_layer(task.bench, task.options)
     with publication(task.output) as publishing:
-        task = replace(task, folder=publishing.folder, deadline=sytorch.Deadline(task.options.time_limit))
+        task = replace(settled(task), folder=publishing.folder, deadline=sytorch.Deadline(task.options.time_limit))
         report, network, before = asked(task), task.bench.network, logits_before(task)
         try:
-            network = prepare_network(task, report)
+            network = prepare_network(task, report, before)
             repaired = repair_hidden_layer(task) if task.options.is_hidden else repair_last_layer(task, network)
         except RefutedError as error:
             tell_refutation(report, task, error.contradiction)

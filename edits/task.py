@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edits.network.workbench import Workbench
-from edits.options import KeepWeights, RepairOptions
+from edits.options import PLANTED_LAYER, KeepWeights, RepairOptions
 from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import Location, locate, numbered
@@ -63,22 +63,20 @@ class Task:
         with self.bench.clock.phase("edit set"):
             return with_copies(self.edit_set, self.options.region, self.bench.test)
 
-    @functools.cached_property
-    def prepared(self) -> EditSet:
-        """What the preparation goes for: the same with the copies of `RepairOptions.prepare_region`."""
-        with self.bench.clock.phase("edit set"):
-            return with_copies(self.edit_set, self.options.prepare_region, self.bench.test)
-
     @property
     def metric_recipe(self) -> str:
         """How the factor of the metric is made, for those who want to make it again."""
         options, bench = self.options, self.bench
         if options.metric == "identity":
             return "the identity"
-        moved = "" if options.prepared_layer is None else f", after {options.prepared_layer} was changed"
-        planted = " (a thousandth of it for planted units)" if options.plants else ""
+        if options.plants:
+            return (
+                f"second moment of the inputs of {options.layer} after spare units of {PLANTED_LAYER} were planted, "
+                f"over a sample of right training images of {bench.test.name}, weighted by the softmax's curvature "
+                f"before, ridge {options.ridge!r} (a thousandth of it for planted units): {self.command}"
+            )
         images = "all" if options.metric_images is None else f"{options.metric_images}"
         return (
-            f"second moment of the inputs of {options.layer}{moved}, over {images} right training images of "
-            f"{bench.test.name}, weighted by the softmax's curvature, ridge {options.ridge!r}{planted}: {self.command}"
+            f"second moment of the inputs of {options.layer}, over {images} right training images of "
+            f"{bench.test.name}, weighted by the softmax's curvature, ridge {options.ridge!r}: {self.command}"
         )

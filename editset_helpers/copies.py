@@ -18,19 +18,33 @@ from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import to_inputs
 
 SHIFT = 4
+NEAR = 3
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
 def copies(images: torch.Tensor, flip: bool) -> Iterator[torch.Tensor]:
-    """Copies of all images, (N, 3, H, W) each: mirrored if asked, then shifted by `SHIFT` pixels in four directions.
+    """Copies that show whether a repair carries over: mirrored if asked, and shifted by `SHIFT` pixels each way.
 
     What a shift uncovers repeats the edge. Four of the network's pixels are about two of a CIFAR-10 image.
+
+    Args:
+        images: (N, 3, H, W); so are the copies.
+        flip: whether a mirrored image is still one of its class.
     """
+    return _copies_by(SHIFT, images, flip)
+
+
+def near_copies(images: torch.Tensor, flip: bool) -> Iterator[torch.Tensor]:
+    """Copies that a preparation goes for: as `copies`, but shifted by `NEAR` pixels."""
+    return _copies_by(NEAR, images, flip)
+
+
+def _copies_by(shift: int, images: torch.Tensor, flip: bool) -> Iterator[torch.Tensor]:
     if flip:
         yield images.flip(-1)
     for down, right in DIRECTIONS:
-        padded = nn.functional.pad(images, (SHIFT,) * 4, mode="replicate")
-        top, left = SHIFT - SHIFT * down, SHIFT - SHIFT * right
+        padded = nn.functional.pad(images, (shift,) * 4, mode="replicate")
+        top, left = shift - shift * down, shift - shift * right
         yield padded[..., top : top + images.shape[-2], left : left + images.shape[-1]]
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edits.options import KeepWeights, MetricName, NormName, PrepareCopies, PrepareName, RepairOptions, SolverName
+from edits.options import REACHES, KeepWeights, MetricName, NormName, PrepareName, Reach, RepairOptions, SolverName
 from experiments.experiment import Context, Experiment, SetType, Sizing
 from helpers.files.places import link_target
 
@@ -28,7 +28,7 @@ class Sweep:
     Attributes:
         sizes, types, classes, param_bounds, margins, norms, metrics, layers, seeds: the values to combine. Classes are
             positions, and combined with the types of one class only.
-        sizing, solver, time_limit, prepare, prepare_copies, keep_weights: the same for all.
+        sizing, solver, time_limit, prepare, reach, keep_weights: the same for all.
     """
 
     sizes: tuple[int, ...]
@@ -44,7 +44,7 @@ class Sweep:
     solver: SolverName = "auto"
     time_limit: float | None = None
     prepare: PrepareName = "none"
-    prepare_copies: PrepareCopies = "none"
+    reach: Reach = REACHES["near"]
     keep_weights: KeepWeights = "changed-layer"
 
     @property
@@ -61,7 +61,7 @@ class Sweep:
                 solver=self.solver,
                 time_limit=self.time_limit,
                 prepare=self.prepare,
-                prepare_copies=self.prepare_copies,
+                reach=self.reach,
             )
             for bound, margin, norm, metric, layer in listed
         ]
@@ -105,8 +105,8 @@ def results_folder(table: Path) -> Path:
 
 
 def needs_training_images(options: RepairOptions) -> bool:
-    """Whether training images decide the result: by the metric, or by what is moved first."""
-    return options.metric != "identity" or options.is_hidden or options.prepared_layer is not None
+    """Whether training images decide the result: by the metric, and by what is planted first."""
+    return options.metric != "identity" or options.is_hidden
 
 
 def _named(unnamed: Experiment, context: Context) -> Experiment:
@@ -122,24 +122,27 @@ def _named(unnamed: Experiment, context: Context) -> Experiment:
 
 
 def _asked(unnamed: Experiment) -> dict[str, Any]:
-    """What decides the result, spelled as it once was (``keep``, ``held``), so that older tables go on."""
+    """What decides the result, spelled as it once was (``keep``, ``held``, ...), so that older tables go on."""
     asked = asdict(unnamed)
     del asked["id"], asked["former_id"]
     asked["keep"] = asked.pop("kept_weights")
-    asked["options"] |= {"keep": 0, "pattern": {"fixed": "held"}.get(unnamed.options.pattern, unnamed.options.pattern)}
+    options = asked["options"]
+    options |= {"keep": 0, "pattern": {"fixed": "held"}.get(unnamed.options.pattern, unnamed.options.pattern)}
+    options |= {"prepare_copies": "none", "prepare": unnamed.options.preparation}
+    if not unnamed.options.plants:
+        del options["reach"]
     return asked
 
 
 def _former_id(unnamed: Experiment, context: Context) -> str | None:
     """The name in format 1, which says nothing of training images: it holds where a data set has but one such split."""
-    if context.data_root is not None and needs_training_images(unnamed.options):
+    if unnamed.options.plants or (context.data_root is not None and needs_training_images(unnamed.options)):
         return None
     asked, usual = {**_asked(unnamed), "id": unnamed.id}, asdict(RepairOptions())
     for name in asked["options"].keys() - FORMER_OPTIONS:
         if asked["options"].pop(name) != usual[name]:
             return None
-    if unnamed.options.prepare_copies == "none":
-        del asked["options"]["prepare_copies"]
+    del asked["options"]["prepare_copies"]
     return f"{unnamed.set_name}_{_digest([asked, context.weights_hash, context.images_hash])[:8]}"
 
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import sytorch
+from edits.methods.preparation import sample_size
 from edits.network.workbench import Workbench, open_workbench
-from edits.options import RepairOptions
+from edits.options import PLANTED_LAYER, RepairOptions
 from edits.outcome.report import RepairReport
 from edits.pipeline import repair_edit_set
 from edits.task import Task
@@ -23,7 +24,7 @@ from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from helpers.evaluation import is_right
 
-REPAIRING = ("program", "metric", "prepare", "solve", "write and verify")
+REPAIRING = ("program", "ordinary images", "metric", "prepare", "solve", "write and verify")
 
 
 class TooFewImagesError(ToolError):
@@ -50,9 +51,10 @@ def warm_up(context: Context, options: RepairOptions) -> None:
     """Compute what all experiments share, so that it is in the cache before several processes want it."""
     bench = bench_of(context)
     bench.check_layer(options.layer)
-    bench.metric(options)
-    if options.prepared_layer is not None:
-        bench.fill_cache(options.prepared_layer)
+    if options.plants:
+        bench.hidden_units(PLANTED_LAYER, sample_size(options)).fill_cache()
+    else:
+        bench.metric(options)
     _ = bench.test_logits
 
 
@@ -107,7 +109,7 @@ def _asked(context: Context, experiment: Experiment, bench: Workbench) -> Row:
         norm=options.norm,
         metric=options.metric,
         prepare=options.preparation,
-        prepare_copies=options.prepare_copies,
+        reach=options.reach.name if options.plants else "none",
         dataset=bench.test.name,
     )
 
@@ -190,11 +192,16 @@ def _with_report(row: Row, report: RepairReport) -> Row:
         generalization_after=report.generalization_after,
         peak_memory_mb=report.peak_memory_mb,
         repaired_weights_hash=report.weights_hash_after,
+        prepare=report.prepare or "none",
+        reach=report.reach,
         seconds_prepare=report.seconds.get("prepare"),
         seconds_solve=report.seconds.get("solve"),
-        prepare_objective=report.prepare_objective,
+        planted_units=report.planted_units,
+        planted_loss=report.planted_loss,
+        images_not_separable=None if report.planted_units is None else len(report.not_separable),
+        largest_ordinary_response=report.largest_ordinary_response,
+        outside_detected=report.outside_detected,
         prepare_max_abs_change=report.prepare_max_abs_change,
-        prepare_edit_accuracy=report.prepare_edit_accuracy,
         certificate_path=report.certificate_path,
         status=report.status,
     )

@@ -27,7 +27,7 @@ from checker.certificate import Certificate
 from checker.certificate import seal as seal_of
 from checker.network import read_weights
 from edits.network.workbench import Workbench, open_workbench
-from edits.options import NORMS, SOLVERS, MetricName, RepairOptions
+from edits.options import NORMS, REACHES, SOLVERS, MetricName, RepairOptions
 from edits.outcome.report import RepairReport
 from edits.pipeline import repair_edit_set
 from edits.task import Task
@@ -56,13 +56,14 @@ def kinds() -> Iterator[RepairOptions]:
         yield replace(LAST, solver=solver, norm=norm)
     for norm in NORMS:
         yield replace(LAST, norm=norm, whole_program=True)
-        yield replace(LAST, norm=norm, prepare="classifier.4")
+        yield replace(LAST, norm=norm, prepare="spare-units")
     yield replace(LAST, norm="l2", metric="per-class")
-    yield replace(LAST, norm="l2", metric="per-class", prepare="classifier.4", region=Region(flip=True))
+    yield replace(LAST, norm="l2", metric="per-class", region=Region(flip=True))
     for region in (Region(flip=True), Region(1), Region(1, True), Region(2)):
         yield replace(LAST, region=region, norm="l2")
-    yield replace(LAST, prepare="classifier.1")
-    yield replace(LAST, prepare="classifier.1", prepare_copies="shifted", region=Region(flip=True))
+    for reach in REACHES.values():
+        yield replace(LAST, prepare="spare-units", norm="l2", reach=reach)
+    yield replace(LAST, prepare="spare-units", norm="l2", region=Region(flip=True))
     for layer in LAYERS:
         yield replace(HIDDEN, layer=layer)
         if "." not in layer.removeprefix("classifier.").removeprefix("features."):
@@ -71,7 +72,7 @@ def kinds() -> Iterator[RepairOptions]:
     for bound in (1e-3, 1e-4):
         yield replace(LAST, param_bound=bound)
         yield replace(HIDDEN, param_bound=bound, layer="classifier.4")
-        yield replace(LAST, param_bound=bound, prepare="classifier.4", norm="l2")
+        yield replace(LAST, param_bound=bound, prepare="spare-units", norm="l2")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from benchmarks.opponents.trainable import training_sample
+from edits.methods.preparation import SAMPLE
 from edits.network.workbench import open_workbench
-from edits.options import AUTO_PREPARE, RepairOptions
+from edits.options import PLANTED_LAYER, RepairOptions
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
 
@@ -30,8 +31,8 @@ def warm_up(dataset: DatasetName, data_root: Path | None, weights: Path) -> str:
 
 def _fill_cache(dataset: DatasetName, data_root: Path | None, weights: Path) -> str:
     bench = open_workbench(dataset, data_root, weights)
-    bench.metric(RepairOptions())
-    bench.fill_cache(AUTO_PREPARE)
+    bench.metric(RepairOptions(prepare="none"))
+    bench.hidden_units(PLANTED_LAYER, SAMPLE).fill_cache()
     training_sample(bench)
     bench.training_images.channels.all(mirrored=False)
     _ = bench.test_logits

@@ -1,4 +1,4 @@
-"""Preparing a network before the last layer's program: a hidden layer is moved, or its spare units are planted."""
+"""Preparing a network before the last layer's program: spare units of the hidden layer become detectors."""
 
 from __future__ import annotations
 
@@ -6,117 +6,159 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import nn
 
-import sytorch
+from edits.network.hidden_units import HiddenUnits
 from edits.network.prepared import Network
-from edits.network.tail import layer_inputs
-from edits.network.workbench import MOVED_METRIC_IMAGES, Workbench
+from edits.options import PLANTED_LAYER, RepairOptions
 from edits.outcome.report import RepairReport
 from edits.task import Task
-from helpers.evaluation import is_right, predict_logits
-from sytorch.hidden_layer.preparation import Preparation, largest_within, prepare
-from sytorch.metrics.kronecker import softmax_curvature
-from sytorch.network.layer_change import LayerChange
-from sytorch.problem.arrays import Matrix, Vector
-from sytorch.spare_units.detectors import Detectors, detectors
-from sytorch.spare_units.planting import cost_of_units, plant
+from editset_helpers.copies import near_copies
+from helpers.cli import say
+from helpers.errors import UsageError
+from helpers.evaluation import is_right, margins
+from sytorch import InvalidInputError
+from sytorch.problem.arrays import Indices, Matrix, Vector
+from sytorch.problem.outputs import append_one
+from sytorch.spare_units.detectors import OF_ANOTHER_GROUP, Detectors, Group, detectors
+from sytorch.spare_units.groups import alike
+from sytorch.spare_units.planting import Planting, plant, within_reach
 
-PLANTED_RIDGE = 1e-3  # of --ridge, of a column that no ordinary image sees; with more of it other columns move, too
-THRESHOLD = 0.3  # how far between the largest response of ordinary images and that of the edit image
+SAMPLE = 20_000  # training images
+TOLERATED_LOSS = 2e-4  # of their answers, for units that are taken out
 
 
-def prepare_network(task: Task, report: RepairReport) -> Network:
-    """The network with its hidden layer changed, which the report is told; the network itself if that is off.
+def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> Network:
+    """The network with detectors of the edit images in its spare units, which the report is told; or as it is.
+
+    Args:
+        task: what is asked.
+        report: of it.
+        before: the logits of the images and copies that are constrained, (N, C).
 
     Raises:
         SolverTimeLimitError: the time is up.
-        InvalidInputError: there are more edit images than spare units.
+        UsageError: `--param-bound` leaves no unit that can be planted.
     """
-    bench, layer = task.bench, task.options.prepared_layer
-    if layer is None:
+    bench, options = task.bench, task.options
+    if not options.plants:
         return bench.network
-    plants = task.options.plants
-    change = _planted(task, layer, report) if plants else _moved(task, layer, report)
+    with bench.clock.phase("ordinary images"):
+        units = bench.hidden_units(PLANTED_LAYER, sample_size(options))
+        _ = units.inputs, units.input_metric, units.moment
     with bench.clock.phase("prepare"):
-        network = bench.moved(layer, change)
-        if plants:
-            is_planted = torch.cat([change.whole.any(dim=1), torch.tensor([False])]).numpy()
-            network = replace(network, ridges=np.where(is_planted, PLANTED_RIDGE, 1.0))
-        right = is_right(predict_logits(network.model, task.edit_set.images), task.edit_set.labels.numpy())
-    report.prepare_max_abs_change = float(change.whole.abs().max())
-    report.prepare_edit_accuracy = float(right.mean())
+        layer, order = rows_of(units.linear), units.spare.order
+        possible = within_reach(layer[order], options.param_bound)
+        count = int(possible[: units.spare.count(TOLERATED_LOSS)].sum())
+        members, groups = _groups(task, units, count)
+        found = detectors(units.input_metric, groups, units.ordinary, options.reach.tolerated)
+        task.deadline.check()
+        planting = _planted(
+            layer, order[possible][: max(count, len(groups))], found, _values(task, members, before), options
+        )
+    network = bench.planted(units, planting, options.ridge)
+    with bench.clock.phase("prepare"):
+        _tell(report, task, units, members=members, found=found, planting=planting)
     report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
     return network
 
 
-def _moved(task: Task, layer: str, report: RepairReport) -> LayerChange:
-    """The layer moves toward the margins."""
-    bench, metric = task.bench, task.bench.layer_metric(layer)
-    with bench.clock.phase("prepare"):
-        prepared = prepare(
-            sytorch.linearise(bench.model, layer, task.prepared.images, dtype=torch.float32),
-            task.prepared.labels,
-            metric,
-            margin=task.options.margin,
-            bound=task.options.param_bound,
-            training_accuracy=lambda change: bench.training_images.accuracy(layer, change),
-            deadline=task.deadline,
-        )
-    _tell(report, prepared)
-    return prepared.change
-
-
-def _planted(task: Task, layer: str, report: RepairReport) -> LayerChange:
-    """Spare units become detectors, one of each edit image with its copies."""
-    bench, metric = task.bench, task.bench.layer_metric(layer)
-    with bench.clock.phase("prepare"):
-        found = _detectors(task, layer, sytorch.SecondMomentMetric(metric.inputs.numpy()))
-        task.deadline.check()
-        before, bound = _rows(bench, layer), largest_within(task.options.param_bound)
-        planting = plant(before, _costs(bench, layer), found, threshold=THRESHOLD, bound=bound)
-        rows = torch.from_numpy(planting.change).float().clamp(-bound, bound)
-        whole = torch.zeros(before.shape).index_copy_(0, torch.from_numpy(planting.units), rows)
-        at = torch.zeros(len(before), len(rows))
-        at[torch.from_numpy(planting.units), torch.arange(len(rows))] = 1.0
-        change = LayerChange(whole, (at, rows))
-    report.planted_units, report.planted_cost = len(rows), planting.missed
-    report.not_separable = np.flatnonzero(~found.separable).tolist()
-    report.largest_ordinary_response = max((found.largest / found.own)[found.separable], default=None)
-    if task.location.outside is not None:
-        seen = bench.layer_inputs_of_test_images(layer)[task.location.outside]
-        planted = (before[planting.units] + planting.change).astype(np.float32)
-        report.outside_detected = int((seen @ planted[:, :-1].T + planted[:, -1] > 0).any(axis=1).sum())
-    return change
-
-
-def _detectors(task: Task, layer: str, metric: sytorch.SecondMomentMetric) -> Detectors:
-    """Of each edit image with its copies; ordinary images are all training images that are right, and their mirrors."""
-    points = layer_inputs(task.bench.model, layer, task.prepared.images).double().numpy()
-    count = len(task.edit_set)
-    groups = [points[first::count] for first in range(count)]
-    seen = task.bench.training_images
-    return detectors(
-        metric, groups, task.edit_set.labels.numpy(), lambda: (sample.inputs for sample in seen.all_right(layer))
+def settled(task: Task) -> Task:
+    """The task with ``prepare: auto`` settled: where the bound leaves too few units to plant, nothing is prepared."""
+    options = task.options
+    if options.prepare != "auto" or not options.plants:
+        return task
+    free = within_reach(rows_of(task.bench.linear(PLANTED_LAYER)), options.param_bound)
+    if int(free.sum()) >= len(set(task.edit_set.labels.tolist())):
+        return replace(task, options=replace(options, prepare="spare-units"))
+    say(
+        f"note: --param-bound {options.param_bound:g} leaves no unit of {PLANTED_LAYER} to plant; "
+        "only the last layer changes."
     )
+    return replace(task, options=replace(options, prepare="none"))
 
 
-def _rows(bench: Workbench, layer: str) -> Matrix:
+def sample_size(options: RepairOptions) -> int:
+    """From how many training images ordinary ones are told, at most."""
+    return options.metric_images or SAMPLE
+
+
+def _planted(layer: Matrix, free: Indices, found: Detectors, values: Vector, options: RepairOptions) -> Planting:
+    reach, bound = options.reach, options.param_bound
+    try:
+        return plant(layer, free, found, values, threshold=reach.threshold, tolerated=reach.tolerated, bound=bound)
+    except InvalidInputError as error:
+        raise UsageError(f"{error} Raise --param-bound, or take --prepare none.") from error
+
+
+def _values(task: Task, members: list[Indices], before: torch.Tensor) -> Vector:
+    """What units are to be for their images, so that half of the bound on the last layer's entries gives the margins.
+
+    Args:
+        task: what is asked.
+        members: positions of the images of each of G groups.
+        before: the logits of the images and copies that are constrained, (N, C).
+    """
+    missing = task.options.margin - margins(before, task.constrained.labels).numpy().reshape(-1, len(task.edit_set))
+    most = missing.max(axis=0)
+    return np.array([max(1.0, float(most[part].max()) / task.options.param_bound) for part in members])
+
+
+def _groups(task: Task, units: HiddenUnits, count: int) -> tuple[list[Indices], list[Group]]:
+    """Positions of the edit images that share a detector, and what it is to detect, at most ``count`` where possible.
+
+    That is each image, copies that are constrained, and those of the reach.
+    """
+    images, labels = task.edit_set.images, task.edit_set.labels.numpy()
+    blocks = [*torch.split(task.constrained.images, len(images))]
+    needed = len(blocks)
+    if task.options.reach.copies:
+        blocks += near_copies(images, task.bench.training_images.can_flip)
+    channels = task.bench.training_images.channels
+    points = np.stack([channels.behind(units.layer, channels.of_inputs(block)).numpy() for block in blocks], axis=1)
+    members = [np.array([image]) for image in range(len(images))]
+    count = max(count, len(np.unique(labels)))
+    if len(images) > count:
+        members = alike(units.input_metric.whitened(append_one(points[:, 0]))[0], labels, count)
+    groups = [
+        Group(
+            np.concatenate([points[part, :needed], points[part, needed:]], axis=None).reshape(-1, points.shape[2]),
+            int(labels[part[0]]),
+            needed * len(part),
+        )
+        for part in members
+    ]
+    return members, groups
+
+
+def rows_of(layer: nn.Linear) -> Matrix:
     """A layer's weights and, in the last column, its biases, (m, k + 1), float64."""
-    weight, bias = (bench.model.get_parameter(f"{layer}.{part}").detach() for part in ("weight", "bias"))
+    weight, bias = layer.weight.detach(), layer.bias.detach()
     return torch.cat([weight, bias[:, None]], dim=1).double().numpy()
 
 
-def _costs(bench: Workbench, layer: str) -> Vector:
-    """What the layer's units give to the logits of training images, (m,)."""
-    behind = bench.linear(bench.network.last_layer)
-    values = np.maximum(bench.training_images.outputs_of_some_right(layer, MOVED_METRIC_IMAGES), 0.0)
-    logits = torch.nn.functional.linear(torch.from_numpy(values), behind.weight, behind.bias)
-    doubts = softmax_curvature(logits).numpy()
-    squares = doubts @ np.square(values) / max(float(doubts.sum()), np.finfo(np.float64).tiny)
-    return cost_of_units(behind.weight.detach().double().numpy(), squares)
-
-
-def _tell(report: RepairReport, prepared: Preparation) -> None:
-    report.prepare_objective, report.prepare_steps = prepared.length, prepared.steps
-    report.prepare_margins = [effort.margins for effort in prepared.efforts]
-    report.prepare_iterations = [effort.iterations for effort in prepared.efforts]
+def _tell(
+    report: RepairReport,
+    task: Task,
+    units: HiddenUnits,
+    *,
+    members: list[Indices],
+    found: Detectors,
+    planting: Planting,
+) -> None:
+    """Say what was planted, which images are not separable from which, and who else is detected."""
+    report.prepare_max_abs_change = float(np.abs(planting.change).max())
+    last = units.spare.order == planting.units[-1]
+    report.planted_units, report.planted_loss = len(planting.units), float(units.spare.lost[last][0])
+    report.detected_alone = int(sum(len(part) for part, alone in zip(members, found.alone, strict=True) if alone))
+    for place in np.flatnonzero(~found.separable):
+        nearest = int(found.nearest[place])
+        report.not_separable += members[place].tolist()
+        report.nearest_training_images += [
+            OF_ANOTHER_GROUP if nearest == OF_ANOTHER_GROUP else units.source(nearest)
+        ] * len(members[place])
+    report.largest_ordinary_response = max((found.largest / found.own)[found.separable], default=None)
+    if task.location.outside is not None:
+        rows = (rows_of(units.linear)[planting.units] + planting.change).astype(np.float32)
+        seen = task.bench.layer_inputs_of_test_images(units.layer)[task.location.outside]
+        report.outside_detected = int((seen @ rows[:, :-1].T + rows[:, -1] > 0).any(axis=1).sum())

@@ -64,6 +64,14 @@ class Channels:
         """What a linear layer gets from these images, (N, n)."""
         return run_modules(self._up_to(layer), self.of(chosen, mirrored=mirrored))
 
+    def of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What the convolutions make of any images, float32 (N, 3, 64, 64): (N, 256)."""
+        return run_modules([self.model.features], inputs).flatten(1)
+
+    def behind(self, layer: str, channels: torch.Tensor) -> torch.Tensor:
+        """What a linear layer gets from channels, (N, 256): (N, n)."""
+        return run_modules(self._up_to(layer), channels[:, :, None, None])
+
     def logits(self) -> torch.Tensor:
         """What the network says of all images, float32 (R, C)."""
         return run_modules(self._up_to(None), self.of(np.arange(len(self.split))))
@@ -79,5 +87,5 @@ class Channels:
         name = "mirrored training images" if mirrored else "training images"
         for start in tqdm(range(0, len(images), BATCH_SIZE), desc=name, unit="batch", disable=None):
             inputs = to_inputs(images[start : start + BATCH_SIZE])
-            parts.append(run_modules([self.model.features], inputs.flip(3) if mirrored else inputs).flatten(1).numpy())
+            parts.append(self.of_inputs(inputs.flip(3) if mirrored else inputs).numpy())
         return np.concatenate(parts)

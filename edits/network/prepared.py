@@ -19,7 +19,6 @@ from helpers.remembering import remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet
 from sytorch import IdentityMetric, Metric, symbolic_layers
-from sytorch.problem.arrays import Vector
 
 InputsOf = Callable[[], NDArray[np.float32]]
 
@@ -31,18 +30,17 @@ class Network:
     Attributes:
         model: in evaluation mode; nothing here changes it.
         test_source: gives the last layer's inputs for the test images, (T, n).
-        metric_source: gives so many images at most for a metric, some at a time; for None as many as are worth while.
         clock: counts the seconds.
-        ridges: (n + 1,), of each input of the last layer and the bias, relative to the options' ridge; None if alike.
-        facts: what decides a metric, for the name of its file; None where metrics are not worth keeping.
+        training: what metrics are taken from, so many images at most, some at a time, for None all; and what decides
+            a metric, for the name of its file.
+        own_metric: the only metric of a network whose hidden layer was changed; None where there is none.
     """
 
     model: AlexNet
     test_source: InputsOf
-    metric_source: Callable[[int | None], Iterable[MetricSample]]
     clock: Stopwatch
-    facts: Mapping[str, Fact] | None = None
-    ridges: Vector | None = None
+    training: tuple[Callable[[int | None], Iterable[MetricSample]], Mapping[str, Fact]] | None = None
+    own_metric: Metric | None = None
 
     @functools.cached_property
     def last_layer(self) -> str:
@@ -72,6 +70,8 @@ class Network:
 
     def metric(self, options: RepairOptions) -> Metric:
         """The last layer's metric that the options name."""
+        if self.own_metric is not None:
+            return self.own_metric
         if options.metric == "identity":
             return IdentityMetric()
         with self.clock.phase("metric"):
@@ -80,19 +80,19 @@ class Network:
 
     def metric_file(self, options: RepairOptions) -> Path | None:
         """Where the factor of that metric is kept, if it is."""
-        if self.facts is None:
+        if self.training is None:
             return None
         per_class = options.metric == "per-class"
         return cache_path(
-            "factors", **self.facts, count=options.metric_images, ridge=options.ridge, per_class=per_class
+            "factors", **self.training[1], count=options.metric_images, ridge=options.ridge, per_class=per_class
         )
 
     @remembers(1)
     def _training_metric(self, images: int | None, ridge: float, per_class: bool, cache: Path | None) -> Metric:
-        layer = self.model.get_submodule(self.last_layer)
+        assert self.training is not None
+        layer, (source, _) = self.model.get_submodule(self.last_layer), self.training
         compute = per_class_metric if per_class else training_metric
-        ridges = ridge if self.ridges is None else ridge * self.ridges
-        return compute(layer, lambda: self.metric_source(images), ridges, cache)
+        return compute(layer, lambda: source(images), ridge, cache)
 
     def _last_layer(self, inputs: NDArray[np.float32], state: dict[str, torch.Tensor]) -> torch.Tensor:
         return linear_logits(inputs, *(state[f"{self.last_layer}.{part}"] for part in ("weight", "bias")))

@@ -1,9 +1,9 @@
-"""The training images as one network sees them: what it says of them, samples for judging, and samples for metrics."""
+"""The training images as one network sees them: what it says of them, and samples of them for metrics."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,22 +12,20 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edits.network.channels import Channels
-from edits.network.tail import from_layer, run_modules
 from edits.network.training_metric import MetricSample, check_some_right
 from editset_helpers.choice import choose
-from helpers.evaluation import is_right, margins
-from helpers.files.array_cache import Fact, cache_path, fingerprint, keep_array, read_array
+from helpers.evaluation import is_right
+from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
+from helpers.images.corruptions import CORRUPTIONS
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import to_inputs
 from helpers.remembering import remembers
-from model_classes.alexnet import AlexNet
+from model_classes.alexnet import CHANNELS, AlexNet
 from sytorch import KroneckerMetric, chain_of, kronecker_metric
 from sytorch.metrics.kronecker import softmax_curvature
-from sytorch.network.layer_change import LayerChange
 
 SAMPLE_SEED = 0
-JUDGES = 10_000
-DOUBTFUL = 2_500
+UNUSUAL = 250  # images, each corrupted in every way
 BATCH = 1_000
 MOMENT_BATCH = 4_000
 GRADIENT_IMAGES = 3_000
@@ -74,39 +72,9 @@ class TrainingImages:
         """The positions of a fixed sample of up to ``count`` images."""
         return choose(len(self.split), count, SAMPLE_SEED)
 
-    def labels(self, count: int) -> NDArray[np.int64]:
-        """The labels of that sample, (R,)."""
-        return self.split.labels[self.sample(count)]
-
     def seen_at(self, layer: str, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
         """What a linear layer gets from the images at these positions, (N, n)."""
         return self.channels.inputs(layer, chosen).numpy()
-
-    def accuracy(self, layer: str, change: LayerChange) -> float:
-        """The accuracy on the sample of `JUDGES` with a change of a hidden linear layer.
-
-        Only the images nearest to another answer are run; the others keep theirs.
-        """
-        doubtful, sure = self._doubtful
-        inputs, outputs = self._doubtful_values(layer)
-        logits = run_modules(from_layer(self.model, layer)[1:], outputs + change.moves(inputs))
-        return float(is_right(logits, self.labels(JUDGES)[doubtful]).sum() + sure) / len(self.labels(JUDGES))
-
-    @remembers(1)
-    def _doubtful_values(self, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the layer gets from the doubtful images, and what it gives."""
-        chosen = self.sample(JUDGES)[self._doubtful[0]]
-        inputs = self.seen_at(layer, chosen)
-        return torch.from_numpy(inputs), torch.from_numpy(self._outputs(layer, chosen, lambda: [inputs]))
-
-    @functools.cached_property
-    def _doubtful(self) -> tuple[NDArray[np.int64], int]:
-        """Positions in the sample of the images whose margins are nearest to zero; how many of the others are right."""
-        logits, labels = self.logits[self.sample(JUDGES)], self.labels(JUDGES)
-        nearness = margins(logits, torch.from_numpy(labels)).abs().numpy()
-        doubtful = np.sort(np.argsort(nearness, kind="stable")[:DOUBTFUL])
-        right = is_right(logits, labels)
-        return doubtful, int(right.sum() - right[doubtful].sum())
 
     def right(self, count: int | None = None) -> NDArray[np.int64]:
         """Positions of up to ``count`` images that the network gets right, in random order."""
@@ -139,35 +107,27 @@ class TrainingImages:
 
         Half of them are those most in doubt, which count most; the others are drawn from the rest and stand for it.
         """
-        chosen, shares = self._worth_while(count)
+        chosen, shares = self.worth_while(count)
         for start in range(0, len(chosen), MOMENT_BATCH):
             part = chosen[start : start + MOMENT_BATCH]
             yield MetricSample(self.seen_at(layer, part), self.split.labels[part], shares[start : start + MOMENT_BATCH])
 
-    def outputs_of_some_right(self, layer: str, count: int) -> NDArray[np.float32]:
-        """What that layer gives for all of these images, (R, m); from the cache where it is there."""
-        chosen, _ = self._worth_while(count)
-        return self._outputs(layer, chosen, lambda: (sample.inputs for sample in self.some_right(layer, count)))
+    @functools.cached_property
+    def unusual(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Corrupted copies of some right images: positions of these, (U,), and the copies' channels, (U, 256)."""
+        chosen = self.right(UNUSUAL)
+        sources, path = np.tile(chosen, len(CORRUPTIONS)), cache_path("unusual-channels", **self.facts, count=UNUSUAL)
+        found = read_array(path, (len(sources), CHANNELS))
+        if found is None:
+            pixels = np.asarray(self.split.images[chosen])
+            parts = [to_inputs(corrupted(pixels)) for corrupted in CORRUPTIONS.values()]
+            found = torch.cat([self.channels.of_inputs(part) for part in parts]).numpy()
+            keep_array(path, found)
+        return sources, found
 
-    def fill_cache(self, layer: str, count: int) -> None:
-        """Compute what the layer gives for the images that judge a step, and for up to ``count`` of a metric."""
-        self._doubtful_values(layer)
-        self.outputs_of_some_right(layer, count)
-
-    def _outputs(
-        self, layer: str, chosen: NDArray[np.int64], seen: Callable[[], Iterable[NDArray[np.float32]]]
-    ) -> NDArray[np.float32]:
-        """What a linear layer gives for the images at these positions, (N,), from what it gets, some at a time."""
-        path = cache_path(f"outputs-{layer}", **self.facts, chosen=fingerprint(chosen))
-        alone = from_layer(self.model, layer)[:1]
-        outputs = read_array(path, (len(chosen), len(self.model.get_parameter(f"{layer}.weight"))))
-        if outputs is None:
-            outputs = torch.cat([run_modules(alone, torch.from_numpy(inputs)) for inputs in seen()]).numpy()
-            keep_array(path, outputs)
-        return outputs
-
-    def _worth_while(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Positions in ascending order, (R,), and how many images each stands for, (R,); see `some_right`."""
+    @remembers(1)
+    def worth_while(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Positions of some right images, ascending, (R,), and how many each stands for, (R,); see `some_right`."""
         right = is_right(self.logits, self.split.labels)
         check_some_right(int(right.sum()))
         doubt = softmax_curvature(self.logits).numpy()

@@ -19,7 +19,7 @@ from helpers.errors import UsageError
 from helpers.files.array_cache import keep_array, read_array
 from sytorch import PerClassMetric, SecondMomentMetric, second_moment_metric
 from sytorch.metrics.kronecker import softmax_curvature
-from sytorch.problem.arrays import Matrix, Vector
+from sytorch.problem.arrays import Matrix
 
 NEGLIGIBLE = 1e-5
 NO_DOUBT = 1e-9  # of curvature, in the mean of the images that are right
@@ -43,7 +43,7 @@ class MetricSample:
 def training_metric(
     layer: nn.Module,
     source: Callable[[], Iterable[MetricSample]],
-    ridge: float | Vector,
+    ridge: float,
     cache: Path | None,
 ) -> SecondMomentMetric:
     """The second moment of the last layer's inputs over training images.
@@ -54,7 +54,7 @@ def training_metric(
     Args:
         layer: the last layer.
         source: gives what it gets from training images, some at a time.
-        ridge: relative to the mean of the diagonal, one for all inputs or one of each.
+        ridge: relative to the mean of the diagonal.
         cache: the file that keeps the metric's factor, or None.
     """
     [factor] = _factors(layer, source, lambda logits: softmax_curvature(logits)[:, None], 1, ridge=ridge, cache=cache)
@@ -64,7 +64,7 @@ def training_metric(
 def per_class_metric(
     layer: nn.Module,
     source: Callable[[], Iterable[MetricSample]],
-    ridge: float | Vector,
+    ridge: float,
     cache: Path | None,
 ) -> PerClassMetric:
     """The same for each class by itself: an image counts by the softmax's curvature in that class's logit."""
@@ -84,7 +84,7 @@ def _factors(
     weigh: Callable[[torch.Tensor], torch.Tensor],
     metrics: int,
     *,
-    ridge: float | Vector,
+    ridge: float,
     cache: Path | None,
 ) -> list[Matrix]:
     """The Cholesky factors of G metrics, (n + 1, n + 1); ``weigh`` says how images count in each, (R, G), by logits.

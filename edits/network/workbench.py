@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edits.network.hidden_units import HiddenUnits
 from edits.network.layer_metric import cached_metric
 from edits.network.prepared import Network
-from edits.network.tail import added, from_layer, parameters_of, run_modules
-from edits.network.training_images import MOMENT_BATCH, TrainingImages
+from edits.network.tail import added, run_modules
+from edits.network.training_images import TrainingImages
 from edits.network.training_metric import MetricSample
 from edits.options import RepairOptions
 from helpers.activations import layer_activations
@@ -29,9 +30,8 @@ from model_classes.alexnet import AlexNet, blank_alexnet, load_alexnet
 from model_classes.weights import weights_hash
 from sytorch import KroneckerMetric, Metric, symbolic_layers
 from sytorch.metrics.kronecker import INPUT_RIDGE, OUTPUT_RIDGE
-from sytorch.network.layer_change import LayerChange
+from sytorch.spare_units.planting import Planting
 
-MOVED_METRIC_IMAGES = 20_000
 RIDGE_OF_ALL = 5e-4
 
 
@@ -70,13 +70,21 @@ class Workbench:
     def network(self) -> Network:
         """The network as it is."""
         last, seen = symbolic_layers(self.model)[0], self.training_images
+
+        def source(count: int | None) -> Iterator[MetricSample]:
+            return seen.all_right(last) if count is None else seen.some_right(last, count)
+
         return Network(
             self.model,
             lambda: self.layer_inputs_of_test_images(last),
-            lambda count: seen.all_right(last) if count is None else seen.some_right(last, count),
             self.clock,
-            {**seen.facts, "layer": last},
+            training=(source, {**seen.facts, "layer": last}),
         )
+
+    @remembers(1)
+    def hidden_units(self, layer: str, count: int) -> HiddenUnits:
+        """The units of the last hidden layer on so many training images."""
+        return HiddenUnits(self.training_images, layer, self.linear(layer), self.linear(self.network.last_layer), count)
 
     @property
     def test_logits(self) -> torch.Tensor:
@@ -108,43 +116,40 @@ class Workbench:
         kind = f"metric-{layer}"
         return cache_path(kind, **facts, factor="inputs"), cache_path(kind, **facts, factor="outputs")
 
-    def fill_cache(self, layer: str) -> None:
-        """Compute what every preparation in a hidden layer looks up in the cache."""
-        self.layer_metric(layer)
-        self.training_images.fill_cache(layer, MOVED_METRIC_IMAGES)
+    def planted(self, units: HiddenUnits, planting: Planting, ridge: float) -> Network:
+        """The network with some units of the last hidden layer planted anew.
 
-    def moved(self, layer: str, change: LayerChange) -> Network:
-        """The network with a change added to the weight and bias of a hidden linear layer.
+        What comes before the layer is as it was, and so are its other units.
 
-        What comes before the layer is as it was, so its cached inputs serve the new network.
+        Args:
+            units: of the layer.
+            planting: which units, and how they change.
+            ridge: of the last layer's metric, see `HiddenUnits.metric_with`.
         """
+        places = planting.units
         state = dict(self.model.state_dict())
-        for name, part in parameters_of(self.model.get_submodule(layer), change.whole).items():
-            state[f"{layer}.{name}"] = added(state[f"{layer}.{name}"], part)
+        change = torch.from_numpy(planting.change)
+        for name, part in (("weight", change[:, :-1]), ("bias", change[:, -1])):
+            entry = f"{units.layer}.{name}"
+            rows = added(state[entry][places], part)
+            state[entry] = state[entry].index_copy(0, torch.from_numpy(places), rows)
         model = blank_alexnet(len(self.test.class_names))
         model.load_state_dict(state, assign=True)
         model.eval().requires_grad_(False)
-        modules = from_layer(model, layer)[:-1]
+        alone = nn.Linear(units.linear.in_features, len(places))
+        alone.load_state_dict({name: state[f"{units.layer}.{name}"][places] for name in ("weight", "bias")})
 
-        def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-            return run_modules(modules, torch.from_numpy(inputs)).numpy()
+        def values(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.asarray(run_modules([alone, nn.ReLU()], torch.from_numpy(inputs)).numpy())
 
-        def metric_source(count: int | None) -> Iterator[MetricSample]:
-            seen, count = self.training_images, MOVED_METRIC_IMAGES if count is None else count
-            if not change.is_thin:
-                yield from (replace(sample, inputs=run(sample.inputs)) for sample in seen.some_right(layer, count))
-                return
-            unmoved = torch.split(torch.from_numpy(seen.outputs_of_some_right(layer, count)), MOMENT_BATCH)
-            for sample, before in zip(seen.some_right(layer, count), unmoved, strict=True):
-                moves = change.moves(torch.from_numpy(sample.inputs))
-                yield replace(sample, inputs=run_modules(modules[1:], before + moves).numpy())
+        def test_inputs() -> NDArray[np.float32]:
+            seen = np.array(self.layer_inputs_of_test_images(self.network.last_layer))
+            seen[:, places] = values(self.layer_inputs_of_test_images(units.layer))
+            return seen
 
-        return Network(
-            model,
-            lambda: run(self.layer_inputs_of_test_images(layer)),
-            metric_source,
-            self.clock,
-        )
+        with self.clock.phase("metric"):
+            metric = units.metric_with(places, values(units.inputs), ridge)
+        return Network(model, test_inputs, self.clock, own_metric=metric)
 
     def linear(self, layer: str) -> nn.Linear:
         """A layer of the classifier."""

@@ -12,6 +12,7 @@ from edits.methods.applying import changes_of
 from edits.methods.hidden_layer import HiddenLayer, metric_count
 from edits.methods.writing import RefutedError, Repaired
 from edits.network.prepared import Network
+from edits.options import PLANTED_LAYER
 from edits.outcome.certificate import Claim, Factor, NetworkFile, PartClaim, PatternClaim, certify
 from edits.outcome.report import RepairReport
 from edits.task import Task
@@ -92,8 +93,8 @@ def changed_parameters(task: Task) -> tuple[str, ...]:
     """The parameters that a repair may change."""
     options, part = task.options, sytorch.part_named(task.options.layer)
     names = [f"{part.layer}.{kind}" for kind in (("bias",) if part.bias_only else ("weight", "bias"))]
-    if options.prepared_layer is not None:
-        names += [f"{options.prepared_layer}.weight", f"{options.prepared_layer}.bias"]
+    if options.plants:
+        names += [f"{PLANTED_LAYER}.weight", f"{PLANTED_LAYER}.bias"]
     return tuple(names)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edits.network.tail import from_layer, layer_inputs, run_modules
+from edits.network.tail import from_layer, run_modules
 from edits.network.workbench import Workbench
 from editset_helpers.copies import copies
 from editset_helpers.edit_set import EditSet
@@ -28,10 +28,10 @@ def generalization(
     repaired = blank_alexnet(len(bench.test.class_names))
     repaired.load_state_dict(state, assign=True)
     networks = [_from(model, first_layer) for model in (bench.model, repaired.eval())]
-    of_classifier = first_layer.startswith("classifier.")
+    of_classifier, channels = first_layer.startswith("classifier."), bench.training_images.channels
     right, count, labels = [0, 0], 0, edit_set.labels.numpy()
     for images in copies(edit_set.images, flip=bench.dataset is not DatasetName.DIGITS):
-        inputs = layer_inputs(bench.model, first_layer, images) if of_classifier else images
+        inputs = channels.behind(first_layer, channels.of_inputs(images)) if of_classifier else images
         for place, modules in enumerate(networks):
             right[place] += int(is_right(run_modules(modules, inputs), labels).sum())
         count += len(labels)

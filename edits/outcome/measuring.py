@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edits.methods.applying import changes_of
 from edits.methods.writing import Repaired
 from edits.network.prepared import Network
+from edits.options import PLANTED_LAYER
 from edits.outcome.generalization import generalization
 from edits.outcome.outcomes import LogitsPair, save_outcomes
 from edits.outcome.report import RepairReport
@@ -54,7 +55,7 @@ def measure_repair(
     outside, labels = task.location.outside, bench.test.labels
     measure_copies(report, copy_logits, task.constrained.labels[len(edit_set) :])
     measure_accuracy(report, edit_logits, edit_set, test_logits=test_logits, test_labels=labels, outside=outside)
-    layer = options.prepared_layer or part_named(options.layer).layer
+    layer = PLANTED_LAYER if options.plants else part_named(options.layer).layer
     with bench.clock.phase("generalization"):
         found = generalization(bench, repaired.state, edit_set, layer)
         report.generalization_before, report.generalization_after = found

@@ -7,8 +7,6 @@ from typing import Any
 
 from helpers.tables import aligned, described, percent
 
-FORMER_NAMES = {"prepare_leads": "prepare_margins"}
-
 
 @dataclass
 class RepairReport:
@@ -20,15 +18,16 @@ class RepairReport:
     repaired, ``edit_test_indices`` their positions in the test set, -1 for an image that is not in it.
     ``generalization_*`` is of shifted and flipped copies of the edit images. ``min_margin`` is of the saved file,
     loaded again, in float32.
-    ``prepare`` is the hidden layer that was moved first, or ``none``; ``prepare_copies`` are those that the preparation
-    went for without a promise; ``prepare_objective`` is the length of its way in its metric; ``prepare_margins`` (how
-    many were missing) and ``prepare_iterations`` are of each step that was computed. Where ``prepare`` is
-    ``spare-units``, ``planted_units`` became detectors; ``planted_cost`` is what ordinary images lose by it, as
-    `cost_of_units` counts; ``not_separable`` are the edit images, by their place, to which an ordinary image or one
-    with another label responds as much; ``largest_ordinary_response`` is the largest of the others', the edit image's
-    own being 1; ``outside_detected`` counts the other test images that set one off. ``copies`` counts copies of
-    edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were constrained besides them;
-    ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``seconds`` is by phase.
+    ``prepare`` is ``spare-units`` or ``none``; older reports name the hidden layer that was moved first. With spare
+    units, ``planted_units`` became detectors, which reach as far as ``reach`` says; without them ``planted_loss`` of
+    the training images get another answer; ``detected_alone`` counts edit images whose copies no detector is of, for
+    ordinary images are too much like them; ``not_separable`` are the edit images, by their place, to which an
+    ordinary image or one with another label responds as much, and ``nearest_training_images`` these, by their place
+    in the training split, -1 for an edit image; ``largest_ordinary_response`` is the largest of the others', the edit
+    image's own being 1; ``outside_detected`` counts the other test images that set one off.
+    ``copies`` counts copies of edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were
+    constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``seconds`` is by
+    phase.
     """
 
     status: str
@@ -72,18 +71,15 @@ class RepairReport:
     generalization_after: float | None = None
     max_abs_change: float | None = None
     prepare: str | None = "none"
-    prepare_copies: str = "none"
-    prepare_objective: float | None = None
-    prepare_steps: int | None = None
-    prepare_margins: list[int] = field(default_factory=list)
-    prepare_iterations: list[int] = field(default_factory=list)
+    reach: str = "none"
     pattern: str | None = None
     prepare_max_abs_change: float | None = None
-    prepare_edit_accuracy: float | None = None
     prepare_test_accuracy: float | None = None
     planted_units: int | None = None
-    planted_cost: float | None = None
+    planted_loss: float | None = None
+    detected_alone: int | None = None
     not_separable: list[int] = field(default_factory=list)
+    nearest_training_images: list[int] = field(default_factory=list)
     largest_ordinary_response: float | None = None
     outside_detected: int | None = None
     shifts: int = 0
@@ -109,8 +105,7 @@ class RepairReport:
 
 def current(content: dict[str, Any]) -> dict[str, Any]:
     """A report's JSON in today's words, whenever it was written."""
-    told = {FORMER_NAMES.get(name, name): value for name, value in content.items()}
-    told["prepare"] = told.get("prepare") or "none"
+    told = {**content, "prepare": content.get("prepare") or "none"}
     if told.get("pattern") == "held":
         told["pattern"] = "fixed"
     return told
@@ -152,21 +147,22 @@ def _asked(report: RepairReport) -> list[tuple[str, str]]:
 def _prepared(report: RepairReport) -> list[tuple[str, str]]:
     if report.prepare == "none":
         return []
-    right, largest = percent(report.prepare_edit_accuracy), report.prepare_max_abs_change or 0.0
-    copies = "" if report.prepare_copies == "none" else f", with {report.prepare_copies} copies"
-    if report.planted_units is not None:
-        return [("prepared", _planted(report))]
-    steps = f"{report.prepare} in {report.prepare_steps} steps{copies}, no change beyond {largest:.3g}"
-    return [("prepared", f"{steps}; {right} of the edit set right after that")]
+    told = [("prepared", _planted(report))]
+    if report.not_separable:
+        told.append(("not separable", _not_separable(report)))
+    return told
 
 
 def _planted(report: RepairReport) -> str:
-    """In words; numbers of images are their places in the edit set."""
-    alike = len(report.not_separable)
     outside = "" if report.outside_detected is None else f"; {report.outside_detected:,} other test images set one off"
-    heard = "" if not alike else f"; {alike} of them are on for ordinary images, too, which are too much alike"
-    copies = "" if report.prepare_copies == "none" else f", with {report.prepare_copies} copies"
-    return f"{report.planted_units:,} spare units of classifier.4 became detectors{copies}{heard}{outside}"
+    return f"{report.planted_units:,} spare units of classifier.4 became detectors, reach {report.reach}{outside}"
+
+
+def _not_separable(report: RepairReport) -> str:
+    """In words; numbers of images are their places in the edit set and in the training split."""
+    pairs = list(zip(report.not_separable, report.nearest_training_images, strict=True))
+    named = [f"{image} from {f'training image {near}' if near >= 0 else 'another'}" for image, near in pairs[:3]]
+    return f"edit image {', '.join(named)}{f' and {len(pairs) - 3} more' if len(pairs) > 3 else ''}"
 
 
 def _copied(report: RepairReport) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import datetime
 import math
 from collections.abc import Callable
 
-from edits.options import LAST_LAYER, RepairOptions
+from edits.options import LAST_LAYER, PLANTED_LAYER, RepairOptions
 from edits.outcome.report import RepairReport
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
@@ -47,7 +47,7 @@ def asked(task: Task) -> RepairReport:
         norm=options.norm,
         metric=options.metric,
         prepare=options.preparation,
-        prepare_copies=options.prepare_copies,
+        reach=options.reach.name if options.plants else "none",
         pattern=options.pattern if options.is_hidden else None,
     )
 
@@ -79,7 +79,7 @@ def tell_failure(report: RepairReport, task: Task, error: Exception) -> None:
 def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOptions, test: ImageDataset) -> str:
     """One or two sentences: which images, or copies of them, contradict each other, and what to change."""
     class_names = test.class_names
-    stage = "" if options.prepared_layer is None else f" (after {options.prepared_layer} was changed)"
+    stage = f" (after spare units of {PLANTED_LAYER} became detectors)" if options.plants else ""
     if options.layer.startswith(LAST_LAYER):
         stage = f"{stage} when only {options.layer} changes" if options.is_hidden else stage
     else:

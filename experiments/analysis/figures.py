@@ -17,6 +17,7 @@ SETTINGS = {
     "layer": "{}",
     "prepare": "prepare {}",
     "prepare_copies": "prepare {} copies",
+    "reach": "reach {}",
     "norm": "{}",
     "metric": "{} metric",
     "margin": "margin {:g}",
@@ -29,6 +30,7 @@ MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 LINES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1))]
 SIZE = "images asked for"
 REPAIRED = "images repaired"
+WIDE = 30  # sizes that differ by more are told apart on a logarithmic axis
 
 Draw = Callable[[Axes, pd.DataFrame], None]
 
@@ -58,6 +60,7 @@ def draw_figures(rows: pd.DataFrame, folder: Path) -> list[Path]:
     plots: list[tuple[str, Draw, pd.DataFrame]] = [
         ("accuracy", _accuracy, good),
         ("drawdown", _drawdown, good.dropna(subset=["drawdown_points"])),
+        ("copies", _copies, good.dropna(subset=["generalization_after"])),
         ("runtime", _runtime, good),
         ("iterations", _iterations, good.dropna(subset=["solver_iterations"])),
         ("success", _success, rows),
@@ -99,6 +102,12 @@ def _drawdown(axes: Axes, rows: pd.DataFrame) -> None:
     _label(axes, "Drawdown: accuracy lost outside the edit set", SIZE, "percentage points")
 
 
+def _copies(axes: Axes, rows: pd.DataFrame) -> None:
+    _means(axes, rows.assign(value=100 * rows["generalization_after"]))
+    axes.set_ylim(0, 100)
+    _label(axes, "Shifted and mirrored copies of the edit images", SIZE, "right after the repair (%)")
+
+
 def _means(axes: Axes, rows: pd.DataFrame) -> None:
     """The mean over classes and seeds as a line, the range as a band, every repair as a faint point."""
     for number, (kind, group) in enumerate(rows.groupby("series")):
@@ -107,6 +116,8 @@ def _means(axes: Axes, rows: pd.DataFrame) -> None:
         axes.fill_between(by_size.index, by_size["min"], by_size["max"], color=colour, alpha=0.15, linewidth=0)
         axes.plot(group["requested_repair_set_size"], group["value"], marker, color=colour, alpha=0.35, markersize=3)
         axes.plot(by_size.index, by_size["mean"], linestyle=line, marker=marker, color=colour, label=str(kind))
+    if rows["requested_repair_set_size"].max() > WIDE * rows["requested_repair_set_size"].min():
+        axes.set_xscale("log")
     axes.legend(frameon=False, title="mean; the band is the range")
 
 

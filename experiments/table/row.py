@@ -58,19 +58,26 @@ class Row:
     seconds_prepare: float | None = None
     seconds_solve: float | None = None
     dataset: str
-    prepare_objective: float | None = None
     prepare_max_abs_change: float | None = None
-    prepare_edit_accuracy: float | None = None
-    prepare_copies: str = "none"
     certificate_path: str | None = None
     status: str = FAILED
+    planted_units: int | None = None
+    planted_loss: float | None = None
+    images_not_separable: int | None = None
+    largest_ordinary_response: float | None = None
+    outside_detected: int | None = None
+    reach: str = "none"
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
 # Columns that older tables lack, the youngest last, and what rows of such tables hold; `former_status` has the last.
-LATER = {"prepare_copies": "none", "certificate_path": "", "status": ""}
-# A number in older tables, of an option that is no more: it tells rows with that option from others, which hold this.
-FORMER = {"keep": "0"}
+LATER = {
+    **dict.fromkeys(("certificate_path", "status", "planted_units", "planted_loss", "images_not_separable"), ""),
+    **{"largest_ordinary_response": "", "outside_detected": "", "reach": "none"},
+}
+# Options of older tables that are no more: they tell rows with such an option from others, which hold this.
+FORMER = {"keep": "0", "prepare_copies": "none"}
+FORMER_NUMBERS = ("keep",)
 NEEDED = frozenset(COLUMNS) - frozenset(LATER)
 FLAG = "repair_successful"
 # What the annotations say; a class is a name, and here the name is a number.
@@ -80,7 +87,7 @@ TEXTS = tuple(name for name in COLUMNS if name not in NUMBERS and name != FLAG)
 # Columns whose words are known, none of which begins another: such a cell is seen to be whole.
 CLOSED = {
     "status": STATUSES,
-    "prepare_copies": ("none", "mirrored", "shifted"),
+    "reach": ("none", "exact", "near", "wide"),
     "edit_set_sizing_strategy": ("flexible", "strict"),
     "repair_set_focus": ("incorrect_only", "correct_only"),
 }

@@ -6,7 +6,18 @@ import pandas as pd
 
 from experiments.table.cells import flag, number
 from experiments.table.reading import TableFile
-from experiments.table.row import COLUMNS, FLAG, FORMER, LATER, NUMBERS, STATUSES, TEXTS, WHOLE, former_status
+from experiments.table.row import (
+    COLUMNS,
+    FLAG,
+    FORMER,
+    FORMER_NUMBERS,
+    LATER,
+    NUMBERS,
+    STATUSES,
+    TEXTS,
+    WHOLE,
+    former_status,
+)
 
 
 def statuses(table: TableFile) -> list[str]:
@@ -37,7 +48,7 @@ def typed(table: TableFile) -> pd.DataFrame:
             columns[name] = pd.Series(table.values(name, flag), dtype=bool)
         elif name == "status":
             columns[name] = pd.Series(statuses(table), dtype=str)
-        elif name in NUMBERS or name in FORMER:
+        elif name in NUMBERS or name in FORMER_NUMBERS:
             columns[name] = _numbers(table, name)
         else:
             columns[name] = pd.Series(_texts(table, name), dtype=str)
@@ -55,7 +66,7 @@ def _numbers(table: TableFile, name: str) -> pd.Series[float]:
 
 def _texts(table: TableFile, name: str) -> list[str]:
     if name not in table.header:
-        return [LATER.get(name, "")] * len(table.rows)
+        return [(LATER | FORMER).get(name, "")] * len(table.rows)
     cells = [cell.strip() if name in TEXTS else cell for cell in table.column(name)]
     return [_class_name(cell) for cell in cells] if name == "target_class" else cells
 

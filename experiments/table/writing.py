@@ -11,7 +11,7 @@ from pathlib import Path
 from experiments.plan import results_folder
 from experiments.table.cells import flag, number
 from experiments.table.reading import NoTableError, TableFile, read_file
-from experiments.table.row import COLUMNS, FAILED, FLAG, FORMER, LATER, NEEDED, NUMBERS, Row
+from experiments.table.row import COLUMNS, FAILED, FLAG, FORMER, FORMER_NUMBERS, LATER, NEEDED, NUMBERS, Row
 from experiments.table.values import statuses
 from helpers.errors import ToolError, UsageError
 from helpers.files.places import explained_os_errors, is_no_file, link_target, refuse_unwritable
@@ -159,7 +159,7 @@ def _check_cells(file: TableFile) -> None:
     if file.misfits:
         raise ToolError(f"{file.path}, row {file.misfits[0]}: it has more or fewer cells than the header.")
     statuses(file)
-    for name in (*NUMBERS, *FORMER):
+    for name in (*NUMBERS, *FORMER_NUMBERS):
         if name in file.header:
             file.values(name, lambda cell: number(cell, file.dialect.decimal))
 

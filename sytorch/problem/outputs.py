@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sytorch.problem.arrays import Matrix
 
@@ -26,6 +27,6 @@ class AffineOutputs:
         return self.logits + self.inputs @ change.T
 
 
-def append_one(inputs: Matrix) -> Matrix:
+def append_one(inputs: NDArray[np.floating]) -> Matrix:
     """Append the constant input that the bias multiplies: (N, n) to (N, n + 1), in float64."""
     return np.hstack([inputs, np.ones((len(inputs), 1))]).astype(np.float64)

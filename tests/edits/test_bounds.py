@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edits.methods.applying import apply_changes, moved
-from sytorch.hidden_layer.preparation import largest_within
 
 BOUNDS = st.one_of(st.sampled_from([0.05, 0.1, 0.3, 5.0, 1e-3]), st.floats(1e-6, 100.0))
 WEIGHTS = st.floats(-100.0, 100.0, width=32)
@@ -42,9 +41,3 @@ def test_entries_that_stand_at_a_bound_which_float32_cannot_hold(bound: float) -
     after = apply_changes(layer, {"weight": change}, bound)["weight"]
     assert float((after.double() - before.double()).abs().max()) <= bound
     assert torch.equal(layer.weight, before)
-
-
-@given(bound=BOUNDS)
-def test_the_largest_float32_within_a_bound(bound: float) -> None:
-    most = largest_within(bound)
-    assert most == float(np.float32(most)) <= bound < float(np.nextafter(np.float32(most), np.float32(np.inf)))

@@ -57,7 +57,7 @@ def test_steps_that_linearise_anew_end_with_the_time_limit(warm_workplace: Path,
         ("--layer", "classifier.5"),
         ("--layer", "classifier.4[0:9000]"),
         ("--layer", "classifier.4", "--norm", "linf"),
-        ("--layer", "classifier.4", "--prepare", "classifier.1"),
+        ("--layer", "classifier.4", "--prepare", "spare-units"),
         ("--prepare", "features.10"),
     ],
 )

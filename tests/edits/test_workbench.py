@@ -13,8 +13,9 @@ from edits.network.workbench import open_workbench
 from helpers.cli import DatasetName
 from helpers.evaluation import predict_logits
 from helpers.images.preprocessing import to_inputs
-from sytorch import kronecker_metric
-from sytorch.network.layer_change import LayerChange
+from sytorch import SecondMomentMetric, kronecker_metric
+from sytorch.problem.outputs import append_one
+from sytorch.spare_units.planting import Planting
 
 
 @pytest.mark.usefixtures("workplace")
@@ -27,36 +28,49 @@ def test_cached_activations_give_the_logits_of_the_full_pass(digits_baseline: Pa
 
 
 @pytest.mark.usefixtures("warm_workplace")
-def test_a_moved_network_is_the_network_with_that_change(digits_baseline: Path) -> None:
+def test_a_planted_network_is_the_network_with_these_units(digits_baseline: Path) -> None:
+    """Its weights, what it says of test images, and the last layer's metric, which is made here anew."""
     bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
     before = {name: value.clone() for name, value in bench.model.state_dict().items()}
-    change = 0.01 * torch.randn(4096, 4097, generator=torch.Generator().manual_seed(0))
-    moved = bench.moved("classifier.4", LayerChange(change))
+    units = bench.hidden_units("classifier.4", 300)
+    change = 0.01 * np.random.default_rng(0).standard_normal((3, 4097))
+    chosen = np.array([7, 4000, 12])
+    planted = bench.planted(units, Planting(chosen, change, np.arange(3)), 1e-3)
+    state = planted.model.state_dict()
+    expected = before["classifier.4.weight"].double()
+    expected[chosen] += torch.from_numpy(change[:, :-1])
+    torch.testing.assert_close(state["classifier.4.weight"].double(), expected, rtol=0, atol=1e-7)
+    made = state["classifier.4.weight"].double() - before["classifier.4.weight"].double()
+    assert bool((made[chosen].abs() <= torch.from_numpy(change[:, :-1]).abs()).all())
     torch.testing.assert_close(
-        moved.model.state_dict()["classifier.4.weight"], before["classifier.4.weight"] + change[:, :-1]
+        planted.test_logits, predict_logits(planted.model, bench.test.images), rtol=1e-4, atol=1e-3
     )
-    made = moved.model.state_dict()["classifier.4.weight"].double() - before["classifier.4.weight"].double()
-    assert bool((made.abs() <= change[:, :-1].abs()).all())
-    full = predict_logits(moved.model, bench.test.images)
-    torch.testing.assert_close(moved.test_logits, full, rtol=1e-4, atol=1e-3)
     assert all(torch.equal(before[name], value) for name, value in bench.model.state_dict().items())
+
+    seen = torch.from_numpy(
+        layer_inputs(planted.model, "classifier.6", to_inputs(bench.training.images[units.chosen])).numpy()
+    )
+    rows = append_one(seen.numpy())
+    moment = (rows.T * units.weights) @ rows
+    assert isinstance(planted.own_metric, SecondMomentMetric)
+    factor = np.tril(planted.own_metric.factor)
+    ridges = np.diag(factor @ factor.T - moment)
+    others = np.setdiff1d(np.arange(4097), chosen)
+    assert ridges[others].min() > 500 * ridges[chosen].max() > 0
+    np.testing.assert_allclose(factor @ factor.T - np.diag(ridges), moment, atol=1e-4 * moment.max())
 
 
 @pytest.mark.usefixtures("warm_workplace")
-def test_training_images_see_a_thin_change_as_they_see_the_whole(digits_baseline: Path) -> None:
-    """What is kept of the layer's outputs, plus what the factors move them by, against the moved layer itself."""
-    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
-    rng = torch.Generator().manual_seed(0)
-    left, right = 0.1 * torch.randn(4096, 3, generator=rng), 0.1 * torch.randn(3, 4097, generator=rng)
-    whole, thin = LayerChange(left @ right), LayerChange(left @ right, (left, right))
-    assert thin.is_thin
+def test_what_is_known_of_hidden_units_is_the_same_from_the_cache(digits_baseline: Path) -> None:
+    found = []
     for _ in ("computed", "cached"):
-        expected = list(bench.moved("classifier.4", whole).metric_source(300))
-        found = list(bench.moved("classifier.4", thin).metric_source(300))
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_allclose(one.inputs, other.inputs, rtol=1e-3, atol=1e-3)
-            np.testing.assert_array_equal(one.labels, other.labels)
-    assert bench.training_images.accuracy("classifier.4", thin) == bench.training_images.accuracy("classifier.4", whole)
+        units = open_workbench(DatasetName.DIGITS, None, digits_baseline).hidden_units("classifier.4", 200)
+        found.append((np.tril(units.input_metric.factor), np.tril(units.moment), units.spare.order, units.spare.lost))
+        assert sum(len(part) for part in units.ordinary()) == len(units.chosen) + len(units.images.unusual[0])
+        assert units.source(0) == units.chosen[0]
+        assert units.source(len(units.chosen)) == units.images.unusual[0][0]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.usefixtures("warm_workplace")

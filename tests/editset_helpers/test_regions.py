@@ -18,7 +18,6 @@ from typer.testing import CliRunner, Result
 import edits.options
 import run_repair
 from edits.methods.last_layer import LastLayer
-from edits.options import RepairOptions
 from edits.outcome.status import contradicting_images, image_name
 from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
@@ -106,24 +105,12 @@ def test_every_copy_has_the_margin(
     assert report["copies_accuracy_before"] < 1.0
 
 
-@pytest.mark.parametrize("copies", ["mirrored", pytest.param("shifted", marks=SLOW)])
-def test_the_preparation_goes_for_copies_and_the_program_does_not(digits_baseline: Path, copies: str) -> None:
-    plain = repaired(digits_baseline, "--max-samples", "2")
-    report = repaired(digits_baseline, "--max-samples", "2", "--prepare-copies", copies)
-    assert (report["prepare_copies"], report["copies"]) == (copies, 0)
-    assert report["prepare_margins"][0] > plain["prepare_margins"][0]
-    assert report["edit_accuracy_after"] == 1.0 and report["min_margin"] >= 2.0
-
-
-def test_copies_without_a_preparation_are_refused(digits_baseline: Path) -> None:
-    result = run(digits_baseline, "--prepare", "none", "--prepare-copies", "shifted")
-    assert result.exit_code == 2 and "no hidden layer is prepared" in result.stderr
-
-
-def test_the_preparation_goes_for_constrained_copies_among_others() -> None:
-    assert RepairOptions(region=Region(2), prepare_copies="mirrored").prepare_region == Region(2, True)
-    assert RepairOptions(region=Region(2, True), prepare_copies="shifted").prepare_region == Region(2, True)
-    assert RepairOptions().prepare_region == Region()
+def test_detectors_reach_copies_and_the_program_does_not(digits_baseline: Path) -> None:
+    exact = repaired(digits_baseline, "--max-samples", "5", "--reach", "exact")
+    near = repaired(digits_baseline, "--max-samples", "5", "--reach", "near")
+    assert (exact["reach"], near["reach"], near["copies"]) == ("exact", "near", 0)
+    assert near["generalization_after"] > exact["generalization_after"]
+    assert near["edit_accuracy_after"] == 1.0 and near["min_margin"] >= 2.0
 
 
 @pytest.mark.slow

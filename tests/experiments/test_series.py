@@ -21,7 +21,7 @@ def rows() -> pd.DataFrame:
         columns=["repair_set_type", "norm", "margin"],
     )  # fmt: skip
     same = {"dataset": "digits", "layer": "classifier.6", "prepare": "none", "metric": "training", "param_bound": 5.0,
-            "keep": 0, "prepare_copies": "none"}  # fmt: skip
+            "keep": 0, "prepare_copies": "none", "reach": "none"}  # fmt: skip
     measured = dict.fromkeys(
         ("repaired_accuracy_test_set", "repaired_accuracy_edit_set", "baseline_accuracy_test_set", "drawdown_points",
          "generalization_after", "repair_runtime_seconds", "min_margin", "solver_iterations"), 1.0,
@@ -49,7 +49,7 @@ def test_a_keep_set_is_another_series(rows: pd.DataFrame) -> None:
 
 def test_plots_tell_the_series_apart(rows: pd.DataFrame, tmp_path: Path) -> None:
     draw_figures(rows, tmp_path)
-    for name in ("accuracy", "drawdown", "runtime", "iterations", "success"):
+    for name in ("accuracy", "drawdown", "copies", "runtime", "iterations", "success"):
         assert "class homogeneous correct, l2, margin 2" in (tmp_path / f"{name}.svg").read_text()
     assert "class homogeneous correct, l1, margin 1: 3" in (tmp_path / "classes.svg").read_text()
 

@@ -25,7 +25,7 @@ import sytorch
 import verify
 from checker.certificate import Certificate
 from edits.network.workbench import Workbench
-from edits.options import RepairOptions
+from edits.options import REACHES, RepairOptions
 from editset_helpers.copies import SHIFT, copies
 from editset_helpers.edit_set import load_edit_set
 from experiments.analysis.summary import read_tables, summarise
@@ -504,7 +504,7 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
         {"sizing": Sizing.STRICT},
         {"solver": "highs"},
         {"time_limit": 9.0},
-        {"prepare": "classifier.4"},
+        {"prepare": "spare-units"},
         {"keep_weights": "full"},
     ],
 )
@@ -531,16 +531,17 @@ def test_a_name_is_the_same_in_every_process_and_tells_options_apart() -> None:
     context = _context()
     sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
     [plain] = plan(sweep, context)
-    [mirrored] = plan(replace(sweep, prepare="auto", prepare_copies="mirrored"), context)
+    [exact] = plan(replace(sweep, prepare="auto", reach=REACHES["exact"]), context)
     [prepared] = plan(replace(sweep, prepare="auto"), context)
+    assert [plain.names] == [found.names for found in plan(replace(sweep, reach=REACHES["exact"]), context)]
     assert plain.names == ["misclassified_n1_s0_3d8a22a8350e", "misclassified_n1_s0_515d0dc9"]
     [hidden] = plan(replace(sweep, layers=("classifier.4",), norms=("l2",)), context)
     assert hidden.names == ["misclassified_n1_s0_49ea1ab478d6", "misclassified_n1_s0_d67b709d"]
-    assert len({name for made in (plain, mirrored, prepared) for name in made.names}) == 6
-    assert mirrored.options.prepare_copies == "mirrored"
+    assert len({name for made in (plain, exact, prepared) for name in made.names}) == 4
+    assert exact.former_id is prepared.former_id is None
 
 
-@pytest.mark.parametrize("lacking", [LATER, ["prepare_copies", "certificate_path", "status"]])
+@pytest.mark.parametrize("lacking", [list(LATER), list(LATER)[2:]])
 def test_a_table_from_before_some_columns_is_read_and_gone_on_with(place: Path, lacking: Iterable[str]) -> None:
     made = pd.read_csv("results/unbroken.csv", dtype=str, keep_default_na=False)
     made.drop(columns=list(lacking)).to_csv(TABLE, index=False)
@@ -549,16 +550,19 @@ def test_a_table_from_before_some_columns_is_read_and_gone_on_with(place: Path, 
     run_sweep(*SMALL, "--output", str(TABLE))
     table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
     assert list(table) == list(COLUMNS)
-    assert set(table["prepare_copies"]) == {"none"}
+    assert set(table["reach"]) == {"none"}
     before, new = table[:-1], table.iloc[-1]
-    assert before.equals(made[:-1].assign(certificate_path=""))
+    assert before.equals(made[:-1].assign(**{name: "" for name in lacking if name == "certificate_path"}))
     assert new["experiment_id"] == made["experiment_id"].iloc[-1] and new["certificate_path"]
 
 
+GONE = {"keep": "0", "kept_images": "", "prepare_objective": "", "prepare_edit_accuracy": "", "prepare_copies": "none"}
+
+
 def with_keep_sets(table: pd.DataFrame) -> pd.DataFrame:
-    """As it was written when keep sets were an option; these rows have none."""
+    """As it was written when keep sets, and moving a hidden layer, were options; these rows have none."""
     old = table.copy()
-    for place, (name, cell) in enumerate({"keep": "0", "kept_images": ""}.items(), list(table).index("prepare_copies")):
+    for place, (name, cell) in enumerate(GONE.items(), list(table).index("certificate_path")):
         old.insert(place, name, cell)
     return old
 
@@ -569,9 +573,9 @@ def test_a_table_from_when_there_were_keep_sets_is_gone_on_with(place: Path) -> 
     assert "holds 4 of 6 experiments: going on with the other 2" in run_sweep(*SMALL, "--output", str(TABLE))
     table = without_times(TABLE)
     assert list(table) == [name for name in old if name not in TIMES]
-    assert (set(table["keep"]), set(table["kept_images"])) == ({"0"}, {""})
+    assert {name: set(table[name]) for name in GONE} == {name: {cell} for name, cell in GONE.items()}
     ours = ["repaired_model_path", "certificate_path"]
-    assert table.drop(columns=["keep", "kept_images", *ours]).equals(unbroken().drop(columns=ours))
+    assert table.drop(columns=[*GONE, *ours]).equals(unbroken().drop(columns=ours))
     assert summarise(read_tables([TABLE])).columns.equals(
         summarise(read_tables([Path("results/unbroken.csv")])).columns
     )

@@ -112,7 +112,7 @@ def _changed(state: dict[str, torch.Tensor]) -> set[str]:
 
 @pytest.mark.parametrize(
     ("prepare", "changed"),
-    [("none", LAST), ("spare-units", LAST | HIDDEN), pytest.param("auto", LAST | HIDDEN, marks=SLOW)],
+    [("none", LAST), ("auto", LAST | HIDDEN)],
 )
 def test_torchvisions_own_network_gives_every_image_its_margin(prepare: str, changed: set[str]) -> None:
     base = BASE.read_bytes()
@@ -175,8 +175,10 @@ def test_a_whole_program_in_the_weights_themselves() -> None:
 def test_spare_units_become_detectors_and_the_rest_is_as_before() -> None:
     found = _report("--prepare", "spare-units", "--margin", "1")
     images = found["edit_set_size"]
-    assert (found["prepare"], found["planted_units"], found["norm"]) == ("spare-units", images, "l2")
-    assert found["not_separable"] == [] and 0 < found["largest_ordinary_response"] < 1
+    assert (found["prepare"], found["planted_units"], found["norm"]) == ("spare-units", images, "l1")
+    assert (found["reach"], found["planted_loss"]) == ("near", 0.0)
+    assert found["not_separable"] == found["nearest_training_images"] == []
+    assert 0 < found["largest_ordinary_response"] < 1 and 0 <= found["detected_alone"] <= images
     assert found["outside_detected"] is not None and found["max_abs_change"] <= 5.0
     state = torch.load(OUTPUT, weights_only=True)
     assert _changed(state) == LAST | HIDDEN
@@ -185,10 +187,28 @@ def test_spare_units_become_detectors_and_the_rest_is_as_before() -> None:
     assert Certificate(Path(found["certificate_path"])).check().accepted
 
 
-def test_spare_units_go_for_copies_too() -> None:
-    found = _report("--prepare", "spare-units", "--prepare-copies", "shifted", "--max-samples", "3")
-    assert (found["planted_units"], found["prepare_copies"]) == (3, "shifted")
-    assert found["generalization_after"] > found["generalization_before"]
+def test_images_share_units_where_units_are_scarce(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here hardly any may be taken out: one for each label is left."""
+    monkeypatch.setattr("edits.methods.preparation.TOLERATED_LOSS", -1.0)
+    found = _report("--margin", "1")
+    labels = load_edit_set(EDIT_SET).labels.tolist()
+    assert found["planted_units"] == len(set(labels)) < len(labels)
+    assert found["status"] == "repaired" and Certificate(Path(found["certificate_path"])).check().accepted
+
+
+def test_a_bound_that_leaves_nothing_to_plant_leaves_the_last_layer() -> None:
+    result = _misclassified("--param-bound", "0.001")
+    assert result.exit_code == 3 and "leaves no unit of classifier.4 to plant" in result.stderr
+    assert json.loads(FAILED.read_text())["prepare"] == "none"
+    asked = _misclassified("--param-bound", "0.001", "--prepare", "spare-units")
+    assert asked.exit_code == 2 and "Raise --param-bound, or take --prepare none" in asked.stderr
+
+
+@pytest.mark.parametrize("old", ["none", "mirrored", "shifted"])
+def test_the_old_name_of_the_reach_works_for_a_release(old: str) -> None:
+    result = _misclassified("--prepare-copies", old, "--max-samples", "2", "--json")
+    assert result.exit_code == 0 and "is called --reach" in result.stderr
+    assert json.loads(result.stdout)["reach"] == ("exact" if old == "none" else "near")
 
 
 def test_one_class_and_any_file() -> None:
@@ -217,7 +237,9 @@ def test_one_class_and_any_file() -> None:
         (["--metric", "per-class", "--whole-program"], 2, "--metric per-class is for --norm l2"),
         (["--solver", "cplex"], 2, "gurobi"),
         (["--solver", "first-order"], 2, "gurobi"),
-        (["--prepare", "features.2"], 2, "classifier.4"),
+        (["--prepare", "features.2"], 2, "spare-units"),
+        (["--prepare", "spare-units", "--metric", "identity"], 2, "--prepare spare-units is for --metric training"),
+        (["--reach", "far"], 2, "near"),
         (["--max-samples", "0"], 2, "--max-samples"),
         (["--weights", "missing.pth"], 1, "missing.pth"),
         (["--output", "artifacts"], 2, "name a file"),
@@ -419,13 +441,12 @@ def test_an_objective_that_the_checker_refuses_is_no_repair(monkeypatch: pytest.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("prepare", ["auto", "none"])
-def test_a_metric_of_each_class_is_for_l2_and_proved(prepare: str) -> None:
-    report = _report("--metric", "per-class", "--prepare", prepare)
+def test_a_metric_of_each_class_is_for_l2_and_proved() -> None:
+    report = _report("--metric", "per-class")
     assert (report["metric"], report["norm"], report["status"]) == ("per-class", "l2", "repaired")
-    assert report["prepare"] == {"auto": "classifier.4", "none": "none"}[prepare]
+    assert report["prepare"] == "none"
     assert report["gap"] <= 1e-6 and report["min_margin"] >= 2.0
-    other = _report("--norm", "l2", "--prepare", prepare)
+    other = _report("--norm", "l2", "--prepare", "none")
     assert report["objective"] != pytest.approx(other["objective"], rel=1e-3)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -282,6 +283,88 @@ def test_cache_reads_again_when_the_file_changes(tmp_path: Path) -> None:
 def test_a_page_says_what_was_prepared(folder: Path, client: FlaskClient, prepare: str | None, shown: str) -> None:
     write_json(folder / "artifacts/r.json", report(prepare=prepare))
     assert f"<dt>prepared first</dt><dd>{shown}</dd>" in _text(client, "/repairs/artifacts/r.json")
+
+
+PLANTED = {
+    "prepare": "spare-units", "reach": "near", "planted_units": 2, "planted_loss": 0.00012, "detected_alone": 1,
+    "not_separable": [0, 1], "nearest_training_images": [17, -1], "largest_ordinary_response": 0.4375,
+    "outside_detected": 3, "edit_images": [4, 9], "edit_test_indices": [90, -1],
+}  # fmt: skip
+
+
+def _words(page: str) -> str:
+    """The text of a page, blanks made one."""
+    return " ".join(re.sub(r"<[^>]*>", "", page).split())
+
+
+def test_a_page_says_what_was_planted(folder: Path, client: FlaskClient) -> None:
+    write_json(folder / "artifacts/r.json", report(**PLANTED))
+    page = _text(client, "/repairs/artifacts/r.json")
+    told = _words(page)
+    for sentence in (
+        "2 spare units of classifier.4, which ordinary images do not need, became detectors of the 2 edit images.",
+        "Reach near: shifted copies are to set them off, too. 1 edit image is detected without such copies",
+        "Without these units, 0.012 % of the training images get another answer.",
+        "an edit image with another label, is 0.4375. Edit images that are not separable are left out of this.",
+        "3 other test images set a detector off.",
+        "2 of 2 edit images are not separable: another image responds as much",
+        "test image 90 from training image 17 edit image 9 from another edit image",
+    ):
+        assert sentence in told
+    name = "data/edit_sets/small_edit_dataset.pt"
+    assert f'<a href="/edit-sets/{name}?image=9">edit image 9</a>' in page
+    _text(client, f"/edit-sets/{name}?image=9")
+
+
+@pytest.mark.parametrize(
+    ("reach", "dataset", "words"),
+    [
+        ("exact", "cifar10", "Reach exact: hardly any other image is to set them off."),
+        ("near", "cifar10", "Reach near: mirrored and shifted copies are to set them off, too."),
+        ("wide", "digits", "Reach wide: shifted copies are to set them off, too, more of them than with near."),
+    ],
+)
+def test_a_page_says_how_far_detectors_reach(
+    folder: Path, client: FlaskClient, reach: str, dataset: str, words: str
+) -> None:
+    separable = {"not_separable": [], "nearest_training_images": [], "detected_alone": 0, "outside_detected": None}
+    facts = PLANTED | separable | {"reach": reach, "dataset": dataset, "copies": 8}
+    write_json(folder / "artifacts/r.json", report(**facts))
+    told = _words(_text(client, "/repairs/artifacts/r.json"))
+    assert f"of the 2 edit images and their constrained copies. {words} Without these units" in told
+    assert "Every edit image is separable" in told
+    assert "a detector off" not in told
+
+
+MOVED = {
+    "prepare": "classifier.4", "prepare_copies": "mirrored", "prepare_objective": 1.5, "prepare_steps": 2,
+    "prepare_margins": [3, 0], "prepare_iterations": [40, 50],
+}  # fmt: skip
+PLANTED_FIRST = {"prepare": "spare-units", "planted_units": 2, "planted_cost": 0.1, "not_separable": [1]}
+
+
+@pytest.mark.parametrize("facts", [{}, {"prepare": None}, MOVED, PLANTED_FIRST])
+def test_a_page_of_an_old_report_says_nothing_of_planting(
+    folder: Path, client: FlaskClient, facts: dict[str, Any]
+) -> None:
+    old = {key: value for key, value in report().items() if key not in PLANTED or key.startswith("edit_")}
+    write_json(folder / "artifacts/r.json", {**old, **facts})
+    page = _text(client, "/repairs/artifacts/r.json")
+    assert "Edit images before and after" in page
+    assert not any(word in page for word in ("What was planted", "separable", "Reach", "copies of edit images"))
+
+
+def test_lists_that_do_not_fit_are_not_shown(folder: Path, client: FlaskClient) -> None:
+    for wrong in ([17], [17, "x"], None):
+        write_json(folder / "artifacts/r.json", report(**PLANTED | {"nearest_training_images": wrong}))
+        assert "What was planted" not in _text(client, "/repairs/artifacts/r.json")
+
+
+def test_a_page_says_how_many_copies_are_right(folder: Path, client: FlaskClient) -> None:
+    write_json(folder / "artifacts/r.json", report(generalization_before=0.125, generalization_after=0.625))
+    page = _text(client, "/repairs/artifacts/r.json")
+    row = page[page.index("copies of edit images") : page.index("peak memory")].partition("</tr>")[0]
+    assert re.findall(r"[+\d.]+", row) == ["12.50", "62.50", "+50.00"]
 
 
 @pytest.mark.parametrize(

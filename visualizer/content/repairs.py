@@ -19,7 +19,7 @@ from visualizer.content.outcomes import Answers, Outcomes
 REQUIRED = {field.name for field in fields(RepairReport) if field.default is field.default_factory is MISSING}
 TEXTS = {field.name for field in fields(RepairReport) if str(field.type).startswith("str")}
 WHOLE = {field.name for field in fields(RepairReport) if str(field.type).startswith("int")}
-LISTS = ("contradicting_images", "edit_images", "edit_test_indices")
+LISTS = {field.name for field in fields(RepairReport) if str(field.type).startswith("list")}
 NUMBERS = {field.name for field in fields(RepairReport) if str(field.type).startswith("float")}
 
 
@@ -39,7 +39,7 @@ def read_report(path: Path) -> dict[str, Any] | None:
     report["seconds"] = {str(name): value for name, value in named if number(value) is not None}
     for key in LISTS:
         numbers = content.get(key)
-        report[key] = [index for index in numbers if integer(index) is not None] if isinstance(numbers, list) else []
+        report[key] = numbers if isinstance(numbers, list) and None not in map(integer, numbers) else []
     return report
 
 
@@ -54,6 +54,42 @@ def _checked(key: str, value: Any) -> Any:
 def total_seconds(report: dict[str, Any]) -> float:
     """Of all phases."""
     return float(sum(report["seconds"].values()))
+
+
+@dataclass(frozen=True)
+class NotSeparable:
+    """An edit image to which another image responds as much as it does itself.
+
+    Attributes:
+        position: in the edit set's file, or among the repaired images where the report does not say more.
+        test_index: in the test set; None where it is not known.
+        training_image: the other one, by its position in the training split; None where it is an edit image.
+    """
+
+    position: int
+    test_index: int | None
+    training_image: int | None
+
+
+def tells_planting(report: dict[str, Any]) -> bool:
+    """Whether units became detectors, and the report says all that the page shows of them; older reports do not."""
+    told = report["planted_units"] is not None and report["planted_loss"] is not None
+    fit = len(report["not_separable"]) == len(report["nearest_training_images"])
+    return told and fit and report["prepare"] == "spare-units"
+
+
+def not_separable(report: dict[str, Any]) -> list[NotSeparable]:
+    """The edit images that are not separable, of a report that `tells_planting`."""
+    pairs = zip(report["not_separable"], report["nearest_training_images"], strict=True)
+    positions, indices = (dict(enumerate(report[key])) for key in ("edit_images", "edit_test_indices"))
+    return [
+        NotSeparable(positions.get(place, place), _known(indices.get(place, -1)), _known(other))
+        for place, other in pairs
+    ]
+
+
+def _known(index: int) -> int | None:
+    return index if index >= 0 else None
 
 
 def outcomes_name(root: Path, name: str, report: dict[str, Any]) -> str:

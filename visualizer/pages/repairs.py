@@ -16,7 +16,9 @@ from visualizer.content.repairs import (
     by_class,
     check_same_repair,
     image_outcomes,
+    not_separable,
     outcomes_name,
+    tells_planting,
     total_seconds,
 )
 from visualizer.content.shelf import shelf
@@ -56,6 +58,7 @@ def show(name: str) -> str:
     report = _report(name)
     edit_set_name = name_of(shelf().root, EDIT_SETS, report["edit_set_path"])
     shown: dict[str, Any] = {"name": name, "report": report, "total": total_seconds(report), "edit_set": edit_set_name}
+    shown["not_separable"] = not_separable(report) if tells_planting(report) else None
     shown["contradicting"] = contradicting(report, edit_set_name)
     try:
         outcomes = _outcomes(name, report)

@@ -1,0 +1,72 @@
+"""What is right where networks are run with fewer bits (bfloat16, float16, int8): edit images, and others."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from torch import nn
+
+from benchmarks.records import as_markdown
+from editset_helpers.edit_set import load_edit_set
+from helpers.cli import DatasetName, new_app, say, tells_failures
+from helpers.errors import ToolError
+from helpers.evaluation import is_right, predict_logits
+from helpers.images.datasets import load_dataset
+from helpers.images.preprocessing import to_inputs
+from helpers.spaced_lists import SpacedLists
+from model_classes.alexnet import AlexNet, load_alexnet
+
+HEADER = ["numbers", "edit images right (%)", "others right before (%)", "others right after (%)"]
+KINDS = ("float32", "bfloat16", "float16", "int8, linear layers")
+
+app = new_app(__doc__)
+
+
+@app.command(cls=SpacedLists)
+@tells_failures
+def main(
+    reports: Annotated[list[Path], typer.Argument(help="Reports of repairs, *.json.", metavar="REPORT")],
+    *,
+    images: Annotated[int, typer.Option(min=1, help="So many test images outside the edit set.")] = 2000,
+) -> None:
+    """Print a table for each repair, as Markdown."""
+    for path in reports:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if report["status"] != "repaired" or report["output_path"] is None:
+            raise ToolError(f"{path} is not the report of a repair whose weights were kept.")
+        dataset, root = DatasetName(report["dataset"]), report["data_root"]
+        test = load_dataset(dataset, "test", None if root is None else Path(root))
+        others = np.setdiff1d(np.arange(len(test)), report["edit_test_indices"])[:images]
+        edit_set = load_edit_set(Path(report["edit_set_path"])).at(np.array(report["edit_images"]))
+        networks = [load_alexnet(Path(report[name]), len(test.class_names)) for name in ("weights_path", "output_path")]
+        say(f"{path}: {report['command']}")
+        seen = edit_set.images, to_inputs(test.images[others])
+        cases = [(networks[1], seen[0], edit_set.labels.numpy())]
+        cases += [(network, seen[1], test.labels[others]) for network in networks]
+        columns = [
+            [f"{100 * float(is_right(found, labels).mean()):.1f}" for found in answers(network, part)]
+            for network, part, labels in cases
+        ]
+        print(as_markdown(HEADER, [list(line) for line in zip(KINDS, *columns, strict=True)]))
+
+
+def answers(network: AlexNet, images: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The logits, float32 (N, C), with each kind of numbers of `KINDS`."""
+    yield predict_logits(network, images)
+    for kind in (torch.bfloat16, torch.float16):
+        fewer = copy.deepcopy(network).to(kind)
+        with torch.inference_mode():
+            yield torch.cat([fewer(part.to(kind)) for part in torch.split(images, 250)]).float()
+    quantise: Callable[..., nn.Module] = torch.ao.quantization.quantize_dynamic
+    yield predict_logits(quantise(copy.deepcopy(network), {nn.Linear}, dtype=torch.qint8), images)
+
+
+if __name__ == "__main__":
+    app()

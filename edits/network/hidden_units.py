@@ -1,0 +1,143 @@
+"""The units of the last hidden layer on ordinary images: which can be spared, and what must not set others off."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edits.network.tail import run_modules
+from edits.network.training_images import MOMENT_BATCH, TrainingImages
+from edits.network.training_metric import NO_DOUBT, no_products, say_sure, with_weighted_products
+from helpers.files.array_cache import cache_path, keep_array, read_array
+from sytorch import SecondMomentMetric, second_moment_metric
+from sytorch.metrics.kronecker import softmax_curvature
+from sytorch.problem.arrays import Indices, Vector
+from sytorch.spare_units.planting import SpareUnits, moment_with, spare_units
+
+INPUT_RIDGE = 5e-4
+PLANTED_RIDGE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenUnits:
+    """A hidden linear layer, the ReLU behind it and the last layer, on a sample of the right training images.
+
+    Attributes:
+        images: the training images.
+        layer: the hidden layer's name.
+        linear, behind: that layer, and the last one.
+        count: so many images, half of them those most in doubt.
+    """
+
+    images: TrainingImages
+    layer: str
+    linear: nn.Linear
+    behind: nn.Linear
+    count: int
+
+    @property
+    def chosen(self) -> Indices:
+        """Positions of the images in the training split, (R,)."""
+        return self.images.worth_while(self.count)[0]
+
+    @property
+    def shares(self) -> Vector:
+        """How many training images each stands for, (R,)."""
+        return self.images.worth_while(self.count)[1]
+
+    @functools.cached_property
+    def weights(self) -> Vector:
+        """How much each counts, (R,), in sum 1: by how much its answer can still change."""
+        doubts = softmax_curvature(self.images.logits[self.chosen]).numpy() * self.shares
+        if doubts.sum() <= NO_DOUBT * self.shares.sum():
+            say_sure()
+            doubts = self.shares
+        return np.asarray(doubts / doubts.sum())
+
+    @functools.cached_property
+    def inputs(self) -> NDArray[np.float32]:
+        """What the hidden layer gets from them, (R, k)."""
+        return self.images.seen_at(self.layer, self.chosen)
+
+    def ordinary(self) -> Iterator[NDArray[np.float32]]:
+        """What it gets from the sample, and then from corrupted images, some at a time."""
+        for points in (self.inputs, self._unusual_inputs):
+            for start in range(0, len(points), MOMENT_BATCH):
+                yield points[start : start + MOMENT_BATCH]
+
+    def source(self, position: int) -> int:
+        """The training image that is, or whose corrupted copy is, at a position of `ordinary`."""
+        return int(np.concatenate([self.chosen, self.images.unusual[0]])[position])
+
+    def values(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the units are behind the ReLU, (N, m), for inputs (N, k)."""
+        return np.asarray(run_modules([self.linear, nn.ReLU()], torch.from_numpy(inputs)).numpy())
+
+    @functools.cached_property
+    def input_metric(self) -> SecondMomentMetric:
+        """How much a filter of the hidden layer's inputs responds to the sample: a second moment with a ridge."""
+        width = self.linear.in_features + 1
+        path = cache_path(f"factor-of-inputs-{self.layer}", **self.images.facts, count=self.count, ridge=INPUT_RIDGE)
+        upper = read_array(path, (width, width), np.float64)
+        if upper is None:
+            moment = with_weighted_products(no_products(width - 1), self.inputs, self.weights)
+            upper = second_moment_metric(moment, INPUT_RIDGE).factor.T
+            keep_array(path, upper)
+        return SecondMomentMetric(np.asarray(upper).T)
+
+    @functools.cached_property
+    def moment(self) -> NDArray[np.float32]:
+        """The second moment of the units' values, a 1 appended, (m + 1, m + 1), its lower triangle."""
+        width = self.linear.out_features + 1
+        path = cache_path(f"moment-of-{self.layer}", **self.images.facts, count=self.count)
+        moment = read_array(path, (width, width))
+        if moment is None:
+            moment = no_products(width - 1)
+            for start in range(0, len(self.chosen), MOMENT_BATCH):
+                part = slice(start, start + MOMENT_BATCH)
+                moment = with_weighted_products(moment, self.values(self.inputs[part]), self.weights[part])
+            keep_array(path, moment)
+        return moment
+
+    def metric_with(self, units: Indices, planted: NDArray[np.float32], ridge: float) -> SecondMomentMetric:
+        """The last layer's metric where some units were planted anew.
+
+        A column that no ordinary image sees costs its ridge alone: with all of it, other columns would change instead.
+
+        Args:
+            units: (G,), their positions.
+            planted: (R, G), their values for the sample.
+            ridge: relative to the mean diagonal; `PLANTED_RIDGE` of it for columns that were planted.
+        """
+        seen = np.flatnonzero(planted.any(axis=1))
+        moment = moment_with(self.moment, units, planted[seen], self.values(self.inputs[seen]), self.weights[seen])
+        ridges = np.full(len(moment), ridge)
+        ridges[units] *= PLANTED_RIDGE
+        return second_moment_metric(moment, ridges)
+
+    @functools.cached_property
+    def spare(self) -> SpareUnits:
+        """All units, those first that the sample needs least."""
+        path = cache_path(f"spare-units-of-{self.layer}", **self.images.facts, count=self.count)
+        known = read_array(path, (2, self.linear.out_features), np.float64)
+        if known is None:
+            logits = self.images.logits[self.chosen].double().numpy()
+            behind = self.behind.weight.detach().double().numpy()
+            found = spare_units(behind, self.values(self.inputs), logits, self.weights, self.shares)
+            known = np.stack([found.order, found.lost])
+            keep_array(path, known)
+        return SpareUnits(known[0].astype(np.int64), np.array(known[1]))
+
+    def fill_cache(self) -> None:
+        """Compute what every planting looks up in the cache."""
+        _ = self.input_metric, self.moment, self.spare, self._unusual_inputs
+
+    @functools.cached_property
+    def _unusual_inputs(self) -> NDArray[np.float32]:
+        return self.images.channels.behind(self.layer, torch.from_numpy(self.images.unusual[1])).numpy()

@@ -106,7 +106,8 @@ def plant(
 
     A unit is off below its threshold, which lies so far between the largest response of others, 0, and that of its own
     group, 1. It has the value that is wanted where the group responds least. Where an entry would leave the bound, it
-    is smaller, which leaves it on for the same points, and the group gets more such units, while there are any.
+    is smaller, which leaves it on for the same points, and the group gets more such units, while there are any: first
+    those groups that have least of what they want.
 
     Args:
         layer: (m, k + 1), weights and biases of a hidden layer behind which there is a ReLU.
@@ -133,11 +134,10 @@ def plant(
     planted[:, -1] -= thresholds
     planted *= (values / (found.own - thresholds))[:, None]
     of_group, scales = np.zeros(0, dtype=np.int64), np.zeros(0)
-    while (lacking := np.flatnonzero(np.bincount(of_group, scales, groups) < 1 - NEAR)).size:
-        here = possible[len(of_group) : len(of_group) + len(lacking)]
-        if not here.size:
-            break
-        more = lacking[: len(here)]
+    while (shares := np.bincount(of_group, scales, groups)).min() < 1 - NEAR and len(of_group) < len(possible):
+        lacking = np.argsort(shares, kind="stable")[: np.count_nonzero(shares < 1 - NEAR)]
+        more = lacking[: len(possible) - len(of_group)]
+        here = possible[len(of_group) : len(of_group) + len(more)]
         scales = np.concatenate([scales, scales_within(planted[more], layer[here], bound)])
         of_group = np.concatenate([of_group, more])
     taken = possible[: len(of_group)]

@@ -43,7 +43,7 @@ CANDIDATES = (
     *(Reach(f"alone {threshold:g}", copies=False, threshold=threshold) for threshold in (0.1, 0.3, 0.5)),
     *(
         Reach(f"copies {threshold:g} to {most:g}", copies=True, threshold=threshold, tolerated=most)
-        for most in (0.65, 0.75, 0.85)
+        for most in (0.75, 0.85)
         for threshold in (0.0, 0.1, 0.2, 0.3)
     ),
 )

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from helpers.errors import ToolError
 from helpers.files.tensors import is_plain
 
 FORMAT = "alexnet-repair changes 1"
+TINY = 2.0**-24
 
 
 def changes_content(changes: Mapping[str, Tensor], base: Path, base_hash: str, place: Path) -> dict[str, Any]:
@@ -26,6 +28,14 @@ def changes_content(changes: Mapping[str, Tensor], base: Path, base_hash: str, p
     """
     relative = os.path.relpath(base.resolve(), place.resolve().parent)
     return {"format": FORMAT, "base": relative, "base_hash": base_hash, "changes": dict(changes)}
+
+
+def restorable(before: Tensor, after: Tensor) -> Tensor:
+    """Float32 weights that base and difference give back to the bit: what is next to nothing beside the base is zero.
+
+    A difference in float64 loses digits of a weight that is 2^-24 of the base's or less, and the sign of a zero.
+    """
+    return torch.where(after.abs() <= TINY * before.abs(), 0.0, after)
 
 
 def is_changes(content: Any) -> bool:

@@ -14,6 +14,7 @@ from benchmarks.opponents.pdlp import solve_with_pdlp
 from benchmarks.opponents.right_images import l1_with_right_images
 from benchmarks.opponents.trainable import Part
 from benchmarks.opponents.whole import solve_with_gurobi, solve_with_highs, whole
+from edits.options import REACHES
 
 # A high weight reaches the margins fast; a low one, where it reaches them in time, leaves more of the others right.
 LAST_GRID = Setting(1e-2, 1.0), Setting(1e-2, 0.1), Setting(3e-2, 0.1)
@@ -39,15 +40,15 @@ class Method:
 
 
 def _ours() -> list[Method]:
-    """Prepared or not, each norm; then the identity metric."""
+    """Each reach of the detectors; the last layer alone by each norm; then the identity metric."""
     last: dict[str, Any] = {"prepare": "none"}
     table: list[tuple[str, str, dict[str, Any]]] = [
-        ("default", "default: prepared; l1, above 400 images l2", {}),
-        ("prepared-l2", "prepared, l2", {"norm": "l2"}),
+        ("default", "default: spare units, near; l1, above 400 images l2", {}),
+        ("exact", "spare units, exact, l2", {"norm": "l2", "reach": REACHES["exact"]}),
+        ("wide", "spare units, wide, l2", {"norm": "l2", "reach": REACHES["wide"]}),
         ("l1", "last layer, l1", {"norm": "l1", **last}),
         ("l2", "last layer, l2", {"norm": "l2", **last}),
         ("per-class", "last layer, l2, a metric of each class", {"norm": "l2", "metric": "per-class", **last}),
-        ("prepared-per-class", "prepared, l2, a metric of each class", {"norm": "l2", "metric": "per-class"}),
         ("linf", "last layer, linf", {"norm": "linf", **last}),
         ("linf-l1", "last layer, linf+l1", {"norm": "linf+l1", **last}),
         ("identity-l1", "last layer, l1 of the weights", {"norm": "l1", "metric": "identity", **last}),

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from edits.network.tail import parameters_of
+from model_classes.changes import restorable
 from sytorch.problem.arrays import Matrix
 
 
@@ -32,7 +33,9 @@ def moved(before: torch.Tensor, change: torch.Tensor, bound: float) -> torch.Ten
     """
     after = (before.double() + change.double().clamp(-bound, bound)).float()
     beyond = (after.double() - before.double()).abs() > bound
-    return torch.where(beyond, torch.nextafter(after, before), after)
+    after = torch.where(beyond, torch.nextafter(after, before), after)
+    zeroed = restorable(before, after)
+    return torch.where((zeroed.double() - before.double()).abs() > bound, after, zeroed)
 
 
 def changes_of(model: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from helpers.evaluation import predict_logits
 from model_classes.alexnet import AlexNet
+from model_classes.changes import restorable
 from sytorch import chain_of
 
 
@@ -27,7 +28,7 @@ def added(weights: torch.Tensor, change: torch.Tensor, block: int = 64) -> torch
 def _added(weights: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
     after = (weights.double() + change.double()).float()
     beyond = (after.double() - weights.double()).abs() > change.double().abs()
-    return torch.where(beyond, torch.nextafter(after, weights), after)
+    return restorable(weights, torch.where(beyond, torch.nextafter(after, weights), after))
 
 
 def parameters_of(module: nn.Module, change: torch.Tensor) -> dict[str, torch.Tensor]:

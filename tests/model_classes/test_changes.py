@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from helpers.errors import ToolError
 from model_classes.alexnet import blank_alexnet, load_alexnet
-from model_classes.changes import changes_content
+from model_classes.changes import changes_content, restorable
 from model_classes.weights import read_weights, weights_hash
 
 
@@ -59,3 +61,20 @@ def test_changes_of_another_shape_are_refused(base: Path) -> None:
     path = _save_changes(base, base.parent / "changes.pth", {"classifier.6.bias": torch.zeros(3)})
     with pytest.raises(ToolError, match=r"do not fit their base: classifier\.6\.bias"):
         read_weights(path)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    before=st.lists(st.floats(-5.0, 5.0, width=32), min_size=1, max_size=20),
+    small=st.floats(0.0, 45.0),
+    seed=st.integers(0, 99),
+)
+def test_what_is_restorable_is_given_back_to_the_bit(before: list[float], small: float, seed: int) -> None:
+    """The fault: a weight that became -0.0, or next to nothing, was another one once base and difference were added."""
+    base = torch.tensor(before, dtype=torch.float32)
+    draw = torch.randn(len(before), generator=torch.Generator().manual_seed(seed))
+    for wanted in (draw * 10.0**-small, -0.0 * draw, base.clone()):
+        after = restorable(base, wanted)
+        again = (base.double() + (after.double() - base.double())).float()
+        assert torch.equal(again.view(torch.int32), after.view(torch.int32))
+        assert bool(((after - wanted).abs() <= 2.0**-24 * base.abs()).all())

@@ -556,6 +556,15 @@ def test_a_table_from_before_some_columns_is_read_and_gone_on_with(place: Path, 
     assert new["experiment_id"] == made["experiment_id"].iloc[-1] and new["certificate_path"]
 
 
+def test_a_sweep_with_spare_units_says_what_was_planted(place: Path) -> None:
+    """The fault: files of changes gave back other weights than were certified where planted weights were -0.0."""
+    asked = ["--dataset", "digits", "--edit-set-sizes", "2", "--edit-set-types", "misclassified", "--prepare", "auto"]
+    run_sweep(*asked, "--output", "results/planted.csv")
+    [row] = pd.read_csv("results/planted.csv").to_dict("records")
+    assert (row["status"], row["prepare"], row["reach"]) == ("repaired", "spare-units", "near")
+    assert row["planted_units"] >= 2 and row["images_not_separable"] == 0
+
+
 GONE = {"keep": "0", "kept_images": "", "prepare_objective": "", "prepare_edit_accuracy": "", "prepare_copies": "none"}
 
 

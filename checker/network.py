@@ -85,7 +85,8 @@ def read_weights(path: Path, base: Weights, base_hash: str = "") -> Weights:
     if content.get("format") == CHANGES:
         need(content["base_hash"] == base_hash, f"{path.name} holds changes of another base")
         moved = content["changes"].items()
-        return base | {name: (base[name].double() + change.double()).float() for name, change in moved}
+        sums = {name: (base[name].double() + change.double()).float() for name, change in moved}
+        return base | {name: torch.where(change == 0, base[name], sums[name]) for name, change in moved}
     while inner := [value for value in content.values() if isinstance(value, Mapping) and value]:
         content = max(inner, key=lambda part: sum(bool(NAME.search(str(name))) for name in part))
     named = [(NAME.search(name), value) for name, value in content.items()]

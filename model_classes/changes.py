@@ -35,7 +35,12 @@ def restorable(before: Tensor, after: Tensor) -> Tensor:
 
     A difference in float64 loses digits of a weight that is 2^-24 of the base's or less, and the sign of a zero.
     """
-    return torch.where(after.abs() <= TINY * before.abs(), 0.0, after)
+    return torch.where(after == before, before, torch.where(after.abs() <= TINY * before.abs(), 0.0, after))
+
+
+def restored(before: Tensor, change: Tensor) -> Tensor:
+    """A base with a float64 difference added, rounded to float32 once; where that is zero, the base to the bit."""
+    return torch.where(change == 0, before, (before.double() + change.double()).float())
 
 
 def is_changes(content: Any) -> bool:
@@ -73,5 +78,5 @@ def apply_to(base: Mapping[str, Tensor], content: Mapping[str, Any], path: Path)
     for name, change in content["changes"].items():
         if name not in changed or changed[name].shape != change.shape:
             raise ToolError(f"The changes in {path} do not fit their base: {name}.")
-        changed[name] = (changed[name].double() + change.double()).float()
+        changed[name] = restored(changed[name], change)
     return changed

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.errors import ToolError
 from model_classes.alexnet import blank_alexnet, load_alexnet
-from model_classes.changes import changes_content, restorable
+from model_classes.changes import changes_content, restorable, restored
 from model_classes.weights import read_weights, weights_hash
 
 
@@ -71,10 +71,10 @@ def test_changes_of_another_shape_are_refused(base: Path) -> None:
 )
 def test_what_is_restorable_is_given_back_to_the_bit(before: list[float], small: float, seed: int) -> None:
     """The fault: a weight that became -0.0, or next to nothing, was another one once base and difference were added."""
-    base = torch.tensor(before, dtype=torch.float32)
-    draw = torch.randn(len(before), generator=torch.Generator().manual_seed(seed))
+    base = torch.tensor([*before, -0.0, 0.0], dtype=torch.float32)
+    draw = torch.randn(len(base), generator=torch.Generator().manual_seed(seed))
     for wanted in (draw * 10.0**-small, -0.0 * draw, base.clone()):
         after = restorable(base, wanted)
-        again = (base.double() + (after.double() - base.double())).float()
+        again = restored(base, after.double() - base.double())
         assert torch.equal(again.view(torch.int32), after.view(torch.int32))
         assert bool(((after - wanted).abs() <= 2.0**-24 * base.abs()).all())

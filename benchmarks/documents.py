@@ -36,7 +36,7 @@ PLOTTED = {
 }
 OF_SEEDS = "experiment_runner.py --edit-set-types misclassified --seeds 0 1 2 3 4 --output results/documents/"
 BY_SIZE = (
-    "experiment_runner.py --edit-set-types misclassified --edit-set-sizes 10 25 50 100 200 400 1000 2525 --norms l2 "
+    "experiment_runner.py --edit-set-types misclassified --edit-set-sizes 10 50 100 200 400 1000 --norms l2 "
     "--output results/documents/by_size_"
 )
 DEFAULT = "results/documents/default_1000.pth"
@@ -100,9 +100,10 @@ SECTIONS = (
             *(f"{BY_SIZE}{reach}.csv --prepare auto --reach {reach}" for reach in ("near", "exact")),
             f"{BY_SIZE}none.csv --prepare none",
             "analysis.py results/documents/by_size_near.csv results/documents/by_size_exact.csv "
-            "results/documents/by_size_none.csv --output results/documents/by_size",
+            "results/documents/by_size_none.csv results/documents/all_near.csv results/documents/all_exact.csv "
+            "--output results/documents/by_size",
         ),
-        tuple(FOLDER / f"by_size_{name}.csv" for name in ("near", "exact", "none")),
+        tuple(FOLDER / f"{name}.csv" for name in ("by_size_near", "by_size_exact", "by_size_none")),
     ),
     Section(
         "A sweep of 55 experiments",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -36,15 +36,27 @@ def main(
 ) -> None:
     """Print a table for each repair, as Markdown."""
     for path in reports:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if report["status"] != "repaired" or report["output_path"] is None:
-            raise ToolError(f"{path} is not the report of a repair whose weights were kept.")
-        dataset, root = DatasetName(report["dataset"]), report["data_root"]
-        test = load_dataset(dataset, "test", None if root is None else Path(root))
-        outside = np.setdiff1d(np.arange(len(test)), report["edit_test_indices"])[:images]
-        networks = [load_alexnet(Path(report[name]), len(test.class_names)) for name in ("weights_path", "output_path")]
+        report, test, outside, networks = kept_repair(path, images)
         say(f"{path}: {report['command']}")
         print(as_markdown(HEADER, [row(networks, test, outside, name) for name in ("none", *CORRUPTIONS)]))
+
+
+def kept_repair(
+    path: Path, images: int | None
+) -> tuple[dict[str, Any], ImageDataset, NDArray[np.int64], list[AlexNet]]:
+    """A report, the test images, the positions of up to so many outside the edit set, the networks before and after.
+
+    Raises:
+        ToolError: it is no report of a repair whose weights were kept, or something of it is not there.
+    """
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if report["status"] != "repaired" or report["output_path"] is None:
+        raise ToolError(f"{path} is not the report of a repair whose weights were kept.")
+    root = report["data_root"]
+    test = load_dataset(DatasetName(report["dataset"]), "test", None if root is None else Path(root))
+    outside = np.setdiff1d(np.arange(len(test)), report["edit_test_indices"])[:images]
+    networks = [load_alexnet(Path(report[name]), len(test.class_names)) for name in ("weights_path", "output_path")]
+    return report, test, outside, networks
 
 
 def row(networks: list[AlexNet], test: ImageDataset, chosen: NDArray[np.int64], name: str) -> list[str]:

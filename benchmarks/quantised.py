@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -13,15 +12,14 @@ import torch
 import typer
 from torch import nn
 
+from benchmarks.corruptions import kept_repair
 from benchmarks.records import as_markdown
 from editset_helpers.edit_set import load_edit_set
-from helpers.cli import DatasetName, new_app, say, tells_failures
-from helpers.errors import ToolError
+from helpers.cli import new_app, say, tells_failures
 from helpers.evaluation import is_right, predict_logits
-from helpers.images.datasets import load_dataset
 from helpers.images.preprocessing import to_inputs
 from helpers.spaced_lists import SpacedLists
-from model_classes.alexnet import AlexNet, load_alexnet
+from model_classes.alexnet import AlexNet
 
 HEADER = ["numbers", "edit images right (%)", "others right before (%)", "others right after (%)"]
 KINDS = ("float32", "bfloat16", "float16", "int8, linear layers")
@@ -38,14 +36,8 @@ def main(
 ) -> None:
     """Print a table for each repair, as Markdown."""
     for path in reports:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if report["status"] != "repaired" or report["output_path"] is None:
-            raise ToolError(f"{path} is not the report of a repair whose weights were kept.")
-        dataset, root = DatasetName(report["dataset"]), report["data_root"]
-        test = load_dataset(dataset, "test", None if root is None else Path(root))
-        others = np.setdiff1d(np.arange(len(test)), report["edit_test_indices"])[:images]
+        report, test, others, networks = kept_repair(path, images)
         edit_set = load_edit_set(Path(report["edit_set_path"])).at(np.array(report["edit_images"]))
-        networks = [load_alexnet(Path(report[name]), len(test.class_names)) for name in ("weights_path", "output_path")]
         say(f"{path}: {report['command']}")
         seen = edit_set.images, to_inputs(test.images[others])
         cases = [(networks[1], seen[0], edit_set.labels.numpy())]

@@ -117,10 +117,10 @@ SECTIONS = (
     ),
     Section(
         "Corrupted images",
-        "What the default repair of 1,000 images (seed 0) changes of the answers to corrupted images outside the set.",
+        "What the default repair of 1,000 images (seed 0) changes of the answers to 4,000 images outside the set.",
         (
             f"run_repair.py misclassified --max-samples 1000 --output {DEFAULT}",
-            f"-m benchmarks.corruptions {DEFAULT.replace('.pth', '.json')}",
+            f"-m benchmarks.corruptions {DEFAULT.replace('.pth', '.json')} --images 4000",
         ),
     ),
     Section(

@@ -15,7 +15,7 @@ from edits.options import REACHES, Reach, RepairOptions
 from edits.pipeline import repair_edit_set
 from edits.task import Task
 from editset_helpers.building import select
-from editset_helpers.edit_set import EditSet, save_edit_set
+from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from editset_helpers.selection import Selection
 from helpers.cli import DatasetName, DatasetOption, WeightsOption, command_line, new_app, tells_failures
 from helpers.errors import ToolError
@@ -52,6 +52,7 @@ def row(bench: Workbench, edit_set: EditSet, others: np.ndarray, reach: Reach) -
     with tempfile.TemporaryDirectory() as folder:
         path, output = Path(folder) / "edit_set.pt", Path(folder) / "repaired.pth"
         save_edit_set(edit_set, path)
+        edit_set = load_edit_set(path)  # its images' positions are those of this file
         report = repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
         if report.status != "repaired":
             raise ToolError(f"{report.status}: {report.message}")

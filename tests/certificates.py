@@ -72,7 +72,7 @@ def kinds() -> Iterator[RepairOptions]:
     for bound in (1e-3, 1e-4):
         yield replace(LAST, param_bound=bound)
         yield replace(HIDDEN, param_bound=bound, layer="classifier.4")
-        yield replace(LAST, param_bound=bound, prepare="spare-units", norm="l2")
+        yield replace(LAST, param_bound=bound, prepare="auto", norm="l2")
 
 
 @dataclass(frozen=True)

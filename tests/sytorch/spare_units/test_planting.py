@@ -242,3 +242,11 @@ def test_thresholds_that_are_none_are_refused(threshold: float) -> None:
                 tolerated=asked[1],
                 bound=5.0,
             )
+
+
+def test_where_units_run_out_the_group_that_has_least_of_what_it_wants_gets_the_next() -> None:
+    filters = np.array([[1.0, 0.0], [4.0, 0.0]])  # within a bound of 0.8 the first is 0.8 of itself, the second 0.2
+    ones, zeros = np.ones(2), np.zeros(2)
+    seen = Detectors(filters, ones, zeros, np.zeros(2, dtype=np.int64), np.zeros(2, dtype=bool))
+    planting = plant(np.zeros((3, 2)), np.arange(3), seen, ones, threshold=0.0, tolerated=TOLERATED, bound=0.8)
+    assert planting.groups.tolist() == [0, 1, 1]

@@ -35,7 +35,7 @@ KINDS = {
     "a fixed pattern": replace(LAST, norm="l2", layer="classifier.4.bias", margin=0.01),
     "steps that linearise anew": replace(LAST, norm="l2", layer="classifier.4", pattern="relinearise"),
     "infeasible": replace(LAST, param_bound=1e-3),
-    "infeasible after a preparation": replace(RepairOptions(), param_bound=1e-4),
+    "infeasible after a preparation": replace(RepairOptions(), param_bound=0.1, margin=400),
 }
 COSTLY = {
     "shifted and mirrored copies",

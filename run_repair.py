@@ -44,9 +44,10 @@ from helpers.files.paths import edit_sets, repaired_weights
 from helpers.old_names import knowing
 
 if TYPE_CHECKING:
+    from edits.earlier import Earlier
     from edits.network.workbench import Workbench
     from edits.outcome.report import RepairReport
-    from editset_helpers.edit_set import EditSet
+    from editset_helpers.joining import Member
 
 FAILURES = {
     "infeasible": InfeasibleError,
@@ -68,7 +69,7 @@ Command = knowing(
 
 @dataclass(frozen=True)
 class Job:
-    """What to repair, on which images, and where the result goes.
+    """What to repair, on which images, those of the sets ``also`` among them, and where the result goes.
 
     With ``norm_by_size`` the size of the edit set decides what is minimised.
     """
@@ -80,6 +81,7 @@ class Job:
     max_samples: int | None = None
     seed: int = 0
     norm_by_size: bool = False
+    also: tuple[Path, ...] = ()
 
 
 def repair(source: Selection | Path, job: Job, options: RepairOptions) -> RepairReport:
@@ -94,10 +96,12 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         ToolError: files or images are missing or damaged, options do not fit, or the solver fails.
     """
 
+    from edits.earlier import find_earlier
     from edits.network.workbench import open_workbench
     from edits.pipeline import check_layer, repair_edit_set
-    from edits.task import Task
+    from edits.task import task_of
     from editset_helpers.class_order import load_for
+    from editset_helpers.joining import Member
     from model_classes.training import ensure_baseline
 
     output = writable_output(job.output or repaired_weights(job.dataset))
@@ -105,20 +109,25 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     bench = open_workbench(job.dataset, job.data_root, weights)
     check_layer(bench, options)
     with bench.clock.phase("edit set"):
-        path = source if isinstance(source, Path) else find_edit_set(source, bench)
+        earlier = find_earlier(bench)
+        path = source if isinstance(source, Path) else find_edit_set(source, bench, earlier)
         refuse_overwriting(output, weights, path)
-        edit_set = load_for(path, bench.test).subset(job.max_samples, job.seed)
-    warn_of_other_weights(edit_set, path, bench)
+        asked = Member(path, load_for(path, bench.test).subset(job.max_samples, job.seed))
+        members = [asked, *(Member(other, load_for(other, bench.test)) for other in job.also)]
+    warn_of_other_weights(asked, bench)
+    task = task_of(bench, members, options, output, earlier)
     if job.norm_by_size and not options.is_hidden:
-        options = replace(options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves)), options.metric))
-    return repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
+        images = len(task.edit_set) * (1 + len(options.region.moves))
+        task = replace(task, options=replace(options, norm=norm_for(images, options.metric)))
+    return repair_edit_set(task)
 
 
-def find_edit_set(selection: Selection, bench: Workbench) -> Path:
+def find_edit_set(selection: Selection, bench: Workbench, earlier: Earlier | None) -> Path:
     """The file of a selection by the workbench's network and images, which is made where it is missing."""
     from editset_helpers.generation import Source, find_or_make
 
-    source = Source(bench.test, bench.model, bench.weights_path, bench.weights_hash)
+    network = bench.network if earlier is None else earlier.network
+    source = Source(bench.test, lambda: network.test_logits, bench.weights_path, bench.weights_hash)
     return find_or_make(selection, source, edit_sets(bench.dataset), command_line())
 
 
@@ -136,10 +145,13 @@ def refuse_overwriting(output: Path, weights: Path, edit_set: Path) -> None:
             )
 
 
-def warn_of_other_weights(edit_set: EditSet, path: Path, bench: Workbench) -> None:
+def warn_of_other_weights(member: Member, bench: Workbench) -> None:
     """Say that a set was chosen by another network's mistakes; it can be repaired all the same."""
-    if edit_set.provenance.get("weights_hash", bench.weights_hash) != bench.weights_hash:
-        say(f"note: {path} was chosen with other weights than {bench.weights_path}; some images may be right already.")
+    if member.edit_set.provenance.get("weights_hash", bench.weights_hash) != bench.weights_hash:
+        say(
+            f"note: {member.path} was chosen with other weights than {bench.weights_path}; "
+            "some images may be right already."
+        )
 
 
 MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so many images. [default: all of the set]")]
@@ -220,6 +232,9 @@ ShiftsOption = Annotated[
         "The report's generalization is then of copies that are like those constrained."
     ),
 ]
+AlsoOption = Annotated[
+    list[Path] | None, typer.Option(metavar="PATH", help="And the images of this edit set; may be given again.")
+]
 FlipOption = Annotated[
     bool, typer.Option("--flip", help="And mirrored, with --shifts mirrored and shifted. Not for digits, mostly.")
 ]
@@ -253,6 +268,7 @@ def read_request(
     pattern: PatternOption = "fixed",
     shifts: ShiftsOption = 0,
     flip: FlipOption = False,
+    also: AlsoOption = None,
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
@@ -276,7 +292,7 @@ def read_request(
         region=Region(shifts, flip),
         reach=read_reach(reach),
     )
-    job = Job(dataset, data_root, weights, output, max_samples, seed, norm is None)
+    job = Job(dataset, data_root, weights, output, max_samples, seed, norm is None, tuple(also or ()))
     return Request(job, options, as_json)
 
 

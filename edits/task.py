@@ -6,11 +6,16 @@ import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edits.earlier import Earlier
 from edits.network.workbench import Workbench
 from edits.options import PLANTED_LAYER, KeepWeights, RepairOptions
 from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet
+from editset_helpers.joining import Member, join, keep_joined
 from editset_helpers.location import Location, locate, numbered
+from helpers.cli import command_line
+from helpers.errors import UsageError
+from helpers.files.paths import edit_sets
 from sytorch import Deadline
 
 
@@ -26,6 +31,8 @@ class Task:
         output: the weights; report, outcomes and certificate lie beside them.
         command: what was typed, for the report.
         kept_weights: the whole network, only what changed, or nothing once it is verified.
+        earlier: the repairs that this one is made upon, whose images come first in the edit set; None where there are
+            none. ``bench`` is the network before all of them, or the repaired one where that cannot be.
         folder: where files are written before they are published; None where nothing is written yet.
         deadline: for everything from here on.
     """
@@ -37,8 +44,19 @@ class Task:
     output: Path
     command: str
     kept_weights: KeepWeights = "full"
+    earlier: Earlier | None = None
     folder: Path | None = None
     deadline: Deadline = field(default_factory=Deadline)
+
+    @property
+    def kept(self) -> Earlier | None:
+        """The earlier repairs whose detectors stay, which those of new images come beside."""
+        return self.earlier if self.earlier is not None and self.bench is self.earlier.base else None
+
+    @property
+    def known(self) -> int:
+        """How many of the first edit images need no detector, for they were repaired before."""
+        return 0 if self.kept is None else len(self.kept.member.edit_set)
 
     @property
     def written(self) -> Path:
@@ -80,3 +98,33 @@ class Task:
             f"second moment of the inputs of {options.layer}, over {images} right training images of "
             f"{bench.test.name}, weighted by the softmax's curvature, ridge {options.ridge!r}: {self.command}"
         )
+
+
+def task_of(
+    bench: Workbench, members: list[Member], options: RepairOptions, output: Path, earlier: Earlier | None = None
+) -> Task:
+    """The task of repairing a network on edit sets, and on what it was repaired of before.
+
+    Args:
+        bench: the network.
+        members: the edit sets.
+        options: the program.
+        output: where the weights go.
+        earlier: the repairs that the network has been through.
+
+    Raises:
+        UsageError: less is asked than earlier images have, or a picture has two labels.
+        ToolError: the sets' common file cannot be written.
+    """
+    if earlier is not None:
+        earlier.check(options)
+        bench, members = earlier.base if earlier.counts_from_base(options) else bench, [earlier.member, *members]
+    whole = members[0]
+    if len(members) > 1:
+        edit_set = join(members, bench.test)
+        if earlier is not None and len(edit_set) == len(earlier.member.edit_set):
+            raise UsageError(
+                f"There is nothing to repair: {earlier.now.weights_path} was repaired of all these images already."
+            )
+        whole = Member(keep_joined(edit_set, edit_sets(bench.dataset)), edit_set)
+    return Task(bench, whole.edit_set, whole.path, options, output, command_line(), earlier=earlier)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
 
 from editset_helpers.building import select
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
@@ -93,13 +94,13 @@ class Source:
 
     Attributes:
         test: the images.
-        model: in evaluation mode.
+        logits: gives the network's, float32 (N, C).
         weights: the network's file.
         weights_hash: names the network.
     """
 
     test: ImageDataset
-    model: nn.Module
+    logits: Callable[[], torch.Tensor]
     weights: Path
     weights_hash: str
 
@@ -108,7 +109,11 @@ def open_source(dataset: DatasetName, data_root: Path | None, weights: Path) -> 
     """Load the test images and a network; raises `ToolError` where they are missing or damaged."""
     test = load_dataset(dataset, "test", data_root)
     model = load_alexnet(weights, len(test.class_names))
-    return Source(test, model, weights, weights_hash(model))
+
+    def logits() -> torch.Tensor:
+        return predict_logits(model, test.images, progress="finding the images")
+
+    return Source(test, logits, weights, weights_hash(model))
 
 
 def find_or_make(selection: Selection, source: Source, folder: Path, command: str) -> Path:
@@ -137,8 +142,7 @@ def generate_edit_set(selection: Selection, source: Source, command: str) -> Edi
     Raises:
         ToolError: there is no such class, or no image qualifies.
     """
-    logits = predict_logits(source.model, source.test.images, progress="finding the images")
-    edit_set = select(selection, source.test, logits)
+    edit_set = select(selection, source.test, source.logits())
     if selection.max_samples is not None and len(edit_set) < selection.max_samples:
         say(f"only {len(edit_set)} images qualify, fewer than {selection.max_samples}: all of them are taken")
     made_with = {"weights": str(source.weights), "weights_hash": source.weights_hash, "command": command}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from edits.network.hidden_units import HiddenUnits
@@ -20,7 +22,7 @@ from helpers.evaluation import is_right, margins
 from sytorch import InvalidInputError
 from sytorch.problem.arrays import Indices, Matrix, Vector
 from sytorch.problem.outputs import append_one
-from sytorch.spare_units.detectors import OF_ANOTHER_GROUP, Detectors, Group, detectors
+from sytorch.spare_units.detectors import Detectors, Group, detectors
 from sytorch.spare_units.groups import alike
 from sytorch.spare_units.planting import Planting, plant, within_reach
 
@@ -47,20 +49,22 @@ def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> N
         units = bench.hidden_units(PLANTED_LAYER, sample_size(options))
         _ = units.inputs, units.input_metric, units.moment
     with bench.clock.phase("prepare"):
-        layer, order = rows_of(units.linear), units.spare.order
-        possible = within_reach(layer[order], options.param_bound)
-        count = int(possible[: units.spare.count(TOLERATED_LOSS)].sum())
-        members, groups = _groups(task, units, count)
-        found = detectors(units.input_metric, groups, units.ordinary, options.reach.tolerated)
-        task.deadline.check()
-        planting = _planted(
-            layer, order[possible][: max(count, len(groups))], found, _values(task, members, before), options
-        )
+        kept, change = _kept(task)
+        members, found, planting = _planted(task, units, kept, before)
+        planting = planting.beside(kept, change)
     network = bench.planted(units, planting, options.ridge)
     with bench.clock.phase("prepare"):
         _tell(report, task, units, members=members, found=found, planting=planting)
     report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
     return network
+
+
+def _kept(task: Task) -> tuple[Indices, Matrix]:
+    """The units that are detectors of earlier repairs, (K,), and how their weights changed, (K, k + 1)."""
+    layer, earlier = rows_of(task.bench.linear(PLANTED_LAYER)), task.kept
+    if earlier is None or earlier.units is None:
+        return np.zeros(0, dtype=np.int64), layer[:0]
+    return earlier.units, (rows_of(earlier.now.linear(PLANTED_LAYER)) - layer)[earlier.units]
 
 
 def settled(task: Task) -> Task:
@@ -83,12 +87,39 @@ def sample_size(options: RepairOptions) -> int:
     return options.metric_images or SAMPLE
 
 
-def _planted(layer: Matrix, free: Indices, found: Detectors, values: Vector, options: RepairOptions) -> Planting:
-    reach, bound = options.reach, options.param_bound
+def _planted(
+    task: Task, units: HiddenUnits, kept: Indices, before: torch.Tensor
+) -> tuple[list[Indices], Detectors, Planting]:
+    """Which images share a detector, by their positions, the detectors, and which units they go into."""
+    layer, bound, reach = rows_of(units.linear), task.options.param_bound, task.options.reach
+    free, count = units.spare.without(kept).within(layer, bound, TOLERATED_LOSS)
+    members, groups = _groups(task, units, count)
+    if kept.size and count < sum(map(len, members)):
+        say(f"note: earlier repairs have {len(kept)} spare units; the new images share the {count} that are left.")
+    found = detectors(units.input_metric, groups, lambda: _ordinary(task, units), reach.tolerated)
+    task.deadline.check()
+    values = _values(task, members, before)
     try:
-        return plant(layer, free, found, values, threshold=reach.threshold, tolerated=reach.tolerated, bound=bound)
+        planting = plant(
+            layer,
+            free[: max(count, len(groups))],
+            found,
+            values,
+            threshold=reach.threshold,
+            tolerated=reach.tolerated,
+            bound=bound,
+        )
     except InvalidInputError as error:
         raise UsageError(f"{error} Raise --param-bound, or take --prepare none.") from error
+    return members, found, planting
+
+
+def _ordinary(task: Task, units: HiddenUnits) -> Iterator[NDArray[np.float32]]:
+    """Points that are to set no detector off: ordinary images, and edit images that have one of an earlier repair."""
+    yield from units.ordinary()
+    if known := task.known:
+        channels = task.bench.training_images.channels
+        yield channels.behind(units.layer, channels.of_inputs(task.edit_set.images[:known])).numpy()
 
 
 def _values(task: Task, members: list[Indices], before: torch.Tensor) -> Vector:
@@ -107,10 +138,11 @@ def _values(task: Task, members: list[Indices], before: torch.Tensor) -> Vector:
 def _groups(task: Task, units: HiddenUnits, count: int) -> tuple[list[Indices], list[Group]]:
     """Positions of the edit images that share a detector, and what it is to detect, at most ``count`` where possible.
 
-    That is each image, copies that are constrained, and those of the reach.
+    That is each image, copies that are constrained, and those of the reach. Images of earlier repairs have theirs.
     """
-    images, labels = task.edit_set.images, task.edit_set.labels.numpy()
-    blocks = [*torch.split(task.constrained.images, len(images))]
+    known = task.known
+    images, labels = task.edit_set.images[known:], task.edit_set.labels[known:].numpy()
+    blocks = [block[known:] for block in torch.split(task.constrained.images, len(task.edit_set))]
     needed = len(blocks)
     if task.options.reach.copies:
         blocks += near_copies(images, task.bench.training_images.can_flip)
@@ -128,7 +160,7 @@ def _groups(task: Task, units: HiddenUnits, count: int) -> tuple[list[Indices], 
         )
         for part in members
     ]
-    return members, groups
+    return [part + known for part in members], groups
 
 
 def rows_of(layer: nn.Linear) -> Matrix:
@@ -148,15 +180,13 @@ def _tell(
 ) -> None:
     """Say what was planted, which images are not separable from which, and who else is detected."""
     report.prepare_max_abs_change = float(np.abs(planting.change).max())
-    last = units.spare.order == planting.units[-1]
-    report.planted_units, report.planted_loss = len(planting.units), float(units.spare.lost[last][0])
+    taken = np.isin(units.spare.order, planting.units)
+    report.planted_units, report.planted_loss = len(planting.units), float(units.spare.lost[taken].max())
     report.detected_alone = int(sum(len(part) for part, alone in zip(members, found.alone, strict=True) if alone))
     for place in np.flatnonzero(~found.separable):
         nearest = int(found.nearest[place])
         report.not_separable += members[place].tolist()
-        report.nearest_training_images += [
-            OF_ANOTHER_GROUP if nearest == OF_ANOTHER_GROUP else units.source(nearest)
-        ] * len(members[place])
+        report.nearest_training_images += [units.source(nearest)] * len(members[place])
     report.largest_ordinary_response = max((found.largest / found.own)[found.separable], default=None)
     if task.location.outside is not None:
         rows = (rows_of(units.linear)[planting.units] + planting.change).astype(np.float32)

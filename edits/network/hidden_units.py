@@ -18,6 +18,7 @@ from helpers.files.array_cache import cache_path, keep_array, read_array
 from sytorch import SecondMomentMetric, second_moment_metric
 from sytorch.metrics.kronecker import softmax_curvature
 from sytorch.problem.arrays import Indices, Vector
+from sytorch.spare_units.detectors import OF_ANOTHER_GROUP
 from sytorch.spare_units.planting import SpareUnits, moment_with, spare_units
 
 INPUT_RIDGE = 5e-4
@@ -72,8 +73,9 @@ class HiddenUnits:
                 yield points[start : start + MOMENT_BATCH]
 
     def source(self, position: int) -> int:
-        """The training image that is, or whose corrupted copy is, at a position of `ordinary`."""
-        return int(np.concatenate([self.chosen, self.images.unusual[0]])[position])
+        """The training image that is, or whose corrupted copy is, at a position of `ordinary`; -1 for any other."""
+        sources = np.concatenate([self.chosen, self.images.unusual[0]])
+        return int(sources[position]) if 0 <= position < len(sources) else OF_ANOTHER_GROUP
 
     def values(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the units are behind the ReLU, (N, m), for inputs (N, k)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from model_classes.alexnet import AlexNet, blank_alexnet, load_alexnet
 from model_classes.weights import weights_hash
 from sytorch import KroneckerMetric, Metric, symbolic_layers
 from sytorch.metrics.kronecker import INPUT_RIDGE, OUTPUT_RIDGE
+from sytorch.problem.arrays import Indices
 from sytorch.spare_units.planting import Planting
 
 RIDGE_OF_ALL = 5e-4
@@ -126,30 +127,35 @@ class Workbench:
             planting: which units, and how they change.
             ridge: of the last layer's metric, see `HiddenUnits.metric_with`.
         """
-        places = planting.units
+        places, layer = planting.units, units.layer
         state = dict(self.model.state_dict())
         change = torch.from_numpy(planting.change)
         for name, part in (("weight", change[:, :-1]), ("bias", change[:, -1])):
-            entry = f"{units.layer}.{name}"
+            entry = f"{layer}.{name}"
             rows = added(state[entry][places], part)
             state[entry] = state[entry].index_copy(0, torch.from_numpy(places), rows)
+        network = self.with_units(state, layer, places)
+        with self.clock.phase("metric"):
+            metric = units.metric_with(places, _unit_values(state, layer, places, units.inputs), ridge)
+        return replace(network, own_metric=metric)
+
+    def with_units(self, state: dict[str, torch.Tensor], layer: str, places: Indices) -> Network:
+        """Another network, which differs in the last layer and in some units of the last hidden one at most.
+
+        Args:
+            state: its weights.
+            layer: the hidden layer.
+            places: the positions of these units.
+        """
         model = blank_alexnet(len(self.test.class_names))
         model.load_state_dict(state, assign=True)
-        model.eval().requires_grad_(False)
-        alone = nn.Linear(units.linear.in_features, len(places))
-        alone.load_state_dict({name: state[f"{units.layer}.{name}"][places] for name in ("weight", "bias")})
-
-        def values(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-            return np.asarray(run_modules([alone, nn.ReLU()], torch.from_numpy(inputs)).numpy())
 
         def test_inputs() -> NDArray[np.float32]:
             seen = np.array(self.layer_inputs_of_test_images(self.network.last_layer))
-            seen[:, places] = values(self.layer_inputs_of_test_images(units.layer))
+            seen[:, places] = _unit_values(state, layer, places, self.layer_inputs_of_test_images(layer))
             return seen
 
-        with self.clock.phase("metric"):
-            metric = units.metric_with(places, values(units.inputs), ridge)
-        return Network(model, test_inputs, self.clock, own_metric=metric)
+        return Network(model.eval().requires_grad_(False), test_inputs, self.clock)
 
     def linear(self, layer: str) -> nn.Linear:
         """A layer of the classifier."""
@@ -174,6 +180,16 @@ class Workbench:
         width = len(self.model.get_parameter(f"{layer}.weight"))
         paths = self.layer_metric_files(layer, count)
         return cached_metric(lambda: seen.metric(layer, seen.right(count), (ridge, OUTPUT_RIDGE)), paths, width)
+
+
+def _unit_values(
+    state: dict[str, torch.Tensor], layer: str, places: Indices, inputs: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What some units of a hidden layer are behind the ReLU, (N, U), for the layer's inputs, (N, k)."""
+    weight, bias = (state[f"{layer}.{name}"][places] for name in ("weight", "bias"))
+    units = nn.Linear(weight.shape[1], len(places))
+    units.load_state_dict({"weight": weight, "bias": bias})
+    return np.asarray(run_modules([units, nn.ReLU()], torch.from_numpy(inputs)).numpy())
 
 
 def open_workbench(

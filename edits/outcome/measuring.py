@@ -55,6 +55,9 @@ def measure_repair(
     outside, labels = task.location.outside, bench.test.labels
     measure_copies(report, copy_logits, task.constrained.labels[len(edit_set) :])
     measure_accuracy(report, edit_logits, edit_set, test_logits=test_logits, test_labels=labels, outside=outside)
+    if task.earlier is not None and outside is not None and outside.any():
+        last = LogitsPair(task.earlier.network.test_logits, test_logits.after).accuracies(labels, outside)
+        report.last_drawdown_points = 100 * (last[0] - last[1])
     layer = PLANTED_LAYER if options.plants else part_named(options.layer).layer
     with bench.clock.phase("generalization"):
         found = generalization(bench, repaired.state, edit_set, layer)

@@ -28,6 +28,9 @@ class RepairReport:
     ``copies`` counts copies of edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were
     constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``seconds`` is by
     phase.
+    ``earlier`` are the repairs that this one was made upon, the first one first; the first ``earlier_images`` of the
+    edit images are theirs. All figures count from the network before all repairs, ``weights_path``, where that could
+    be kept; ``last_drawdown_points`` counts from the network that the last of them gave.
     """
 
     status: str
@@ -97,6 +100,9 @@ class RepairReport:
     edit_images: list[int] = field(default_factory=list)
     edit_test_indices: list[int] = field(default_factory=list)
     drawdown_note: str | None = None
+    earlier: list[dict[str, Any]] = field(default_factory=list)
+    earlier_images: int = 0
+    last_drawdown_points: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON writes it."""
@@ -139,9 +145,17 @@ def _asked(report: RepairReport) -> list[tuple[str, str]]:
         ("weights", f"{report.weights_path} -> {report.output_path or 'nothing written'}"),
         ("program", f"least {report.norm} of {report.layer} in the {report.metric} metric"),
         ("asked", f"margin {report.margin:g}, no change beyond {report.param_bound:g}"),
+        *_upon(report),
         *_prepared(report),
         *_copied(report),
     ]
+
+
+def _upon(report: RepairReport) -> list[tuple[str, str]]:
+    if not report.earlier:
+        return []
+    new, last = report.edit_set_size - report.earlier_images, report.earlier[-1]["output_path"]
+    return [("upon", f"{last}, whose {report.earlier_images:,} images keep their margin; {new:,} are new")]
 
 
 def _prepared(report: RepairReport) -> list[tuple[str, str]]:

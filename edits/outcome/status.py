@@ -22,6 +22,7 @@ ANY_CHANGE = 1e6  # a larger change of a weight is none
 def asked(task: Task) -> RepairReport:
     """The report of a task before anything is done."""
     bench, options = task.bench, task.options
+    earlier = task.earlier
     return RepairReport(
         status="repaired",
         message=None,
@@ -49,6 +50,8 @@ def asked(task: Task) -> RepairReport:
         prepare=options.preparation,
         reach=options.reach.name if options.plants else "none",
         pattern=options.pattern if options.is_hidden else None,
+        earlier=[] if earlier is None else earlier.steps,
+        earlier_images=0 if earlier is None else len(earlier.member.edit_set),
     )
 
 
@@ -125,5 +128,6 @@ def image_name(position: int, edit_set: EditSet, class_names: tuple[str, ...], r
     label = class_names[int(edit_set.labels[image])]
     index = edit_set.metadata[image].get("image_idx")
     source = "" if index is None else f", test image {index}"
-    copy = "" if move is None else f"{move} of "
-    return f"{copy}image {image} ({label}{source})"
+    copy, facts = "" if move is None else f"{move} of ", edit_set.metadata[image]
+    place = f"{facts['edit_image']} of {facts['edit_set']}" if "edit_image" in facts else f"{image}"
+    return f"{copy}image {place} ({label}{source})"

@@ -33,6 +33,14 @@ class Planting:
     change: Matrix
     groups: Indices
 
+    def beside(self, units: Indices, change: Matrix) -> Planting:
+        """This planting after an earlier one of other units, (K,), whose change was (K, k + 1); of no group here."""
+        return Planting(
+            np.concatenate([units, self.units]),
+            np.concatenate([change, self.change]),
+            np.concatenate([np.full(len(units), -1), self.groups]),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class SpareUnits:
@@ -50,6 +58,16 @@ class SpareUnits:
         """How many can be taken out until more than that part of the points gets another answer."""
         beyond = np.flatnonzero(self.lost > tolerated)
         return int(beyond[0]) if beyond.size else len(self.order)
+
+    def without(self, taken: Indices) -> SpareUnits:
+        """The units that are not taken already."""
+        free = ~np.isin(self.order, taken)
+        return SpareUnits(self.order[free], self.lost[free])
+
+    def within(self, layer: Matrix, bound: float, tolerated: float) -> tuple[Indices, int]:
+        """Those whose weights, rows of (m, k + 1), are within a bound, and how many of the first lose no more."""
+        possible = within_reach(layer[self.order], bound)
+        return self.order[possible], int(possible[: self.count(tolerated)].sum())
 
 
 def spare_units(

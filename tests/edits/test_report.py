@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edits.outcome.remeasuring import read_repair
+from edits.outcome.finished import read_repair
 from edits.outcome.report import RepairReport, current, report_table
 from helpers.files.writing import write_json
 from visualizer.content.repairs import read_report

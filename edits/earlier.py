@@ -1,0 +1,114 @@
+"""Repairs upon repairs: what a network was repaired of before, which the next repair keeps.
+
+The next repair is the smallest change of the network before all of them that puts every image right, earlier and new
+ones. So bounds, drawdown and proof count from that network, and nothing adds up. Earlier detectors stay.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from edits.network.prepared import Network
+from edits.network.workbench import Workbench
+from edits.options import LAST_LAYER, PLANTED_LAYER, RepairOptions
+from edits.outcome.finished import check_same, read_repair, repaired_images, stated_file
+from edits.outcome.report import RepairReport
+from editset_helpers.joining import Member
+from helpers.cli import say
+from helpers.errors import UsageError
+from helpers.files.outputs import report_path
+from helpers.files.writing import read_json
+from model_classes.alexnet import load_alexnet
+from model_classes.weights import weights_hash
+from sytorch.problem.arrays import Indices
+
+STEP = (
+    "timestamp", "command", "output_path", "weights_hash_after", "edit_set_path", "edit_set_size", "layer", "prepare",
+    "margin", "drawdown_points", "generalization_after",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """A repaired network, and what is to stay of it.
+
+    Attributes:
+        now: its workbench.
+        base: that of the network before all repairs.
+        report: of the last repair, whose edit set holds the images of all.
+        member: that edit set.
+    """
+
+    now: Workbench
+    base: Workbench
+    report: RepairReport
+    member: Member
+
+    @functools.cached_property
+    def units(self) -> Indices | None:
+        """Which units of `PLANTED_LAYER` are detectors, (U,); None where other layers changed, too."""
+        before, after = self.base.model.state_dict(), self.now.model.state_dict()
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        planted = [f"{PLANTED_LAYER}.{name}" for name in ("weight", "bias")]
+        if changed - {*planted, *(f"{LAST_LAYER}.{name}" for name in ("weight", "bias"))}:
+            return None
+        weight, bias = (before[name] != after[name] for name in planted)
+        return np.flatnonzero((weight.any(dim=1) | bias).numpy())
+
+    def counts_from_base(self, options: RepairOptions) -> bool:
+        """Whether the next repair can start from the network before all repairs, the earlier detectors in it."""
+        return options.plants and self.units is not None
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """The repaired network as its last layer sees it."""
+        if self.units is None:
+            return self.now.network
+        return self.base.with_units(self.now.model.state_dict(), PLANTED_LAYER, self.units)
+
+    def check(self, options: RepairOptions) -> None:
+        """Raise `UsageError` where the next repair would keep less than was promised."""
+        told, region = self.report, options.region
+        lacking = [f"--margin {told.margin:g} or more"] * (options.margin < told.margin)
+        lacking += [f"--shifts {told.shifts} or more"] * (region.shifts < told.shifts)
+        lacking += ["--flip"] * (told.flip and not region.flip)
+        if self.counts_from_base(options) and options.param_bound < told.param_bound:
+            lacking.append(f"--param-bound {told.param_bound:g} or more")
+        if lacking:
+            raise UsageError(
+                f"{self.now.weights_path} was repaired with more than is asked now; give {' and '.join(lacking)}, so "
+                f"that its {told.edit_set_size} images keep what they have."
+            )
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """What each repair was, the first one first."""
+        told = self.report.as_json()
+        return [*self.report.earlier, {name: told[name] for name in STEP}]
+
+
+def find_earlier(now: Workbench) -> Earlier | None:
+    """What the report beside a network's weights says that it was repaired of; None where it never was.
+
+    Raises:
+        ToolError: the network before, or the edit set, is missing, damaged, or another one than then.
+    """
+    path = report_path(now.weights_path)
+    content = read_json(path) if path.is_file() else {}
+    if not isinstance(content, dict) or content.get("status") != "repaired":
+        return None
+    told = read_repair(path)
+    if told.weights_hash_after != now.weights_hash:
+        say(f"note: {path} reports a repair of other weights; {now.weights_path} counts as never repaired.")
+        return None
+    before = stated_file(told.weights_path, path)
+    model = load_alexnet(before, len(now.test.class_names))
+    base = replace(now, weights_path=before, model=model, weights_hash=weights_hash(model))
+    check_same("weights", told.weights_path, told.weights_hash_before, base.weights_hash)
+    member = Member(stated_file(told.edit_set_path, path), repaired_images(told, path, now.test))
+    return Earlier(now, base, told, member)

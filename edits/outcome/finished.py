@@ -1,0 +1,72 @@
+"""Finished repairs, read from their files: the report, and the edit images that it is about."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from edits.outcome.report import RepairReport, current
+from editset_helpers.class_order import load_for
+from editset_helpers.edit_set import EditSet
+from helpers.errors import ToolError, UsageError
+from helpers.files.publishing import settle_folder
+from helpers.files.writing import read_json
+from helpers.images.datasets import ImageDataset
+
+PAIRS = ("edit_accuracy", "copies_accuracy", "test_accuracy", "drawdown_accuracy", "generalization")
+FRACTIONS = (*(f"{name}_{when}" for name in PAIRS for when in ("before", "after")), "drawdown_points")
+MARGINS = ("min_margin", "copies_min_margin")
+
+
+def read_repair(path: Path) -> RepairReport:
+    """The report of a repair that kept its weights; raises `ToolError` for any other file."""
+    settle_folder(path.parent)
+    content = read_json(path)
+    known = {field.name for field in fields(RepairReport)}
+    try:
+        told = RepairReport(**{key: value for key, value in current(content).items() if key in known})
+        numbers = [*told.edit_images, told.edit_set_size, told.shifts]
+        figures = [getattr(told, name) for name in (*FRACTIONS, *MARGINS)]
+        is_sound = all(type(number) is int and abs(number) < 2**31 for number in numbers) and told.edit_set_size > 0
+        is_sound &= all(figure is None or isinstance(figure, int | float) for figure in figures)
+        is_sound &= all(isinstance(name, str) for name in (told.weights_path, told.edit_set_path, told.dataset))
+    except (AttributeError, TypeError):
+        is_sound = False
+    if not is_sound:
+        raise UsageError(f"{path} is no report of a repair; name the .json file beside repaired weights.")
+    if told.status != "repaired" or told.output_path is None:
+        what = "kept no weights" if told.status == "repaired" else f"ended with the status {told.status}"
+        raise UsageError(f"There is nothing to measure: the repair of {path} {what}.")
+    return told
+
+
+def repaired_images(told: RepairReport, path: Path, test: ImageDataset) -> EditSet:
+    """The images that were repaired: those of the edit set's file at the report's positions.
+
+    Args:
+        told: the report.
+        path: its file.
+        test: the test images that the report names.
+
+    Raises:
+        ToolError: the edit set is missing, damaged, or another one than then.
+    """
+    whole = load_for(stated_file(told.edit_set_path, path), test)
+    positions = np.array(told.edit_images or range(told.edit_set_size), dtype=np.int64)
+    chosen = whole.at(positions) if positions.min() >= 0 and positions.max() < len(whole) else whole
+    check_same("edit set", told.edit_set_path, told.edit_set_hash, chosen.content_hash)
+    return chosen
+
+
+def stated_file(stated: str, report: Path) -> Path:
+    """A file where the report says it is, else beside the report."""
+    beside = report.parent / Path(stated).name
+    return beside if beside.is_file() and not Path(stated).is_file() else Path(stated)
+
+
+def check_same(what: str, name: str, told: str | None, found: str) -> None:
+    """Raise `ToolError` where something is not what was repaired; older reports do not tell the test images."""
+    if told is not None and told != found:
+        raise ToolError(f"The {what} {name} are not those of the repair: {found[:12]}... instead of {told[:12]}...")

@@ -1,0 +1,168 @@
+"""Repairs upon repairs: what was repaired before stays, and all counts from the network before all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+import run_repair
+from checker.certificate import Certificate
+from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
+from helpers.evaluation import margins, predict_logits
+from helpers.files.outputs import certificate_path, report_path
+from model_classes.alexnet import load_alexnet
+from model_classes.weights import read_weights
+from tests.conftest import with_cache
+
+BASE, FIRST, SECOND = (Path(f"artifacts/{name}.pth") for name in ("alexnet_base_digits", "first", "second"))
+PLANTED = ("classifier.4.weight", "classifier.4.bias")
+
+
+def _run(*arguments: str, output: Path) -> Result:
+    """Nothing counts as chosen by other weights: `file` takes any set."""
+    return CliRunner().invoke(run_repair.app, [*arguments, "--dataset", "digits", "--output", str(output)])
+
+
+def _told(output: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(report_path(output).read_text())
+    return content
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, warm_cache: Path, digits_baseline: Path) -> Iterator[Path]:
+    """A repair of four images, and one upon it of all that the repaired network still gets wrong."""
+    folder = with_cache(tmp_path_factory.mktemp("earlier"), warm_cache)
+    (folder / "artifacts").mkdir()
+    for suffix in (".pth", ".json"):
+        (folder / BASE.with_suffix(suffix)).symlink_to(digits_baseline.with_suffix(suffix))
+    with contextlib.chdir(folder):
+        first = _run("misclassified", "--max-samples", "4", output=FIRST)
+        assert first.exit_code == 0, first.output
+        second = _run("misclassified", "--weights", str(FIRST), output=SECOND)
+        assert second.exit_code == 0, second.output
+        yield folder
+
+
+def test_earlier_images_keep_their_margin_beside_the_new_ones(folder: Path) -> None:
+    first, second = _told(FIRST), _told(SECOND)
+    assert second["earlier_images"] == 4 < second["edit_set_size"]
+    assert [step["output_path"] for step in second["earlier"]] == [str(FIRST)] and first["earlier"] == []
+    network = load_alexnet(SECOND)
+    for told in (first, second):
+        images = load_edit_set(Path(told["edit_set_path"])).at(np.array(told["edit_images"]))
+        assert margins(predict_logits(network, images.images), images.labels).min() >= 2
+    assert Certificate(certificate_path(SECOND)).check().accepted
+
+
+def test_all_counts_from_the_network_before_all_repairs(folder: Path) -> None:
+    second = _told(SECOND)
+    assert second["weights_path"] == str(BASE) and second["weights_hash_before"] == _told(FIRST)["weights_hash_before"]
+    base, after = read_weights(BASE), read_weights(SECOND)
+    assert max(float((after[name].double() - base[name].double()).abs().max()) for name in base) <= 5
+    last = second["earlier"][0]["drawdown_points"] - second["drawdown_points"]
+    assert second["last_drawdown_points"] == pytest.approx(-last, abs=0.5)  # they are of other images outside
+
+
+def test_detectors_of_earlier_images_stay_and_new_ones_are_other_units(folder: Path) -> None:
+    base, first, second = (read_weights(path) for path in (BASE, FIRST, SECOND))
+    planted = [(base[PLANTED[0]] != after[PLANTED[0]]).any(dim=1) for after in (first, second)]
+    assert planted[0].sum() == 4 == (planted[0] & planted[1]).sum() < planted[1].sum()
+    assert all(torch.equal(first[name][planted[0]], second[name][planted[0]]) for name in PLANTED)
+
+
+def test_a_third_one_knows_all_before(folder: Path) -> None:
+    """A right digit of each class on top: three steps, and the first images still have their margin."""
+    digits = load_edit_set(Path(_told(SECOND)["edit_set_path"]))
+    shifted = EditSet(torch.roll(digits.images[:2], 3, dims=-1), digits.labels[:2], [{}, {}])
+    save_edit_set(shifted, Path("mine_edit_dataset.pt"))
+    third = _run("file", "mine_edit_dataset.pt", "--weights", str(SECOND), output=Path("artifacts/third.pth"))
+    assert third.exit_code == 0, third.output
+    told = _told(Path("artifacts/third.pth"))
+    assert [step["output_path"] for step in told["earlier"]] == [str(FIRST), str(SECOND)]
+    assert told["edit_set_size"] == len(digits) + 2 and told["min_margin"] >= 2
+    entries = load_edit_set(Path(told["edit_set_path"])).metadata
+    assert [entry["edit_set"] for entry in entries[-2:]] == ["mine_edit_dataset.pt"] * 2
+    assert len({(entry["edit_set"], entry["edit_image"]) for entry in entries}) == len(entries)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--margin", "1"), "give --margin 2 or more"),
+        (("--param-bound", "3"), "give --param-bound 5 or more"),
+    ],
+)
+def test_what_would_keep_less_is_refused(folder: Path, options: tuple[str, ...], said: str) -> None:
+    result = _run("misclassified", "--weights", str(FIRST), *options, output=Path("artifacts/less.pth"))
+    assert result.exit_code == 2 and said in result.output
+    assert not list(Path("artifacts").glob("less*"))
+
+
+def test_images_that_were_repaired_already(folder: Path) -> None:
+    told = _told(FIRST)
+    result = _run(
+        "file", told["edit_set_path"], "--max-samples", "4", "--weights", str(FIRST), output=Path("artifacts/again.pth")
+    )
+    assert result.exit_code == 2 and "was repaired of all these images already" in result.output
+
+
+def test_a_picture_with_another_label_is_named_with_both_sets(folder: Path) -> None:
+    told = _told(FIRST)
+    known = load_edit_set(Path(told["edit_set_path"])).at(np.array(told["edit_images"]))
+    other = EditSet(known.images[1:2], (known.labels[1:2] + 1) % 10, [{}])
+    save_edit_set(other, Path("other_edit_dataset.pt"))
+    result = _run("file", "other_edit_dataset.pt", "--weights", str(FIRST), output=Path("artifacts/both.pth"))
+    said = " ".join(result.output.split())
+    assert result.exit_code == 2 and "image 0 of other_edit_dataset.pt is to be" in said
+    assert f"image {told['edit_images'][1]} of {told['edit_set_path']}, the same picture" in said
+
+
+@pytest.mark.parametrize("options", [("--layer", "classifier.4"), ("--metric", "identity")])
+def test_other_ways_keep_the_earlier_images_too(folder: Path, options: tuple[str, ...]) -> None:
+    """They start from the repaired network, and the bound counts from it."""
+    output = Path("artifacts/other.pth")
+    result = _run("misclassified", "--weights", str(FIRST), "--max-samples", "2", *options, output=output)
+    assert result.exit_code == 0, result.output
+    told = _told(output)
+    assert told["weights_path"] == str(FIRST) and told["earlier_images"] == 4 and told["edit_set_size"] == 6
+    images = load_edit_set(Path(told["edit_set_path"]))
+    assert margins(predict_logits(load_alexnet(output), images.images), images.labels).min() >= 2
+
+
+def test_a_report_of_other_weights_says_so(folder: Path) -> None:
+    copy = Path("artifacts/copy.pth")
+    copy.symlink_to(BASE.resolve())
+    report_path(copy).write_bytes(report_path(FIRST).read_bytes())
+    result = _run("misclassified", "--weights", str(copy), "--max-samples", "2", output=Path("artifacts/new.pth"))
+    assert result.exit_code == 0 and "counts as never repaired" in result.output
+    assert _told(Path("artifacts/new.pth"))["earlier"] == []
+
+
+def test_a_network_before_that_is_gone_is_named(folder: Path) -> None:
+    told = _told(FIRST) | {"weights_path": "artifacts/gone.pth"}
+    for path in (FIRST, Path(told["edit_set_path"])):
+        (Path("elsewhere") / path.name).parent.mkdir(exist_ok=True)
+    moved = Path("elsewhere/first.pth")
+    moved.symlink_to(FIRST.resolve())
+    report_path(moved).write_text(json.dumps(told))
+    result = _run("misclassified", "--weights", str(moved), output=Path("artifacts/none.pth"))
+    assert result.exit_code == 1 and "artifacts/gone.pth" in result.output and "Traceback" not in result.output
+
+
+def test_sets_given_by_hand_are_repaired_together(folder: Path) -> None:
+    whole = load_edit_set(Path(_told(SECOND)["edit_set_path"]))
+    for name, positions in (("a", [0, 1, 2]), ("b", [2, 3])):
+        save_edit_set(whole.at(np.array(positions)), Path(f"{name}_edit_dataset.pt"))
+    output = Path("artifacts/joined.pth")
+    result = _run("file", "a_edit_dataset.pt", "--also", "b_edit_dataset.pt", output=output)
+    assert result.exit_code == 0, result.output
+    told = _told(output)
+    assert told["edit_set_size"] == 4 and told["earlier"] == [] and told["min_margin"] >= 2

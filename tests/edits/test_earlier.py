@@ -13,11 +13,14 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+import repairs
 import run_repair
 from checker.certificate import Certificate
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
+from helpers.cli import DatasetName
 from helpers.evaluation import margins, predict_logits
 from helpers.files.outputs import certificate_path, report_path
+from helpers.images.datasets import load_dataset
 from model_classes.alexnet import load_alexnet
 from model_classes.weights import read_weights
 from tests.conftest import with_cache
@@ -93,6 +96,61 @@ def test_a_third_one_knows_all_before(folder: Path) -> None:
     assert len({(entry["edit_set"], entry["edit_image"]) for entry in entries}) == len(entries)
 
 
+def _repairs(*arguments: str) -> Result:
+    return CliRunner().invoke(repairs.app, arguments)
+
+
+def test_a_chain_is_shown_and_listed(folder: Path) -> None:
+    shown = json.loads(_repairs("show", str(SECOND), "--json").stdout)
+    assert shown["base"] == str(BASE)
+    assert [(step["weights"], step["new"], step["images"]) for step in shown["repairs"]] == [
+        (str(FIRST), 4, 4),
+        (str(SECOND), _told(SECOND)["edit_set_size"] - 4, _told(SECOND)["edit_set_size"]),
+    ]
+    assert str(FIRST) in _repairs("show", str(SECOND)).stdout
+    listed = json.loads(_repairs("list", "--json").stdout)
+    assert {str(FIRST), str(SECOND)} <= {step["weights"] for step in listed}
+    assert str(BASE) not in {step["weights"] for step in listed}
+
+
+def test_undo_is_bit_for_bit_and_knows_what_was_before(folder: Path) -> None:
+    before, base = Path("artifacts/before.pth"), Path("artifacts/at_first.pth")
+    assert _repairs("undo", str(SECOND), "--output", str(before)).exit_code == 0
+    assert before.read_bytes() == FIRST.read_bytes() and _told(before)["edit_set_hash"] == _told(FIRST)["edit_set_hash"]
+    assert _repairs("undo", str(SECOND), "--output", str(base), "--all").exit_code == 0
+    assert base.read_bytes() == BASE.read_bytes() and not report_path(base).exists()
+    assert _repairs("undo", str(before), "--output", str(base)).exit_code == 2  # it is there
+    assert _repairs("undo", str(before), "--output", str(base), "--force").exit_code == 0
+    again = _run("misclassified", "--weights", str(before), output=Path("artifacts/again.pth"))
+    assert again.exit_code == 0 and _told(Path("artifacts/again.pth"))["earlier_images"] == 4
+
+
+def test_undo_says_what_is_not_there(folder: Path) -> None:
+    alone = Path("artifacts/alone.pth")
+    alone.symlink_to(FIRST.resolve())
+    result = _repairs("undo", str(alone), "--output", "artifacts/x.pth")
+    assert result.exit_code == 1 and "has no report alone.json beside it" in result.output
+    report_path(alone).write_text(json.dumps(_told(FIRST) | {"weights_path": "artifacts/gone.pth"}))
+    result = _repairs("undo", str(alone), "--output", "artifacts/x.pth")
+    assert result.exit_code == 1 and "artifacts/gone.pth, from which" in result.output
+    assert not Path("artifacts/x.pth").exists()
+
+
+def test_two_networks_side_by_side(folder: Path) -> None:
+    found = json.loads(_repairs("compare", str(BASE), str(SECOND), "--dataset", "digits", "--json").stdout)
+    assert {row["name"] for row in found["weights"]} == {*PLANTED, "classifier.6.weight", "classifier.6.bias"}
+    test = load_dataset(DatasetName.DIGITS, "test")
+    right = [
+        predict_logits(load_alexnet(path), test.images).argmax(dim=1).numpy() == test.labels for path in (BASE, SECOND)
+    ]
+    assert found["right_by_the_second_alone"] == np.flatnonzero(~right[0] & right[1]).tolist()
+    assert found["right_by_the_first_alone"] == np.flatnonzero(right[0] & ~right[1]).tolist()
+    assert (
+        "right by the first alone: 0 test images"
+        in _repairs("compare", str(BASE), str(SECOND), "--dataset", "digits").stdout
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -125,7 +183,9 @@ def test_a_picture_with_another_label_is_named_with_both_sets(folder: Path) -> N
     assert f"image {told['edit_images'][1]} of {told['edit_set_path']}, the same picture" in said
 
 
-@pytest.mark.parametrize("options", [("--layer", "classifier.4"), ("--metric", "identity")])
+@pytest.mark.parametrize(
+    "options", [pytest.param(("--layer", "classifier.4"), marks=pytest.mark.slow), ("--metric", "identity")]
+)
 def test_other_ways_keep_the_earlier_images_too(folder: Path, options: tuple[str, ...]) -> None:
     """They start from the repaired network, and the bound counts from it."""
     output = Path("artifacts/other.pth")

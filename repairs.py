@@ -1,0 +1,164 @@
+"""The repairs that networks have been through: list them, show a chain, undo the last one, compare two networks."""
+
+from __future__ import annotations
+
+import helpers.start  # noqa: F401 - before the slow imports
+
+# isort: split
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from helpers.cli import (
+    DataRootOption,
+    DatasetName,
+    DatasetOption,
+    JsonOption,
+    new_app,
+    print_json,
+    say,
+    tells_failures,
+)
+from helpers.errors import ToolError, UsageError
+from helpers.tables import aligned, percent
+
+if TYPE_CHECKING:
+    from edits.outcome.chain import Comparison, Step
+
+NAMED = 10  # images, of those broken or fixed
+
+app = new_app(__doc__)
+WeightsArgument = Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Repaired weights, beside their report.")]
+
+
+@app.command("list")
+@tells_failures
+def list_command(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to look, and in the folders in it.")] = Path(
+        "artifacts"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """The repaired weights of a folder, the latest first."""
+    steps = sorted(_found(folder), key=lambda step: step.timestamp, reverse=True)
+    if as_json:
+        print_json([asdict(step) for step in steps])
+    elif steps:
+        print(_table(steps))
+    else:
+        say(f"There are no repairs in {folder} yet; make one with: uv run python run_repair.py misclassified")
+
+
+@app.command()
+@tells_failures
+def show(weights: WeightsArgument, as_json: JsonOption = False) -> None:
+    """The chain of repairs of a network, the first one first."""
+    from edits.outcome.chain import steps_of
+
+    base, steps = steps_of(weights)
+    if as_json:
+        print_json({"base": base, "repairs": [asdict(step) for step in steps]})
+        return
+    print(f"{base} before all repairs\n")
+    print(_table(steps))
+    for number, step in enumerate(steps, 1):
+        gone = "" if step.is_there else " (gone)"
+        print(f"\n{number}  {step.weights}{gone}\n   {step.edit_set}\n   {step.command}")
+
+
+@app.command()
+@tells_failures
+def undo(
+    weights: WeightsArgument,
+    output: Annotated[Path, typer.Option(help="Where the network before the last repair is written.")],
+    whole: Annotated[bool, typer.Option("--all", help="The network before all repairs instead.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write the network before the last repair, bit for bit; the repaired one stays."""
+    from edits.outcome.chain import undo as write_before
+    from helpers.files.outputs import writable_output
+
+    target = writable_output(output)
+    if target == weights.resolve() or (target.exists() and not force):
+        raise UsageError(f"{output} is there already; name another --output, or give --force.")
+    print(write_before(weights, target, whole))
+
+
+@app.command()
+@tells_failures
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="FIRST", help="Weights.")],
+    second: Annotated[Path, typer.Argument(metavar="SECOND", help="Other weights.")],
+    dataset: DatasetOption = DatasetName.CIFAR10,
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Two networks side by side: which weights differ, accuracy by class, which test images only one gets right."""
+    from edits.outcome.chain import compare as measure
+    from helpers.images.datasets import load_dataset
+
+    test = load_dataset(dataset, "test", data_root)
+    found = measure(first, second, test)
+    if as_json:
+        print_json(_as_json(found, test.class_names))
+        return
+    rows = [(moved.name, f"{moved.entries:,}", f"{moved.largest:.4g}", f"{moved.norm:.4g}") for moved in found.moved]
+    print(aligned([("weights that differ", "entries", "largest", "norm"), *(rows or [("none", "", "", "")])]))
+    print()
+    classes = zip(test.class_names, *found.accuracies, strict=True)
+    points = [
+        (name, percent(before), percent(after), f"{100 * (after - before):+.2f}") for name, before, after in classes
+    ]
+    print(aligned([("class", str(first.name), str(second.name), "points"), *points]))
+    for what, images in (("right by the first alone", found.broken), ("right by the second alone", found.fixed)):
+        listed = ", ".join(map(str, images[:NAMED])) + (" ..." if len(images) > NAMED else "")
+        print(f"\n{what}: {len(images):,} test images{': ' + listed if len(images) else ''}")
+
+
+def _found(folder: Path) -> list[Step]:
+    """The last steps of all repairs in a folder; what is no report of one is passed over."""
+    from edits.outcome.chain import steps_of
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder.")
+    steps = []
+    for report in sorted(folder.rglob("*.json")):
+        stem = report.with_suffix("")
+        weights = stem if stem.suffix else stem.with_suffix(".pth")
+        if weights.is_file():
+            try:
+                steps.append(steps_of(weights)[1][-1])
+            except ToolError:
+                continue
+    return steps
+
+
+def _table(steps: list[Step]) -> str:
+    rows = [
+        (
+            step.weights,
+            step.timestamp[:16].replace("T", " "),
+            f"{step.new:,}",
+            f"{step.images:,}",
+            f"{step.margin:g}",
+            "-" if step.drawdown_points is None else f"{step.drawdown_points:.2f}",
+            percent(step.generalization),
+        )
+        for step in steps
+    ]
+    return aligned([("weights", "made (UTC)", "new images", "images", "margin", "drawdown", "copies right"), *rows])
+
+
+def _as_json(found: Comparison, class_names: tuple[str, ...]) -> dict[str, object]:
+    return {
+        "weights": [asdict(moved) for moved in found.moved],
+        "accuracies": dict(zip(class_names, found.accuracies.T.tolist(), strict=True)),
+        "right_by_the_first_alone": found.broken.tolist(),
+        "right_by_the_second_alone": found.fixed.tolist(),
+    }
+
+
+if __name__ == "__main__":
+    app()

@@ -13,6 +13,7 @@ import typer
 
 from edits.options import (
     LAST_LAYER,
+    KeptWeights,
     MetricName,
     NormName,
     PatternName,
@@ -82,6 +83,7 @@ class Job:
     seed: int = 0
     norm_by_size: bool = False
     also: tuple[Path, ...] = ()
+    kept_weights: KeptWeights = "full"
 
 
 def repair(source: Selection | Path, job: Job, options: RepairOptions) -> RepairReport:
@@ -115,7 +117,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         asked = Member(path, load_for(path, bench.test).subset(job.max_samples, job.seed))
         members = [asked, *(Member(other, load_for(other, bench.test)) for other in job.also)]
     warn_of_other_weights(asked, bench)
-    task = task_of(bench, members, options, output, earlier)
+    task = replace(task_of(bench, members, options, output, earlier), kept_weights=job.kept_weights)
     if job.norm_by_size and not options.is_hidden:
         images = len(task.edit_set) * (1 + len(options.region.moves))
         task = replace(task, options=replace(options, norm=norm_for(images, options.metric)))
@@ -232,6 +234,12 @@ ShiftsOption = Annotated[
         "The report's generalization is then of copies that are like those constrained."
     ),
 ]
+KeepOption = Annotated[
+    KeptWeights,
+    typer.Option(
+        help="full: the whole network, 228 MB; changed-layer: what changed and the name of the weights before, few MB."
+    ),
+]
 AlsoOption = Annotated[
     list[Path] | None, typer.Option(metavar="PATH", help="And the images of this edit set; may be given again.")
 ]
@@ -273,6 +281,7 @@ def read_request(
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
     output: OutputOption = None,
+    keep_weights: KeepOption = "full",
     as_json: JsonOption = False,
 ) -> Request:
     """The options that all commands share."""
@@ -292,7 +301,8 @@ def read_request(
         region=Region(shifts, flip),
         reach=read_reach(reach),
     )
-    job = Job(dataset, data_root, weights, output, max_samples, seed, norm is None, tuple(also or ()))
+    by_size = norm is None
+    job = Job(dataset, data_root, weights, output, max_samples, seed, by_size, tuple(also or ()), keep_weights)
     return Request(job, options, as_json)
 
 

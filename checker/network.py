@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Weights = dict[str, Tensor]
-CHANGES = "alexnet-repair changes 1"
+CHANGES, ROWS = "alexnet-repair changes ", ":rows"
 NAME = re.compile(r"(?:^|\.)(features|classifier|0|3)(?:\.module)?\.(\d+)\.(weight|bias)$")
 TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 NEAR = 3 / 255  # pixels that were resized in another way
@@ -82,11 +82,14 @@ def read_weights(path: Path, base: Weights, base_hash: str = "") -> Weights:
         content = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     else:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    if content.get("format") == CHANGES:
+    if str(content.get("format")).startswith(CHANGES):
         need(content["base_hash"] == base_hash, f"{path.name} holds changes of another base")
-        moved = content["changes"].items()
-        sums = {name: (base[name].double() + change.double()).float() for name, change in moved}
-        return base | {name: torch.where(change == 0, base[name], sums[name]) for name, change in moved}
+        changed, moved = dict(base), content["changes"]
+        for name in [name for name in moved if not name.endswith(ROWS)]:
+            rows, change = moved.get(name + ROWS, torch.arange(len(base[name]))), moved[name].double()
+            old = base[name][rows]
+            changed[name] = base[name].index_copy(0, rows, torch.where(change == 0, old, (old + change).float()))
+        return changed
     while inner := [value for value in content.values() if isinstance(value, Mapping) and value]:
         content = max(inner, key=lambda part: sum(bool(NAME.search(str(name))) for name in part))
     named = [(NAME.search(name), value) for name, value in content.items()]

@@ -1,4 +1,7 @@
-"""Repaired weights as the change of one layer and the name of the base: 160 kB instead of 228 MB."""
+"""Repaired weights as what changed, where few rows of a layer did these alone, and the name of the base.
+
+That is 2 MB for 100 edit images instead of 228 MB.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from torch import Tensor
 from helpers.errors import ToolError
 from helpers.files.tensors import is_plain
 
-FORMAT = "alexnet-repair changes 1"
+FORMATS = ("alexnet-repair changes 1", "alexnet-repair changes 2")  # the first has no rows
+ROWS = ":rows"
 TINY = 2.0**-24
 
 
@@ -27,7 +31,31 @@ def changes_content(changes: Mapping[str, Tensor], base: Path, base_hash: str, p
         place: where the file will lie; the base is named relative to it.
     """
     relative = os.path.relpath(base.resolve(), place.resolve().parent)
-    return {"format": FORMAT, "base": relative, "base_hash": base_hash, "changes": dict(changes)}
+    return {"format": FORMATS[-1], "base": relative, "base_hash": base_hash, "changes": thin(changes)}
+
+
+def thin(changes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Changes by name; of a parameter in which few rows changed only these, and where they are as ``NAME:rows``."""
+    stored = dict[str, Tensor]()
+    for name, change in changes.items():
+        rows = change.reshape(len(change), -1).any(dim=1).nonzero()[:, 0]
+        few = 2 * len(rows) < len(change)
+        stored |= {name: change[rows], f"{name}{ROWS}": rows} if few else {name: change}
+    return stored
+
+
+def whole(stored: Mapping[str, Tensor], counts: Mapping[str, int]) -> dict[str, Tensor]:
+    """Changes with all rows again, of which ``counts`` says how many there are where only some are stored."""
+    changes = dict[str, Tensor]()
+    for name, change in stored.items():
+        if not name.endswith(ROWS):
+            rows = stored.get(f"{name}{ROWS}")
+            changes[name] = change if rows is None else _spread(change, rows, counts[name])
+    return changes
+
+
+def _spread(change: Tensor, rows: Tensor, count: int) -> Tensor:
+    return torch.zeros(count, *change.shape[1:], dtype=change.dtype).index_copy_(0, rows, change)
 
 
 def restorable(before: Tensor, after: Tensor) -> Tensor:
@@ -45,7 +73,7 @@ def restored(before: Tensor, change: Tensor) -> Tensor:
 
 def is_changes(content: Any) -> bool:
     """Whether a loaded file is one of changes."""
-    return isinstance(content, Mapping) and content.get("format") == FORMAT
+    return isinstance(content, Mapping) and content.get("format") in FORMATS
 
 
 def check_changes(content: Mapping[str, Any], path: Path) -> None:
@@ -74,9 +102,13 @@ def apply_to(base: Mapping[str, Tensor], content: Mapping[str, Any], path: Path)
     Raises:
         ToolError: the changes do not fit the base.
     """
-    changed = dict(base)
-    for name, change in content["changes"].items():
-        if name not in changed or changed[name].shape != change.shape:
-            raise ToolError(f"The changes in {path} do not fit their base: {name}.")
-        changed[name] = restored(changed[name], change)
+    changed, stored = dict(base), content["changes"]
+    try:
+        for name, change in stored.items():
+            if not name.endswith(ROWS):
+                rows = stored.get(f"{name}{ROWS}", torch.arange(len(base[name])))
+                after = restored(base[name][rows].view_as(change), change)
+                changed[name] = base[name].index_copy(0, rows, after)
+    except (KeyError, RuntimeError, IndexError) as error:
+        raise ToolError(f"The changes in {path} do not fit their base: {name}.") from error
     return changed

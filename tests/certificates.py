@@ -38,6 +38,7 @@ from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
 from helpers.files.outputs import certificate_path
 from helpers.remembering import remembers
+from model_classes.changes import ROWS
 from model_classes.training import ensure_baseline
 
 OUTPUT = Path("artifacts/repaired.pth")
@@ -189,13 +190,12 @@ def _of_weights(path: Path, rng: random.Random) -> tuple[str, Callable[[], None]
     content = torch.load(weights, weights_only=True)
     name = rng.choice(list(content["changes"]))
     change = content["changes"][name].numpy()
-    state = read_weights(Path("artifacts/alexnet_base_digits.pth"), {})[name].double().numpy()
-    while True:
-        altered = flipped(change, rng)
-        if not np.array_equal(
-            (state + altered).astype(np.float32), (state + change).astype(np.float32), equal_nan=True
-        ):
-            break
+    altered = flipped(change, rng)
+    if not name.endswith(ROWS):
+        rows = content["changes"].get(f"{name}{ROWS}", slice(None))
+        state = read_weights(Path("artifacts/alexnet_base_digits.pth"), {})[name][rows].double().numpy()
+        while np.array_equal((state + altered).astype(np.float32), (state + change).astype(np.float32), equal_nan=True):
+            altered = flipped(change, rng)
     content["changes"][name] = torch.from_numpy(altered.copy())
     return f"a bit of {name} in {weights.name}", lambda: torch.save(content, weights)
 

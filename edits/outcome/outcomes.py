@@ -14,6 +14,7 @@ from editset_helpers.location import Location
 from helpers.evaluation import is_right, margins
 from helpers.files.writing import save_tensors
 from helpers.images.datasets import ImageDataset
+from model_classes.changes import thin
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,8 @@ def save_outcomes(
         "edit_positions": torch.from_numpy(edit_set.file_positions),
         "edit_indices": torch.from_numpy(location.indices),
         "outside": None if location.outside is None else torch.from_numpy(location.outside),
-        "changes": changes,
+        "changes": thin(changes),
+        "change_rows": {name: len(change) for name, change in changes.items()},
     }
     content |= _answers("test", test_logits, torch.from_numpy(test.labels.copy()))
     content |= _answers("edit", edit_logits, edit_set.labels)

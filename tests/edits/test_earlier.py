@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, warm_cache: Path, digits_ba
     with contextlib.chdir(folder):
         first = _run("misclassified", "--max-samples", "4", output=FIRST)
         assert first.exit_code == 0, first.output
-        second = _run("misclassified", "--weights", str(FIRST), output=SECOND)
+        second = _run("misclassified", "--weights", str(FIRST), "--keep-weights", "changed-layer", output=SECOND)
         assert second.exit_code == 0, second.output
         yield folder
 
@@ -63,6 +63,11 @@ def test_earlier_images_keep_their_margin_beside_the_new_ones(folder: Path) -> N
         images = load_edit_set(Path(told["edit_set_path"])).at(np.array(told["edit_images"]))
         assert margins(predict_logits(network, images.images), images.labels).min() >= 2
     assert Certificate(certificate_path(SECOND)).check().accepted
+
+
+def test_only_what_changed_can_be_kept(folder: Path) -> None:
+    """A detector is a row of 4,097 numbers."""
+    assert SECOND.stat().st_size < 500_000 + 40_000 * _told(SECOND)["planted_units"] < FIRST.stat().st_size
 
 
 def test_all_counts_from_the_network_before_all_repairs(folder: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.errors import ToolError
 from model_classes.alexnet import blank_alexnet, load_alexnet
-from model_classes.changes import changes_content, restorable, restored
+from model_classes.changes import apply_to, changes_content, restorable, restored, thin, whole
 from model_classes.weights import read_weights, weights_hash
 
 
@@ -41,6 +41,43 @@ def test_the_weights_come_back_bit_for_bit(base: Path) -> None:
     assert all(torch.equal(loaded[name], state[name]) for name in state if name != "classifier.6.weight")
 
 
+@settings(max_examples=30, deadline=None)
+@given(rows=st.sets(st.integers(0, 9), max_size=10), seed=st.integers(0, 9))
+def test_few_rows_are_stored_alone_and_come_back(rows: set[int], seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    for shape in ((10,), (10, 3), (10, 3, 2, 2)):
+        change = torch.zeros(shape, dtype=torch.float64)
+        change[sorted(rows)] = torch.randn(len(rows), *shape[1:], dtype=torch.float64, generator=draw)
+        stored = thin({"w": change})
+        assert len(stored["w"]) == (len(rows) if 2 * len(rows) < 10 else 10)
+        assert torch.equal(whole(stored, {"w": 10})["w"], change)
+        base = torch.randn(shape, generator=draw)
+        made = apply_to({"w": base}, {"changes": stored}, Path("w.pth"))
+        assert torch.equal(made["w"], restored(base, change))
+
+
+def test_what_older_versions_wrote_is_read(base: Path) -> None:
+    content = changes_content({}, base, weights_hash(read_weights(base)), base.parent / "old.pth")
+    change = torch.zeros(4096, 4096, dtype=torch.float64)
+    change[7] = 1
+    torch.save(
+        {**content, "format": "alexnet-repair changes 1", "changes": {"classifier.4.weight": change}},
+        base.parent / "old.pth",
+    )
+    loaded = load_alexnet(base.parent / "old.pth", 10).state_dict()["classifier.4.weight"]
+    assert torch.equal(loaded, (read_weights(base)["classifier.4.weight"].double() + change).float())
+
+
+@pytest.mark.parametrize("rows", [[4096], [-1], [[0]], [0, 1], [0.0]])
+def test_rows_that_are_none_are_refused(base: Path, rows: list[int]) -> None:
+    path = base.parent / "changes.pth"
+    content = changes_content({}, base, weights_hash(read_weights(base)), path)
+    changes = {"classifier.4.bias": torch.ones(1, dtype=torch.float64), "classifier.4.bias:rows": torch.tensor(rows)}
+    torch.save({**content, "changes": changes}, path)
+    with pytest.raises(ToolError, match=r"do not fit their base: classifier\.4\.bias"):
+        read_weights(path)
+
+
 def test_a_base_that_went_away_is_named(base: Path) -> None:
     path = _save_changes(base, base.parent / "changes.pth", {})
     base.unlink()
@@ -58,7 +95,7 @@ def test_another_base_is_refused(base: Path) -> None:
 
 
 def test_changes_of_another_shape_are_refused(base: Path) -> None:
-    path = _save_changes(base, base.parent / "changes.pth", {"classifier.6.bias": torch.zeros(3)})
+    path = _save_changes(base, base.parent / "changes.pth", {"classifier.6.bias": torch.ones(3)})
     with pytest.raises(ToolError, match=r"do not fit their base: classifier\.6\.bias"):
         read_weights(path)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from helpers.errors import ToolError
 from helpers.files.writing import load_tensors
+from model_classes.changes import whole
 
 BLOCKS = 64
 PLACES: dict[str, type] = {"edit_positions": np.int64, "outside": np.bool_}
@@ -90,7 +91,8 @@ def load_outcomes(path: Path) -> Outcomes:
     try:
         test, edit = _answers(content, "test"), _answers(content, "edit")
         names = tuple(str(name)[:80] for name in content["class_names"])
-        changes = [_change(str(name), change) for name, change in content["changes"].items()]
+        all_changes = whole(content["changes"], content.get("change_rows", {}))
+        changes = [_change(str(name), change) for name, change in all_changes.items()]
         indices = content["edit_indices"].numpy().astype(np.int64)
         positions, outside = (_optional(content.get(key), kind) for key, kind in PLACES.items())
         loaded = Outcomes(names, str(content["dataset_hash"]), test, edit, indices, positions, outside, changes)

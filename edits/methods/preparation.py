@@ -61,10 +61,11 @@ def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> N
 
 def _kept(task: Task) -> tuple[Indices, Matrix]:
     """The units that are detectors of earlier repairs, (K,), and how their weights changed, (K, k + 1)."""
-    layer, earlier = rows_of(task.bench.linear(PLANTED_LAYER)), task.kept
+    earlier, units = task.kept, np.zeros(0, dtype=np.int64)
     if earlier is None or earlier.units is None:
-        return np.zeros(0, dtype=np.int64), layer[:0]
-    return earlier.units, (rows_of(earlier.now.linear(PLANTED_LAYER)) - layer)[earlier.units]
+        return units, rows_of(task.bench.linear(PLANTED_LAYER), units)
+    before, after = (rows_of(bench.linear(PLANTED_LAYER), earlier.units) for bench in (earlier.base, earlier.now))
+    return earlier.units, after - before
 
 
 def settled(task: Task) -> Task:
@@ -163,9 +164,9 @@ def _groups(task: Task, units: HiddenUnits, count: int) -> tuple[list[Indices], 
     return [part + known for part in members], groups
 
 
-def rows_of(layer: nn.Linear) -> Matrix:
-    """A layer's weights and, in the last column, its biases, (m, k + 1), float64."""
-    weight, bias = layer.weight.detach(), layer.bias.detach()
+def rows_of(layer: nn.Linear, units: Indices | None = None) -> Matrix:
+    """A layer's weights and, in the last column, biases, (m, k + 1), float64; or those of some units, (U, k + 1)."""
+    weight, bias = (value.detach() if units is None else value.detach()[units] for value in (layer.weight, layer.bias))
     return torch.cat([weight, bias[:, None]], dim=1).double().numpy()
 
 
@@ -189,6 +190,6 @@ def _tell(
         report.nearest_training_images += [units.source(nearest)] * len(members[place])
     report.largest_ordinary_response = max((found.largest / found.own)[found.separable], default=None)
     if task.location.outside is not None:
-        rows = (rows_of(units.linear)[planting.units] + planting.change).astype(np.float32)
+        rows = (rows_of(units.linear, planting.units) + planting.change).astype(np.float32)
         seen = task.bench.layer_inputs_of_test_images(units.layer)[task.location.outside]
         report.outside_detected = int((seen @ rows[:, :-1].T + rows[:, -1] > 0).any(axis=1).sum())

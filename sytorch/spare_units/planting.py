@@ -165,7 +165,8 @@ def plant(
 
 def within_reach(units: Matrix, bound: float) -> NDArray[np.bool_]:
     """Which units, (G, k + 1), can be taken out without an entry that changes by more than the bound, (G,)."""
-    return np.asarray(np.abs(units).max(axis=1) <= checked_bound(bound))
+    largest = np.maximum(units.max(axis=1), -units.min(axis=1))
+    return np.asarray(largest <= checked_bound(bound))
 
 
 def scales_within(units: Matrix, before: Matrix, bound: float) -> Vector:

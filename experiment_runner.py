@@ -78,6 +78,10 @@ def main(
     seeds: Annotated[
         list[int] | None, typer.Option(min=0, help="Which images, when fewer than all. [default: 0]")
     ] = None,
+    sequence: Annotated[
+        int | None,
+        typer.Option(min=2, help="So many repairs, each upon the last, of images that it left wrong. [default: none]"),
+    ] = None,
     sizing_strategy: Annotated[
         Sizing, typer.Option(help="Where fewer images qualify: flexible takes them, strict makes it an error row.")
     ] = Sizing.FLEXIBLE,
@@ -105,6 +109,8 @@ def main(
     """Run every combination of the lists, which are given with spaces; a killed sweep goes on where it stopped."""
     if workers > 1 and ray is not None:
         raise UsageError("--workers are processes of this machine, --ray is a cluster: give one of them.")
+    if sequence is not None and (workers > 1 or ray is not None or keep_weights == "none"):
+        raise UsageError("The repairs of a --sequence need the weights of the last: one worker, and weights are kept.")
     from experiments.analysis.summary import as_text, read_tables, summarise
     from experiments.plan import Sweep, results_folder
     from experiments.single import bench_at
@@ -134,6 +140,7 @@ def main(
         prepare=prepare,
         reach=read_reach(reach),
         keep_weights=keep_weights,
+        sequence=sequence or 0,
     )
     context = Context(
         dataset=dataset,

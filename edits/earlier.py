@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,12 @@ class Earlier:
         return [*self.report.earlier, {name: told[name] for name in STEP}]
 
 
-def find_earlier(now: Workbench) -> Earlier | None:
+def find_earlier(now: Workbench, base: Workbench | None = None) -> Earlier | None:
     """What the report beside a network's weights says that it was repaired of; None where it never was.
+
+    Args:
+        now: the network.
+        base: the one before all repairs, if it is known already.
 
     Raises:
         ToolError: the network before, or the edit set, is missing, damaged, or another one than then.
@@ -106,9 +111,20 @@ def find_earlier(now: Workbench) -> Earlier | None:
     if told.weights_hash_after != now.weights_hash:
         say(f"note: {path} reports a repair of other weights; {now.weights_path} counts as never repaired.")
         return None
-    before = stated_file(told.weights_path, path)
-    model = load_alexnet(before, len(now.test.class_names))
-    base = replace(now, weights_path=before, model=model, weights_hash=weights_hash(model))
-    check_same("weights", told.weights_path, told.weights_hash_before, base.weights_hash)
+    if base is None or base.weights_hash != told.weights_hash_before:
+        base = _network_before(now, told, stated_file(told.weights_path, path))
     member = Member(stated_file(told.edit_set_path, path), repaired_images(told, path, now.test))
     return Earlier(now, base, told, member)
+
+
+def repaired(base: Workbench, weights: Path) -> Earlier | None:
+    """`find_earlier` for weights that were made from a network that is loaded already."""
+    model = load_alexnet(weights, len(base.test.class_names))
+    return find_earlier(replace(base, weights_path=weights, model=model, weights_hash=weights_hash(model)), base)
+
+
+def _network_before(now: Workbench, told: RepairReport, path: Path) -> Workbench:
+    model = load_alexnet(path, len(now.test.class_names))
+    before = replace(now, weights_path=path, model=model, weights_hash=weights_hash(model))
+    check_same("weights", told.weights_path, told.weights_hash_before, before.weights_hash)
+    return before

@@ -62,6 +62,8 @@ class Experiment:
     Attributes:
         id: its name, which says everything that decides the result.
         former_id: the name that tables of format 1 have for it; None where that might mean another experiment.
+        iteration: which step of a sequence of repairs it is, from 1 on; 0 of one that stands alone.
+        upon: the experiment that is the step before; None for the first.
     """
 
     id: str
@@ -73,6 +75,8 @@ class Experiment:
     sizing: Sizing
     kept_weights: KeepWeights
     options: RepairOptions
+    iteration: int = 0
+    upon: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -90,4 +94,5 @@ class Experiment:
     def set_name(self) -> str:
         """``misclassified_n100_s0``, ``class3_incorrect_n25_s1``: the images, whatever is done with them."""
         kind = "misclassified" if self.target_class is None else f"class{self.target_class}_{self.set_type.focus}"
-        return f"{kind}_n{self.size}_s{self.seed}"
+        step = f"_step{self.iteration}" if self.iteration else ""
+        return f"{kind}_n{self.size}_s{self.seed}{step}"

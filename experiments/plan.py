@@ -29,6 +29,8 @@ class Sweep:
         sizes, types, classes, param_bounds, margins, norms, metrics, layers, seeds: the values to combine. Classes are
             positions, and combined with the types of one class only.
         sizing, solver, time_limit, prepare, reach, keep_weights: the same for all.
+        sequence: how many repairs are made one upon the other, each of images that the last one left wrong; 0 for
+            repairs that stand alone.
     """
 
     sizes: tuple[int, ...]
@@ -46,6 +48,7 @@ class Sweep:
     prepare: PrepareName = "none"
     reach: Reach = REACHES["near"]
     keep_weights: KeepWeights = "changed-layer"
+    sequence: int = 0
 
     @property
     def programs(self) -> list[RepairOptions]:
@@ -73,7 +76,7 @@ class Sweep:
 
 
 def plan(sweep: Sweep, context: Context) -> list[Experiment]:
-    """Every experiment of a sweep, in the order of the table.
+    """Every experiment of a sweep, in the order of the table; a step of a sequence comes after the one before.
 
     Raises:
         UsageError: a bound, a margin or the time limit can never work.
@@ -84,10 +87,21 @@ def plan(sweep: Sweep, context: Context) -> list[Experiment]:
         for target in ((None,) if kind is SetType.MISCLASSIFIED else sweep.classes)
     ]
     combined = itertools.product(images, sweep.sizes, sweep.programs, sweep.seeds)
-    return [
-        _named(Experiment("", None, kind, target, size, seed, sweep.sizing, sweep.keep_weights, options), context)
+    alone = [
+        Experiment("", None, kind, target, size, seed, sweep.sizing, sweep.keep_weights, options)
         for (kind, target), size, options, seed in combined
     ]
+    if not sweep.sequence:
+        return [_named(experiment, context) for experiment in alone]
+    return [step for first in alone for step in _steps(first, sweep.sequence, context)]
+
+
+def _steps(first: Experiment, count: int, context: Context) -> list[Experiment]:
+    steps: list[Experiment] = []
+    for iteration in range(1, count + 1):
+        before = steps[-1].id if steps else None
+        steps.append(_named(replace(first, iteration=iteration, upon=before), context))
+    return steps
 
 
 def results_folder(table: Path) -> Path:
@@ -125,6 +139,8 @@ def _asked(unnamed: Experiment) -> dict[str, Any]:
     """What decides the result, spelled as it once was (``keep``, ``held``, ...), so that older tables go on."""
     asked = asdict(unnamed)
     del asked["id"], asked["former_id"]
+    if not unnamed.iteration:
+        del asked["iteration"], asked["upon"]
     asked["keep"] = asked.pop("kept_weights")
     options = asked["options"]
     options |= {"keep": 0, "pattern": {"fixed": "held"}.get(unnamed.options.pattern, unnamed.options.pattern)}
@@ -136,7 +152,11 @@ def _asked(unnamed: Experiment) -> dict[str, Any]:
 
 def _former_id(unnamed: Experiment, context: Context) -> str | None:
     """The name in format 1, which says nothing of training images: it holds where a data set has but one such split."""
-    if unnamed.options.plants or (context.data_root is not None and needs_training_images(unnamed.options)):
+    if (
+        unnamed.iteration
+        or unnamed.options.plants
+        or (context.data_root is not None and needs_training_images(unnamed.options))
+    ):
         return None
     asked, usual = {**_asked(unnamed), "id": unnamed.id}, asdict(RepairOptions())
     for name in asked["options"].keys() - FORMER_OPTIONS:

@@ -9,20 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import sytorch
+from edits.earlier import Earlier, repaired
 from edits.methods.preparation import sample_size
 from edits.network.workbench import Workbench, open_workbench
 from edits.options import PLANTED_LAYER, RepairOptions
 from edits.outcome.report import RepairReport
 from edits.pipeline import repair_edit_set
-from edits.task import Task
-from editset_helpers.building import select
+from edits.task import task_of
+from editset_helpers.building import candidates, select
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
+from editset_helpers.joining import Member
 from editset_helpers.location import locate
 from experiments.experiment import Context, Experiment, Sizing
 from experiments.table.row import FAILED, Row
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from helpers.evaluation import is_right
+from helpers.files.writing import load_tensors
 
 REPAIRING = ("program", "ordinary images", "metric", "prepare", "solve", "write and verify")
 
@@ -68,18 +71,20 @@ def run_experiment(context: Context, experiment: Experiment) -> Row:
     bench.clock.seconds.clear()
     row = _asked(context, experiment, bench)
     try:
-        edit_set = _choose(context, experiment, bench)
+        earlier = _earlier(context, experiment, bench)
+        edit_set = _choose(context, experiment, bench, earlier)
         row = _with_edit_set(row, experiment, edit_set, context, bench)
         if len(edit_set) < experiment.size and experiment.sizing is Sizing.STRICT:
             raise TooFewImagesError(
                 f"only {len(edit_set)} images qualify, fewer than {experiment.size}, and sizing is strict."
             )
-        report = _repair(context, experiment, bench, edit_set, row)
+        report = _repair(context, experiment, bench, Member(Path(str(row.edit_set_path)), edit_set), earlier)
     except ToolError as error:
         return replace(row, status=_status_of(error), error_message=str(error))
     except Exception as error:
         return replace(row, error_message=f"unexpected {type(error).__name__}: {error}"[:500])
-    return _with_report(row, report)
+    row = _with_report(row, report)
+    return _as_step(row, experiment, report, bench) if experiment.iteration and row.repair_successful else row
 
 
 def _status_of(error: ToolError) -> str:
@@ -111,12 +116,27 @@ def _asked(context: Context, experiment: Experiment, bench: Workbench) -> Row:
         prepare=options.preparation,
         reach=options.reach.name if options.plants else "none",
         dataset=bench.test.name,
+        iteration=experiment.iteration or None,
+        sequence="step" if experiment.iteration else "alone",
     )
 
 
-def _choose(context: Context, experiment: Experiment, bench: Workbench) -> EditSet:
+def _earlier(context: Context, experiment: Experiment, bench: Workbench) -> Earlier | None:
+    """The steps before, whose weights are there unless the last one failed."""
+    if experiment.upon is None:
+        return None
+    weights = context.folder / f"{experiment.upon}.pth"
+    found = repaired(bench, weights) if weights.is_file() else None
+    if found is None:
+        raise ToolError(f"the step before, {experiment.upon}, is no repair or has kept no weights.")
+    return found
+
+
+def _choose(context: Context, experiment: Experiment, bench: Workbench, earlier: Earlier | None) -> EditSet:
+    """Images by what the network says after the steps before."""
+    network = bench.network if earlier is None else earlier.network
     try:
-        edit_set = select(experiment.selection, bench.test, bench.test_logits)
+        edit_set = select(experiment.selection, bench.test, network.test_logits)
     except ToolError as error:
         raise TooFewImagesError(str(error)) from error
     made_with = {"weights": str(context.weights), "weights_hash": context.weights_hash, "command": context.command}
@@ -156,18 +176,12 @@ def _is_there(path: Path, edit_set: EditSet) -> bool:
         return False
 
 
-def _repair(context: Context, experiment: Experiment, bench: Workbench, edit_set: EditSet, row: Row) -> RepairReport:
-    return repair_edit_set(
-        Task(
-            bench=bench,
-            edit_set=edit_set,
-            edit_set_path=Path(str(row.edit_set_path)),
-            options=experiment.options,
-            output=context.folder / f"{experiment.id}.pth",
-            command=context.command,
-            kept_weights=experiment.kept_weights,
-        )
-    )
+def _repair(
+    context: Context, experiment: Experiment, bench: Workbench, member: Member, earlier: Earlier | None
+) -> RepairReport:
+    output = context.folder / f"{experiment.id}.pth"
+    task = task_of(bench, [member], experiment.options, output, earlier)
+    return repair_edit_set(replace(task, command=context.command, kept_weights=experiment.kept_weights))
 
 
 def _with_report(row: Row, report: RepairReport) -> Row:
@@ -204,4 +218,17 @@ def _with_report(row: Row, report: RepairReport) -> Row:
         prepare_max_abs_change=report.prepare_max_abs_change,
         certificate_path=report.certificate_path,
         status=report.status,
+    )
+
+
+def _as_step(row: Row, experiment: Experiment, report: RepairReport, bench: Workbench) -> Row:
+    """What a step of a sequence has come to, with all before it; the images of all are of one type."""
+    everything = replace(experiment.selection, max_samples=None)
+    mistakes = candidates(everything, bench.test, bench.test_logits.argmax(dim=1).numpy())
+    predicted = load_tensors(Path(str(report.outcomes_path)), "outcomes")["test_predicted_after"].numpy()
+    return replace(
+        row,
+        images_so_far=report.edit_set_size,
+        repaired_accuracy_type=float((predicted == bench.test.labels)[mistakes].mean()),
+        last_drawdown_points=report.last_drawdown_points,
     )

@@ -67,13 +67,19 @@ class Row:
     largest_ordinary_response: float | None = None
     outside_detected: int | None = None
     reach: str = "none"
+    iteration: int | None = None
+    images_so_far: int | None = None
+    repaired_accuracy_type: float | None = None
+    last_drawdown_points: float | None = None
+    sequence: str = "alone"
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
 # Columns that older tables lack, the youngest last, and what rows of such tables hold; `former_status` has the last.
 LATER = {
     **dict.fromkeys(("certificate_path", "status", "planted_units", "planted_loss", "images_not_separable"), ""),
-    **{"largest_ordinary_response": "", "outside_detected": "", "reach": "none"},
+    **{"largest_ordinary_response": "", "outside_detected": "", "reach": "none", "iteration": "", "images_so_far": ""},
+    **{"repaired_accuracy_type": "", "last_drawdown_points": "", "sequence": "alone"},
 }
 # Options of older tables that are no more: they tell rows with such an option from others, which hold this.
 FORMER = {"keep": "0", "prepare_copies": "none"}
@@ -88,6 +94,7 @@ TEXTS = tuple(name for name in COLUMNS if name not in NUMBERS and name != FLAG)
 CLOSED = {
     "status": STATUSES,
     "reach": ("none", "exact", "near", "wide"),
+    "sequence": ("alone", "step"),
     "edit_set_sizing_strategy": ("flexible", "strict"),
     "repair_set_focus": ("incorrect_only", "correct_only"),
 }

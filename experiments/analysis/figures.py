@@ -45,7 +45,18 @@ def series_of(rows: pd.DataFrame) -> pd.Series[str]:
     names = rows["repair_set_type"].astype(str).str.replace("_", " ")
     for setting in varied(rows):
         names = names + ", " + rows[setting].map(SETTINGS[setting].format)
-    return names
+    steps = rows["requested_repair_set_size"].map(", {:g} a step".format)
+    return names + steps.where(rows["sequence"] == "step", "")
+
+
+def by_images(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, steps of a sequence with the sizes that they have come to with all before them."""
+    steps = rows["sequence"] == "step"
+    sizes = rows["images_so_far"].fillna(rows["iteration"] * rows["requested_repair_set_size"])
+    return rows.assign(
+        requested_repair_set_size=sizes.where(steps, rows["requested_repair_set_size"]),
+        actual_repair_set_size=rows["images_so_far"].where(steps, rows["actual_repair_set_size"]),
+    )
 
 
 def draw_figures(rows: pd.DataFrame, folder: Path) -> list[Path]:
@@ -54,7 +65,7 @@ def draw_figures(rows: pd.DataFrame, folder: Path) -> list[Path]:
     Raises:
         ToolError: the folder cannot be written.
     """
-    rows = rows.assign(series=series_of(rows))
+    rows = by_images(rows.assign(series=series_of(rows)))
     rows = rows.dropna(subset=["requested_repair_set_size"])
     good = rows[rows["repair_successful"]]
     plots: list[tuple[str, Draw, pd.DataFrame]] = [
@@ -65,6 +76,7 @@ def draw_figures(rows: pd.DataFrame, folder: Path) -> list[Path]:
         ("iterations", _iterations, good.dropna(subset=["solver_iterations"])),
         ("success", _success, rows),
         ("classes", _classes, good[good["target_class"] != ""].dropna(subset=["drawdown_points"])),
+        ("sequence", _sequence, good.dropna(subset=["repaired_accuracy_type"])),
     ]
     return [path for name, draw, part in plots if len(part) for path in _save(name, draw, part, folder)]
 
@@ -106,6 +118,15 @@ def _copies(axes: Axes, rows: pd.DataFrame) -> None:
     _means(axes, rows.assign(value=100 * rows["generalization_after"]))
     axes.set_ylim(0, 100)
     _label(axes, "Shifted and mirrored copies of the edit images", SIZE, "right after the repair (%)")
+
+
+def _sequence(axes: Axes, rows: pd.DataFrame) -> None:
+    """Images of all steps so far, which are to stay right, and all that the network before them got wrong."""
+    kept, of_type = (100 * rows[f"repaired_accuracy_{what}"] for what in ("edit_set", "type"))
+    both = [(kept, "images of all steps so far"), (of_type, "all of that type")]
+    _means(axes, pd.concat([rows.assign(value=part, series=rows["series"] + f": {told}") for part, told in both]))
+    axes.set_ylim(0, 105)
+    _label(axes, "Repairs one upon the other", SIZE, "right (%)")
 
 
 def _means(axes: Axes, rows: pd.DataFrame) -> None:

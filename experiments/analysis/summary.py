@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.analysis.figures import varied
+from experiments.analysis.figures import SETTINGS, varied
 from experiments.table.reading import read_file
 from experiments.table.values import joined, typed
 from helpers.cli import say
@@ -32,10 +32,11 @@ def read_tables(paths: list[Path]) -> pd.DataFrame:
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for each type, setting that differs, and size: counts, and means over its repairs with their spread.
 
+    Of a sequence the last repair counts, which keeps all images of those before.
     Accuracies are in per cent, drawdown in percentage points, runtimes in seconds.
     """
     groups = ["repair_set_type", *varied(rows), "requested_repair_set_size"]
-    rows = rows.assign(good=rows["repair_successful"])
+    rows = _last_steps(rows).assign(good=rows["repair_successful"])
     good = rows[rows["good"]]
     counts = rows.groupby(groups, dropna=False)["good"].agg(experiments="count", repaired="sum")
     measured = good.groupby(groups, dropna=False).agg(
@@ -48,6 +49,14 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         smallest_margin=("min_margin", "min"),
     )
     return counts.join(measured).reset_index().astype({"repaired": int})
+
+
+def _last_steps(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without those repairs that another one was made upon."""
+    steps = rows["sequence"] == "step"
+    chain = ["repair_set_type", "target_class", "seed", "requested_repair_set_size", *SETTINGS]
+    last = rows[steps & rows["repair_successful"]].groupby(chain, dropna=False)["iteration"].transform("max")
+    return rows[~steps | (rows["iteration"] == last.reindex(rows.index))]
 
 
 def is_summary(path: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.analysis.figures import draw_figures, series_of
+from experiments.analysis.figures import by_images, draw_figures, series_of
 from experiments.analysis.summary import summarise
 from visualizer.drawing.charts import experiment_figures
 
@@ -21,7 +21,8 @@ def rows() -> pd.DataFrame:
         columns=["repair_set_type", "norm", "margin"],
     )  # fmt: skip
     same = {"dataset": "digits", "layer": "classifier.6", "prepare": "none", "metric": "training", "param_bound": 5.0,
-            "keep": 0, "prepare_copies": "none", "reach": "none"}  # fmt: skip
+            "keep": 0, "prepare_copies": "none", "reach": "none", "sequence": "alone", "seed": 0,
+            **dict.fromkeys(("iteration", "images_so_far", "repaired_accuracy_type"), float("nan"))}  # fmt: skip
     measured = dict.fromkeys(
         ("repaired_accuracy_test_set", "repaired_accuracy_edit_set", "baseline_accuracy_test_set", "drawdown_points",
          "generalization_after", "repair_runtime_seconds", "min_margin", "solver_iterations"), 1.0,
@@ -40,6 +41,15 @@ def test_a_summary_averages_over_classes_and_seeds_alone(rows: pd.DataFrame) -> 
 def test_a_series_is_named_by_what_differs(rows: pd.DataFrame) -> None:
     assert series_of(rows).tolist()[:2] == ["misclassified, l1, margin 1", "misclassified, l1, margin 2"]
     assert set(series_of(rows[rows["norm"] == "l1"].head(1))) == {"misclassified"}
+
+
+def test_steps_of_a_sequence_are_where_they_have_come_to(rows: pd.DataFrame) -> None:
+    steps = rows.assign(sequence="step", iteration=[*range(1, 9)], images_so_far=[5.0 * step for step in range(1, 9)])
+    sizes = by_images(pd.concat([rows, steps]))["requested_repair_set_size"].tolist()
+    assert sizes == [5] * 8 + [5, 10, 15, 20, 25, 30, 35, 40]
+    assert series_of(steps)[0] == "misclassified, l1, margin 1, 5 a step"
+    one = steps.assign(norm="l1", margin=1.0, repair_set_type="misclassified", target_class="")
+    assert summarise(one)["experiments"].tolist() == [1]
 
 
 def test_a_keep_set_is_another_series(rows: pd.DataFrame) -> None:

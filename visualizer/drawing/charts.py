@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.analysis.figures import series_of
+from experiments.analysis.figures import by_images, series_of
 
 Figure = dict[str, Any]
 
@@ -30,7 +30,7 @@ def plain(text: Any) -> str:
 
 def experiment_figures(table: pd.DataFrame, links: list[str]) -> dict[str, Figure]:
     """The figures of a sweep by their ids; a point of a single repair carries its link."""
-    rows = table.assign(link=links, series=series_of(table))
+    rows = by_images(table.assign(link=links, series=series_of(table)))
     good = rows[rows["repair_successful"]]
     accuracy, size = "repaired test accuracy (%)", "requested edit images"
     percent = good.assign(accuracy=100 * good["repaired_accuracy_test_set"])

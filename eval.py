@@ -21,6 +21,7 @@ from helpers.cli import (
     new_app,
     print_json,
     tells_failures,
+    works_long,
 )
 from helpers.errors import ToolError, UsageError
 from helpers.files.paths import baseline_weights
@@ -85,7 +86,7 @@ def evaluate(
     images = load_dataset(dataset, "test", data_root)
     model = load_alexnet(path, len(images.class_names))
     edits = None if edit_set is None else load_for(edit_set, images)
-    logits = predict_logits(model, images.images, batch_size, progress="test images")
+    logits = predict_logits(model, images.images, batch_size, told="test images")
     test = evaluate_logits(logits, images.labels, images.class_names)
     on_edits = None
     if edits is not None:
@@ -107,6 +108,7 @@ def _evaluate_edits(
 
 
 @app.command()
+@works_long
 @tells_failures
 def main(
     *,

@@ -31,6 +31,7 @@ from helpers.cli import (
     new_app,
     say,
     tells_failures,
+    works_long,
 )
 from helpers.errors import ExperimentsFailedError, UsageError
 from helpers.files.paths import edit_sets
@@ -54,6 +55,7 @@ app = new_app(__doc__)
 
 
 @app.command(cls=knowing(FORMER))
+@works_long
 @tells_failures
 def main(
     *,

@@ -38,6 +38,7 @@ from helpers.cli import (
     say,
     shared_options,
     tells_failures,
+    works_long,
 )
 from helpers.errors import InfeasibleError, NotProvedError, NotVerifiedError, TimeLimitError, UsageError
 from helpers.files.outputs import result_paths, writable_output
@@ -307,6 +308,7 @@ def read_request(
 
 
 @app.command(cls=Command)
+@works_long
 @tells_failures
 @shared_options(read_request)
 def misclassified(request: Request) -> None:
@@ -315,6 +317,7 @@ def misclassified(request: Request) -> None:
 
 
 @app.command(cls=Command)
+@works_long
 @tells_failures
 @shared_options(read_request)
 def by_class(
@@ -325,6 +328,7 @@ def by_class(
 
 
 @app.command(cls=Command)
+@works_long
 @tells_failures
 @shared_options(read_request)
 def file(path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar="PATH")], request: Request) -> None:

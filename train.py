@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from helpers.cli import DataRootOption, DatasetName, DatasetOption, JsonOption, new_app, print_json, tells_failures
+from helpers.cli import (
+    DataRootOption,
+    DatasetName,
+    DatasetOption,
+    JsonOption,
+    new_app,
+    print_json,
+    tells_failures,
+    works_long,
+)
 from helpers.errors import ToolError, UsageError
 from helpers.files.paths import baseline_weights
 
@@ -30,6 +39,7 @@ app = new_app(__doc__)
 
 
 @app.command()
+@works_long
 @tells_failures
 def main(
     *,

@@ -63,7 +63,7 @@ def row(networks: list[AlexNet], test: ImageDataset, chosen: NDArray[np.int64], 
     """What two networks make of corrupted test images, as a row of the table."""
     pixels = np.asarray(test.images[chosen])
     pixels = CORRUPTIONS[name](pixels) if name in CORRUPTIONS else pixels
-    answers = [predict_logits(network, pixels, progress=name) for network in networks]
+    answers = [predict_logits(network, pixels, told=name) for network in networks]
     before, after = (100 * float(is_right(logits, test.labels[chosen]).mean()) for logits in answers)
     changed = 100 * float((answers[0].argmax(1) != answers[1].argmax(1)).double().mean())
     numbers = (f"{value:.2f}" for value in (before, after, before - after, changed))

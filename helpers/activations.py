@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
+from helpers import progress
 from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import cache_path, fingerprint, keep_array, read_array
 from helpers.images.datasets import ImageDataset
@@ -70,13 +70,10 @@ def linear_logits(inputs: NDArray[np.float32], weight: torch.Tensor, bias: torch
 def _run(model: nn.Module, layer: str, images: ImageDataset, positions: NDArray[np.int64]) -> NDArray[np.float32]:
     seen: list[torch.Tensor] = []
     handle = model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    starts = range(0, len(positions), BATCH_SIZE)
     try:
         with torch.inference_mode():
-            for start in tqdm(
-                starts, desc=f"{images.split} activations", unit="batch", disable=None if len(starts) > 1 else True
-            ):
-                model(to_inputs(images.images[positions[start : start + BATCH_SIZE]]))
+            for part in progress.parts(len(positions), BATCH_SIZE, f"{images.split} images, once for this network"):
+                model(to_inputs(images.images[positions[part]]))
     finally:
         handle.remove()
     return np.asarray(torch.cat(seen).numpy())

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import inspect
 import json
 import shlex
+import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
+from helpers import progress
 from helpers.errors import ToolError
-from helpers.start import CLOSED, INTERRUPTED, STDERR, STDOUT, interruptible, silence
+from helpers.start import CLOSED, INTERRUPTED, ROOT, STDOUT, interruptible, silence
 from helpers.text import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 BROKEN_PIPE = 141
 REFUSALS = {
@@ -56,8 +62,67 @@ WeightsOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Tell nothing but errors and the result.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Tell each phase with its seconds.")]
+LogOption = Annotated[
+    Path | None, typer.Option("--log", help="Append what is told to a file, with times.", metavar="FILE")
+]
+
+
+class Versioned:
+    """A command, or a group of them, with ``--version``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        asking = typer.Typer(add_completion=False)
+        asking.command()(_asks_for_version)
+        [option] = typer.main.get_command(asking).params
+        option.expose_value = False
+        vars(self)["params"].append(option)
+
+
+class Command(Versioned, TyperCommand):
+    """A command with ``--version``."""
+
+
+class Commands(Versioned, TyperGroup):
+    """A script of several commands, with ``--version``."""
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        print(version())
+        raise typer.Exit
+
+
+def _asks_for_version(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version.")
+    ] = False,
+) -> None:
+    """Its option is every command's."""
+
+
+def version() -> str:
+    """``alexnet-repair 0.1.0 (8033b04)``: of the project, and the commit where it is a checkout."""
+    project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    told = f"{project['name']} {project['version']}"
+    if not Path(ROOT, ".git").exists():
+        return told
+    try:
+        asked = ["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude", "*"]
+        found = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return told
+    return f"{told} ({found.stdout.strip()})"
+
+
 class App(typer.Typer):
     """A typer application that also tells when what it prints by itself, as with ``--help``, cannot be written."""
+
+    def command(self, *args: Any, cls: type[TyperCommand] | None = None, **kwargs: Any) -> Callable[[F], F]:
+        """See `typer.Typer.command`; every command has ``--version``."""
+        return super().command(*args, cls=cls or Command, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
@@ -73,6 +138,7 @@ class App(typer.Typer):
 def new_app(help_text: str) -> App:
     """A typer application whose errors are plain sentences, in a pipe as on a terminal."""
     return App(
+        cls=Commands,
         help=help_text,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -89,21 +155,48 @@ def tells_failures(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            with interruptible():
-                result = command(*args, **kwargs)
-                sys.stdout.flush()
-            return result
-        except ToolError as error:
-            say(f"error: {printable(str(error))}")
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt:
-            say("interrupted: nothing was half written")
-            raise typer.Exit(INTERRUPTED) from None
-        except OSError as error:
-            raise typer.Exit(tell_os_error(error)) from error
+        asked: dict[str, Any] = {name: kwargs.pop(name) for name in _HOW_MUCH if name in kwargs}
+        with contextlib.ExitStack() as telling:  # which is still there when the failure is told
+            try:
+                with interruptible():
+                    telling.enter_context(progress.shown(**asked, command=command_line(), long=bool(asked)))
+                    result = command(*args, **kwargs)
+                    sys.stdout.flush()
+                return result
+            except ToolError as error:
+                progress.complaint(f"error: {printable(str(error))}")
+                raise typer.Exit(error.exit_code) from error
+            except KeyboardInterrupt:
+                progress.complaint("interrupted: nothing was half written")
+                raise typer.Exit(INTERRUPTED) from None
+            except OSError as error:
+                raise typer.Exit(tell_os_error(error)) from error
 
     return wrapped
+
+
+def works_long(command: Callable[P, R]) -> Callable[P, R]:
+    """Give a command that `tells_failures` the options which say how much it tells of its work."""
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    _sign(
+        command,
+        [*own, *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, **told) for name, told in _HOW_MUCH.items())],
+    )
+    return command
+
+
+_HOW_MUCH: dict[str, dict[str, Any]] = {
+    "quiet": {"annotation": QuietOption, "default": False},
+    "verbose": {"annotation": VerboseOption, "default": False},
+    "log": {"annotation": LogOption, "default": None},
+}
+
+
+def _sign(function: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
+    """Let typer see these parameters."""
+    signature = inspect.Signature(parameters)
+    vars(function).update(__signature__=signature)
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
 
 
 def tell_os_error(error: OSError) -> int:
@@ -121,9 +214,9 @@ def tell_os_error(error: OSError) -> int:
     reason = "standard output is closed" if is_closed else error.strerror
     if error.filename is None:  # files that are written have names
         silence(STDOUT)
-        say(f"error: Cannot print the result: {reason}. Files that were written are whole.")
+        progress.complaint(f"error: Cannot print the result: {reason}. Files that were written are whole.")
     else:
-        say(f"error: Cannot use {error.filename}: {reason}.")
+        progress.complaint(f"error: Cannot use {error.filename}: {reason}.")
     return ToolError.exit_code
 
 
@@ -143,21 +236,15 @@ def shared_options(reader: Callable[..., Any]) -> Callable[[Callable[..., None]]
             given = {parameter.name: values.pop(parameter.name) for parameter in own}
             command(*given.values(), reader(**values))
 
-        signature = inspect.Signature([*own, *shared])
-        vars(wrapped).update(__signature__=signature)
-        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
+        _sign(wrapped, [*own, *shared])
         return wrapped
 
     return decorate
 
 
 def say(line: str) -> None:
-    """One line for people, on standard error, so that standard output stays a result; lost where that is closed."""
-    if sys.stderr is not None:  # else `print` would take standard output
-        try:
-            print(line, file=sys.stderr, flush=True)
-        except OSError:
-            silence(STDERR)
+    """One line for people, on standard error, so that standard output stays a result; see `progress.note`."""
+    progress.note(line)
 
 
 def command_line() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
+from helpers import progress
 from helpers.errors import ToolError
 from helpers.images.preprocessing import to_inputs
 
@@ -40,7 +41,7 @@ def predict_logits(
     model: nn.Module,
     images: NDArray[Any] | torch.Tensor,
     batch_size: int = BATCH_SIZE,
-    progress: str | None = None,
+    told: str | None = None,
 ) -> torch.Tensor:
     """Run a network in evaluation mode on the device it is on, and leave its mode as it was.
 
@@ -48,7 +49,7 @@ def predict_logits(
         model: the network, (n, 3, 64, 64) -> (n, C).
         images: uint8 images (N, H, W, 3), or float32 inputs (N, 3, 64, 64).
         batch_size: images at a time.
-        progress: the label of a progress bar on standard error; none by default.
+        told: what those who wait are told of it; nothing by default.
 
     Returns:
         float32 logits, (N, C), on the CPU.
@@ -56,18 +57,21 @@ def predict_logits(
     Raises:
         ToolError: a logit is NaN or infinite.
     """
-    starts = range(0, len(images), batch_size)
-    bar = tqdm(starts, desc=progress, unit="batch", disable=True if progress is None else None)
+    parts = _parts(len(images), batch_size) if told is None else progress.parts(len(images), batch_size, told)
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            logits = torch.cat([_forward(model, images[start : start + batch_size]) for start in bar])
+            logits = torch.cat([_forward(model, images[part]) for part in parts])
     finally:
         model.train(was_training)
     if not torch.isfinite(logits).all():
         raise ToolError("The network answers with NaN or infinity: its weights or the images are damaged.")
     return logits.clone()  # a plain tensor: autograd refuses one made in inference mode
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def _forward(model: nn.Module, images: NDArray[Any] | torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Lists on the command line with spaces, ``--sizes 10 50 100``, as well as by repeating the option."""
+"""Lists on the command line with spaces or commas, ``--sizes 10 50,100``, as well as by repeating the option."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+
+from helpers.cli import Command
 
 
-class SpacedLists(TyperCommand):
+class SpacedLists(Command):
     """A command whose options for lists take every value up to the next option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -28,17 +29,25 @@ class SpacedLists(TyperCommand):
 
 
 def repeated(arguments: list[str], lists: Collection[str]) -> Iterator[str]:
-    """``--sizes 10 50 --seed 1`` -> ``--sizes 10 --sizes 50 --seed 1`` for the options in ``lists``."""
+    """``--sizes 10 50,70 --seed 1`` -> ``--sizes 10 --sizes 50 --sizes 70 --seed 1`` for the options in ``lists``."""
     current: str | None = None
     values = 0
-    for argument in arguments:
+    for argument in itertools.chain.from_iterable(_apart(argument, lists) for argument in arguments):
         if _is_value(argument) and current is not None:
-            if values:
-                yield current
-            values += 1
+            for value in filter(None, argument.split(",")):
+                if values:
+                    yield current
+                values += 1
+                yield value
         else:
             current, values = (argument if argument in lists else None), 0
-        yield argument
+            yield argument
+
+
+def _apart(argument: str, lists: Collection[str]) -> list[str]:
+    """``--sizes=10,50`` -> ``--sizes 10,50`` of a list."""
+    name, equals, values = argument.partition("=")
+    return [name, values] if equals and name in lists else [argument]
 
 
 def _is_value(argument: str) -> bool:

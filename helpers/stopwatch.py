@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from helpers import progress
+
 
 class Stopwatch:
     """Adds up seconds by phase; a phase may be entered again. Phases within phases are not told apart."""
@@ -17,10 +19,11 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the time until the block ends, however it ends."""
+        """Count the time until the block ends, however it ends; who waits is told."""
         started = time.perf_counter()
         try:
-            yield
+            with progress.phase(name):
+                yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from tqdm import tqdm
 
 from helpers.cli import say
 from helpers.errors import ToolError
@@ -93,8 +90,6 @@ def was_interrupted(weights: Path) -> bool:
 
 
 def _tell(saved: Baseline) -> None:
-    """A line that does not tear the progress bar."""
     progress = f"epoch {saved.epochs} of {saved.planned_epochs}, {saved.seconds:.0f} s"
     accuracy = f"{saved.test_accuracy:.1%} of the test images right"
-    with tqdm.external_write_mode(file=sys.stderr):
-        say(f"{progress}: {accuracy}; saved in {saved.weights}")
+    say(f"{progress}: {accuracy}; saved in {saved.weights}")

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from helpers import progress
 from helpers.evaluation import evaluate_logits, predict_logits
 from helpers.images.datasets import ImageDataset
+from helpers.progress import Steps
 from model_classes.alexnet import AlexNet
 from model_classes.augmentation import Augmentation, augmented_inputs
 from model_classes.folding import folded_alexnet, unfold
@@ -75,11 +76,11 @@ def train_epochs(
     steps = -(-len(labels) // plan.batch_size)
     descent = _Descent(model, plan, steps)
     tested: tuple[float, ...] = ()
-    with tqdm(total=plan.epochs * steps, desc="training", unit="batch", disable=None) as bar:
+    with progress.loop("training", plan.epochs * steps, "batch") as bar:
         for number in range(1, plan.epochs + 1):
             loss, accuracy = _run_epoch(descent, images, labels, bar)
             tested = (*tested, _accuracy(model, test))
-            bar.set_postfix_str(f"epoch {number}/{plan.epochs}, test accuracy {tested[-1]:.1%}")
+            bar.detail = f"epoch {number}/{plan.epochs}, test accuracy {tested[-1]:.1%}"
             yield Epoch(number, loss, accuracy, tested, time.monotonic() - began, unfold(model.state_dict()))
 
 
@@ -115,7 +116,7 @@ class _Descent:
         return loss.detach() * len(labels), (logits.detach().argmax(dim=1) == labels).sum()
 
 
-def _run_epoch(descent: _Descent, images: Tensor, labels: Tensor, bar: tqdm) -> tuple[float, float]:
+def _run_epoch(descent: _Descent, images: Tensor, labels: Tensor, bar: Steps) -> tuple[float, float]:
     """One pass in random order: the mean loss, and the fraction that was right."""
     descent.model.train()
     totals = torch.zeros(2, device=labels.device)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 import sytorch
 from edits.methods.applying import apply_changes, by_parameter
@@ -16,6 +15,7 @@ from edits.network.workbench import Workbench
 from edits.options import RepairOptions
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
+from helpers import progress
 from helpers.errors import NotVerifiedError, UsageError
 from model_classes.alexnet import AlexNet
 from sytorch.hidden_layer.constraints import ALLOWANCE, still_of
@@ -85,8 +85,8 @@ class HiddenLayer:
         program = sytorch.fixed_pattern_program(
             self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE
         )
-        with tqdm(desc=f"fixing what is behind {self.layer}", unit="step", disable=None) as bar:
-            return program.solve(deadline, bar.update)
+        with progress.loop(f"fixing what is behind {self.layer}", None, "step") as steps:
+            return program.solve(deadline, steps.update)
 
     def check(self, model: AlexNet) -> None:
         """Raise `NotVerifiedError` where the saved network, in float32, has not the pattern that was fixed."""

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from edits.network.tail import run_modules
+from helpers import progress
 from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.datasets import ImageDataset
@@ -85,7 +85,7 @@ class Channels:
     def _convolved(self, mirrored: bool) -> NDArray[np.float32]:
         parts, images = [], self.split.images
         name = "mirrored training images" if mirrored else "training images"
-        for start in tqdm(range(0, len(images), BATCH_SIZE), desc=name, unit="batch", disable=None):
-            inputs = to_inputs(images[start : start + BATCH_SIZE])
+        for part in progress.parts(len(images), BATCH_SIZE, f"{name}, once for this network"):
+            inputs = to_inputs(images[part])
             parts.append(self.of_inputs(inputs.flip(3) if mirrored else inputs).numpy())
         return np.concatenate(parts)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from edits.network.channels import Channels
 from edits.network.training_metric import MetricSample, check_some_right
 from editset_helpers.choice import choose
+from helpers import progress
 from helpers.evaluation import is_right
 from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.corruptions import CORRUPTIONS
@@ -146,7 +146,9 @@ class TrainingImages:
 
     def _parts(self, chosen: NDArray[np.int64], size: int, name: str) -> Iterator[tuple[NDArray[np.int64], bool]]:
         """Positions, (R,), so many at a time, and whether mirrored: each part as it is, then mirrored."""
-        for part in tqdm(np.array_split(chosen, -(-len(chosen) // size)), desc=name, unit="batch", disable=None):
-            yield part, False
-            if self.can_flip:
-                yield part, True
+        with progress.loop(f"{name}, once for this network", len(chosen), "image") as steps:
+            for part in np.array_split(chosen, -(-len(chosen) // size)):
+                yield part, False
+                if self.can_flip:
+                    yield part, True
+                steps.update(len(part))

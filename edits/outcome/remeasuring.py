@@ -106,7 +106,7 @@ def _repaired(told: RepairReport, path: Path, bench: Workbench) -> AlexNet:
 
 
 def _logits(before: AlexNet, after: AlexNet, images: Any, batch_size: int) -> LogitsPair:
-    return LogitsPair(*(predict_logits(model, images, batch_size, progress="images") for model in (before, after)))
+    return LogitsPair(*(predict_logits(model, images, batch_size, told="images") for model in (before, after)))
 
 
 def _compared(told: RepairReport, now: RepairReport, rounding: float) -> list[Figure]:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
-from tqdm import tqdm
 
+from helpers import progress
 from helpers.errors import ToolError
 from helpers.images.source import IMAGE_SIZE
 
@@ -28,15 +28,15 @@ SIXTEEN_BITS = {"I;16", "I;16B", "I;16L", "I;16N"}
 
 
 def decode_files(files: list[Path], task: str) -> NDArray[np.uint8]:
-    """Decode image files to uint8 (N, 32, 32, 3), in the order given; ``task`` labels the progress bar."""
+    """Decode image files to uint8 (N, 32, 32, 3), in the order given; ``task`` is what those who wait are told."""
     images = np.empty((len(files), IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
     chunks = (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
-    bar = tqdm(total=len(files), desc=task, unit="image", disable=None)
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, bar:
+    told = progress.loop(task, len(files), "image")
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, told as steps:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused
         for start, chunk in zip(range(0, len(files), CHUNK), pool.map(_decode_chunk, chunks), strict=True):
             images[start : start + len(chunk)] = chunk
-            bar.update(len(chunk))
+            steps.update(len(chunk))
     return images
 
 

@@ -50,7 +50,7 @@ class ImageFolder:
         return digest.hexdigest()
 
     def read(self, split: Split) -> DecodedImages:
-        """Every image of the split, by class, then by file name; a progress bar on standard error."""
+        """Every image of the split, by class, then by file name; who waits is told."""
         with _told(self.root / split):
             folders = class_folders(self.root)
             entries = [_image_entries(self.root / split / folder) for folder in folders.values()]

@@ -30,6 +30,7 @@ from helpers.cli import (
     DataRootOption,
     DatasetName,
     DatasetOption,
+    DryRunOption,
     JsonOption,
     WeightsOption,
     command_line,
@@ -40,10 +41,19 @@ from helpers.cli import (
     tells_failures,
     works_long,
 )
-from helpers.errors import InfeasibleError, NotProvedError, NotVerifiedError, TimeLimitError, UsageError
+from helpers.errors import (
+    InfeasibleError,
+    NotProvedError,
+    NotVerifiedError,
+    TimeLimitError,
+    TooCostlyError,
+    ToolError,
+    UsageError,
+)
 from helpers.files.outputs import result_paths, writable_output
 from helpers.files.paths import edit_sets, repaired_weights
 from helpers.old_names import knowing
+from helpers.tables import described
 
 if TYPE_CHECKING:
     from edits.earlier import Earlier
@@ -56,6 +66,7 @@ FAILURES = {
     "time_limit": TimeLimitError,
     "not_verified": NotVerifiedError,
     "not_proved": NotProvedError,
+    "too_costly": TooCostlyError,
 }
 
 app = new_app(__doc__)
@@ -100,6 +111,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     """
 
     from edits.earlier import find_earlier
+    from edits.forecast import tell_time
     from edits.network.workbench import open_workbench
     from edits.pipeline import check_layer, repair_edit_set
     from edits.task import task_of
@@ -122,6 +134,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     if job.norm_by_size and not options.is_hidden:
         images = len(task.edit_set) * (1 + len(options.region.moves))
         task = replace(task, options=replace(options, norm=norm_for(images, options.metric)))
+    tell_time(task)
     return repair_edit_set(task)
 
 
@@ -146,6 +159,33 @@ def refuse_overwriting(output: Path, weights: Path, edit_set: Path) -> None:
             raise UsageError(
                 f"--output {output} would overwrite {source}, which the repair is made from; name another."
             )
+
+
+def refuse_replacing(output: Path) -> None:
+    """Raise `ToolError` where there is a repair, or anything else, under the names of this one."""
+    there = next((path for path in result_paths(output) if path.is_file()), None)
+    if there is not None:
+        raise ToolError(f"{there} exists and was kept; --force replaces that repair, --output writes elsewhere.")
+
+
+def tell_forecast(source: Selection | Path, request: Request) -> None:
+    """Print what a repair would be made from, what it would make, and about how long that takes."""
+    from edits.forecast import forecast_repair, open_place
+
+    job = request.job
+    told = forecast_repair(
+        open_place(job.dataset, job.data_root, job.weights),
+        source,
+        request.options,
+        job.output or repaired_weights(job.dataset),
+        max_samples=job.max_samples,
+        also=job.also,
+        norm_by_size=job.norm_by_size,
+    )
+    if request.as_json:
+        print_json(told)
+    else:
+        print(described(list(told.items())))
 
 
 def warn_of_other_weights(member: Member, bench: Workbench) -> None:
@@ -244,6 +284,11 @@ KeepOption = Annotated[
 AlsoOption = Annotated[
     list[Path] | None, typer.Option(metavar="PATH", help="And the images of this edit set; may be given again.")
 ]
+DrawdownOption = Annotated[
+    float | None,
+    typer.Option(help="Refuse a repair that costs more points of accuracy outside the edit set. [default: none]"),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace a repair that exists.")]
 FlipOption = Annotated[
     bool, typer.Option("--flip", help="And mirrored, with --shifts mirrored and shifted. Not for digits, mostly.")
 ]
@@ -256,6 +301,8 @@ class Request:
     job: Job
     options: RepairOptions
     as_json: bool
+    force: bool
+    dry_run: bool
 
 
 def read_request(
@@ -277,12 +324,15 @@ def read_request(
     pattern: PatternOption = "fixed",
     shifts: ShiftsOption = 0,
     flip: FlipOption = False,
+    max_drawdown: DrawdownOption = None,
     also: AlsoOption = None,
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
     output: OutputOption = None,
     keep_weights: KeepOption = "full",
+    force: ForceOption = False,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> Request:
     """The options that all commands share."""
@@ -301,10 +351,11 @@ def read_request(
         pattern=pattern,
         region=Region(shifts, flip),
         reach=read_reach(reach),
+        max_drawdown=max_drawdown,
     )
     by_size = norm is None
     job = Job(dataset, data_root, weights, output, max_samples, seed, by_size, tuple(also or ()), keep_weights)
-    return Request(job, options, as_json)
+    return Request(job, options, as_json, force, dry_run)
 
 
 @app.command(cls=Command)
@@ -341,9 +392,16 @@ def file(path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar
 
 def run(source: Selection | Path, request: Request) -> None:
     """Repair, and show the report; raises the failure that its status names."""
+    if request.dry_run:
+        tell_forecast(source, request)
+        return
+    if not request.force:
+        refuse_replacing(request.job.output or repaired_weights(request.job.dataset))
     from edits.outcome.report import report_table
 
     report = repair(source, request.job, request.options)
+    if report.status == "repaired" and report.message:
+        say(f"note: {report.message}")
     if request.as_json:
         print_json(report.as_json())
     elif report.status == "repaired":

@@ -75,6 +75,7 @@ class RepairOptions:
         pattern: for a layer other than the last: ``fixed``, the activation patterns behind it are constraints, and the
             result is proved; ``relinearise``, they may change, and the forward pass judges.
         region: which copies of every edit image have to be right by the margin, too.
+        max_drawdown: a repair that costs more points of accuracy is none; None where any cost is accepted.
     """
 
     layer: str = LAST_LAYER
@@ -91,12 +92,13 @@ class RepairOptions:
     pattern: PatternName = "fixed"
     region: Region = field(default_factory=Region)
     reach: Reach = REACHES["near"]
+    max_drawdown: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that can never work.
 
         Raises:
-            UsageError: a bound, margin, ridge, time limit or number of images is not a positive number, or there is
+            UsageError: a bound, margin, ridge, time limit, number of images or points is no such number, or there is
                 no such layer, metric, preparation or pattern.
         """
         limit = math.inf if self.time_limit is None else self.time_limit
@@ -112,6 +114,8 @@ class RepairOptions:
             )
         if not limit > 0:
             raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
+        if self.max_drawdown is not None and not (math.isfinite(self.max_drawdown) and self.max_drawdown >= 0):
+            raise UsageError(f"--max-drawdown is a number of points, 0 or more, not {self.max_drawdown:g}.")
         read_metric(self.metric)
         if self.metric == "per-class" and (self.norm != "l2" or self.whole_program or self.is_hidden):
             raise UsageError(

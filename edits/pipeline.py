@@ -14,7 +14,7 @@ from edits.options import RepairOptions
 from edits.outcome.claims import certify_refutation, certify_repair
 from edits.outcome.measuring import logits_before, measure_repair
 from edits.outcome.report import RepairReport
-from edits.outcome.status import asked, tell_failure, tell_refutation
+from edits.outcome.status import asked, tell_cost, tell_failure, tell_refutation
 from edits.task import Task
 from helpers.errors import NotProvedError, NotVerifiedError
 from helpers.files.outputs import failed_paths, metric_paths, report_path
@@ -27,8 +27,9 @@ def repair_edit_set(task: Task) -> RepairReport:
     """Repair a network on an edit set; publish weights, report, outcomes and certificate together.
 
     Where there is no repair, ``status`` says why: no change within the bound exists (``infeasible``), the time is up
-    (``time_limit``), the checker refuses the proof (``not_proved``), or the written file (``not_verified``). Then an
-    earlier result stays as it is, and only ``*_failed.json`` is written, with the certificate of a refutation.
+    (``time_limit``), the checker refuses the proof (``not_proved``) or the written file (``not_verified``), or it costs
+    more than was allowed (``too_costly``). Then an earlier result stays as it is, and only ``*_failed.json`` is
+    written, with the certificate of a refutation.
 
     Raises:
         UsageError: the layer cannot be repaired.
@@ -49,7 +50,9 @@ def repair_edit_set(task: Task) -> RepairReport:
             tell_failure(report, task, error)
         else:
             measure_repair(report, task, network, repaired, before=before, publishing=publishing)
-            certify_repair(report, task, network, repaired, publishing)
+            tell_cost(report, task.options)
+            if report.status == "repaired":
+                certify_repair(report, task, network, repaired, publishing)
         return _publish(report, task, publishing)
 
 

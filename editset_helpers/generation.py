@@ -111,7 +111,7 @@ def open_source(dataset: DatasetName, data_root: Path | None, weights: Path) -> 
     model = load_alexnet(weights, len(test.class_names))
 
     def logits() -> torch.Tensor:
-        return predict_logits(model, test.images, progress="finding the images")
+        return predict_logits(model, test.images, told="finding the images")
 
     return Source(test, logits, weights, weights_hash(model))
 

@@ -147,6 +147,8 @@ def _asked(unnamed: Experiment) -> dict[str, Any]:
     options |= {"prepare_copies": "none", "prepare": unnamed.options.preparation}
     if not unnamed.options.plants:
         del options["reach"]
+    if unnamed.options.max_drawdown is None:
+        del options["max_drawdown"]
     return asked
 
 

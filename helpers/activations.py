@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,19 +43,26 @@ def layer_activations(
         chosen: positions of the images; None for all.
     """
     positions = np.arange(len(images)) if chosen is None else chosen
-    path = cache_path(
-        f"activations-{layer}",
-        weights=weights_hash,
-        images=images.content_hash,
-        split=images.split,
-        chosen=None if chosen is None else fingerprint(chosen),
-    )
+    path = activations_file(weights_hash, layer, images, chosen)
     one = _run(model, layer, images, positions[:1])
     inputs = read_array(path, (len(positions), *one.shape[1:]))
     if inputs is None:
         inputs = _run(model, layer, images, positions)
         keep_array(path, inputs)
     return Activations(inputs, images.labels[positions])
+
+
+def activations_file(
+    weights_hash: str, layer: str, images: ImageDataset, chosen: NDArray[np.int64] | None = None
+) -> Path:
+    """Where `layer_activations` keeps them."""
+    return cache_path(
+        f"activations-{layer}",
+        weights=weights_hash,
+        images=images.content_hash,
+        split=images.split,
+        chosen=None if chosen is None else fingerprint(chosen),
+    )
 
 
 def linear_logits(inputs: NDArray[np.float32], weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

@@ -62,6 +62,9 @@ WeightsOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Tell what would be made, from what, and about how long; write nothing.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Tell nothing but errors and the result.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", help="Tell each phase with its seconds.")]
 LogOption = Annotated[

@@ -39,6 +39,12 @@ class NotProvedError(ToolError):
     exit_code = 8
 
 
+class TooCostlyError(ToolError):
+    """The repair costs more accuracy than was allowed."""
+
+    exit_code = 8
+
+
 class ExperimentsFailedError(ToolError):
     """A sweep is complete, but some of its experiments ended without a verified repair."""
 

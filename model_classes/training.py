@@ -32,9 +32,7 @@ def ensure_baseline(dataset: DatasetName, data_root: Path | None, weights: Path 
     Raises:
         ToolError: ``weights`` does not exist, or there are no images to train on.
     """
-    if weights is not None and not weights.exists():
-        raise ToolError(f"The weights file {weights} does not exist.")
-    path = weights or baseline_weights(dataset)
+    path = stated_weights(dataset, weights)
     if not path.exists():
         plan = PLANS[dataset]
         say(f"There is no {path} yet: training it, {plan.epochs} epochs, {_duration(plan, usual_device())}.")
@@ -42,6 +40,13 @@ def ensure_baseline(dataset: DatasetName, data_root: Path | None, weights: Path 
     elif was_interrupted(path):
         say(f"note: the training of {path} was interrupted; `train.py --dataset {dataset} --force` does all of it.")
     return path
+
+
+def stated_weights(dataset: DatasetName, weights: Path | None) -> Path:
+    """The weights that are named, else the usual ones, which may be missing; raises `ToolError` if named ones are."""
+    if weights is not None and not weights.exists():
+        raise ToolError(f"The weights file {weights} does not exist.")
+    return weights or baseline_weights(dataset)
 
 
 def train_alexnet(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -49,12 +50,16 @@ class Channels:
     @remembers(2)
     def all(self, *, mirrored: bool) -> NDArray[np.float32]:
         """Of all images, or of all their mirror images, (R, 256); from the cache where they are there."""
-        path = cache_path("channels", **self.facts, mirrored=mirrored)
+        path = self.file(mirrored=mirrored)
         found = read_array(path, (len(self.split), CHANNELS))
         if found is None:
             found = self._convolved(mirrored)
             keep_array(path, found)
         return found
+
+    def file(self, *, mirrored: bool) -> Path:
+        """Where all are kept."""
+        return cache_path("channels", **self.facts, mirrored=mirrored)
 
     def of(self, chosen: NDArray[np.int64], *, mirrored: bool = False) -> torch.Tensor:
         """Of the images at these positions, (N,), or of their mirror images, (N, 256, 1, 1)."""

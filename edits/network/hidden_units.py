@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -61,6 +62,16 @@ class HiddenUnits:
             doubts = self.shares
         return np.asarray(doubts / doubts.sum())
 
+    @property
+    def files(self) -> tuple[Path, Path, Path]:
+        """Where the factor of `input_metric`, the `moment` and what is `spare` are kept."""
+        facts = {**self.images.facts, "count": self.count}
+        return (
+            cache_path(f"factor-of-inputs-{self.layer}", **facts, ridge=INPUT_RIDGE),
+            cache_path(f"moment-of-{self.layer}", **facts),
+            cache_path(f"spare-units-of-{self.layer}", **facts),
+        )
+
     @functools.cached_property
     def inputs(self) -> NDArray[np.float32]:
         """What the hidden layer gets from them, (R, k)."""
@@ -85,7 +96,7 @@ class HiddenUnits:
     def input_metric(self) -> SecondMomentMetric:
         """How much a filter of the hidden layer's inputs responds to the sample: a second moment with a ridge."""
         width = self.linear.in_features + 1
-        path = cache_path(f"factor-of-inputs-{self.layer}", **self.images.facts, count=self.count, ridge=INPUT_RIDGE)
+        path = self.files[0]
         upper = read_array(path, (width, width), np.float64)
         if upper is None:
             moment = with_weighted_products(no_products(width - 1), self.inputs, self.weights)
@@ -97,7 +108,7 @@ class HiddenUnits:
     def moment(self) -> NDArray[np.float32]:
         """The second moment of the units' values, a 1 appended, (m + 1, m + 1), its lower triangle."""
         width = self.linear.out_features + 1
-        path = cache_path(f"moment-of-{self.layer}", **self.images.facts, count=self.count)
+        path = self.files[1]
         moment = read_array(path, (width, width))
         if moment is None:
             moment = no_products(width - 1)
@@ -126,7 +137,7 @@ class HiddenUnits:
     @functools.cached_property
     def spare(self) -> SpareUnits:
         """All units, those first that the sample needs least."""
-        path = cache_path(f"spare-units-of-{self.layer}", **self.images.facts, count=self.count)
+        path = self.files[2]
         known = read_array(path, (2, self.linear.out_features), np.float64)
         if known is None:
             logits = self.images.logits[self.chosen].double().numpy()

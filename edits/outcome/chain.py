@@ -152,7 +152,7 @@ def compare(first: Path, second: Path, test: ImageDataset) -> Comparison:
     before, after = (model.state_dict() for model in models)
     moved = [_moved(name, before[name], after[name]) for name in before if not torch.equal(before[name], after[name])]
     right = np.stack(
-        [is_right(predict_logits(model, test.images, progress="test images"), test.labels) for model in models]
+        [is_right(predict_logits(model, test.images, told="test images"), test.labels) for model in models]
     )
     classes = [test.labels == label for label in range(len(test.class_names))]
     accuracies = np.array(

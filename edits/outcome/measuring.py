@@ -18,6 +18,7 @@ from editset_helpers.edit_set import EditSet
 from helpers.evaluation import margins, predict_logits
 from helpers.files.outputs import outcomes_path
 from helpers.files.publishing import Publication
+from helpers.images.datasets import ImageDataset
 from model_classes.alexnet import blank_alexnet
 from model_classes.weights import weights_hash
 from sytorch import part_named
@@ -55,6 +56,7 @@ def measure_repair(
     outside, labels = task.location.outside, bench.test.labels
     measure_copies(report, copy_logits, task.constrained.labels[len(edit_set) :])
     measure_accuracy(report, edit_logits, edit_set, test_logits=test_logits, test_labels=labels, outside=outside)
+    measure_classes(report, test_logits, bench.test, outside)
     if task.earlier is not None and outside is not None and outside.any():
         last = LogitsPair(task.earlier.network.test_logits, test_logits.after).accuracies(labels, outside)
         report.last_drawdown_points = 100 * (last[0] - last[1])
@@ -118,3 +120,18 @@ def measure_accuracy(
         before, after = test_logits.accuracies(test_labels, outside)
         report.drawdown_accuracy_before, report.drawdown_accuracy_after = before, after
         report.drawdown_points = 100 * (before - after)
+
+
+def measure_classes(
+    report: RepairReport, test_logits: LogitsPair, test: ImageDataset, outside: NDArray[np.bool_] | None
+) -> None:
+    """Fill in which class lost most, of the test images outside the edit set."""
+    lost = dict[str, float]()
+    for position, name in enumerate(test.class_names):
+        chosen = (test.labels == position) & (False if outside is None else outside)
+        if chosen.any():
+            before, after = test_logits.accuracies(test.labels, chosen)
+            lost[name] = 100 * (before - after)
+    if lost:
+        report.worst_class = max(lost, key=lambda name: lost[name])
+        report.worst_class_drawdown_points = lost[report.worst_class]

@@ -14,8 +14,9 @@ class RepairReport:
 
     Accuracies are fractions; ``drawdown_*`` is of the test images outside the edit set, by their pixels, and None where
     these are not known; ``drawdown_note`` says why, or what else is to be known of it; ``drawdown_points`` is what they
-    lost, in percentage points. ``edit_images`` are the positions in the edit set's file of the images that were
-    repaired, ``edit_test_indices`` their positions in the test set, -1 for an image that is not in it.
+    lost, in percentage points, and ``worst_class`` lost most. ``edit_images`` are the positions in the edit set's file
+    of the images that were repaired, ``edit_test_indices`` their positions in the test set, -1 for an image that is not
+    in it.
     ``generalization_*`` is of shifted and flipped copies of the edit images. ``min_margin`` is of the saved file,
     loaded again, in float32.
     ``prepare`` is ``spare-units`` or ``none``; older reports name the hidden layer that was moved first. With spare
@@ -70,6 +71,8 @@ class RepairReport:
     drawdown_accuracy_before: float | None = None
     drawdown_accuracy_after: float | None = None
     drawdown_points: float | None = None
+    worst_class: str | None = None
+    worst_class_drawdown_points: float | None = None
     generalization_before: float | None = None
     generalization_after: float | None = None
     max_abs_change: float | None = None

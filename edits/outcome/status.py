@@ -16,6 +16,7 @@ from helpers.images.datasets import ImageDataset
 from sytorch import Contradiction, SolverTimeLimitError
 
 NAMED = 6
+MUCH, MUCH_OF_A_CLASS = 5.0, 10.0  # points of drawdown that a message is about
 ANY_CHANGE = 1e6  # a larger change of a weight is none
 
 
@@ -77,6 +78,19 @@ def tell_failure(report: RepairReport, task: Task, error: Exception) -> None:
         report.status, report.message = "not_verified", str(error)
     else:
         raise ToolError(str(error)) from error
+
+
+def tell_cost(report: RepairReport, options: RepairOptions) -> None:
+    """Say that a repair costs more than was allowed, so that it is none; or, where any cost is, that it costs much."""
+    cost, most, of_class = report.drawdown_points, options.max_drawdown, report.worst_class_drawdown_points
+    if most is None:
+        if cost is not None and of_class is not None and (cost > MUCH or of_class > MUCH_OF_A_CLASS):
+            lost = f"{cost:.2f} points overall, {of_class:.2f} of class {report.worst_class}"
+            report.message = f"the repair costs much accuracy: {lost}; --max-drawdown refuses what costs too much."
+    elif cost is None or cost > most:
+        what = "costs an accuracy that nobody can tell" if cost is None else f"costs {cost:.2f} points of accuracy"
+        report.status, report.outcomes_path = "too_costly", None
+        report.message = f"the repair {what}, and --max-drawdown allows {most:g}; allow more, or repair fewer images."
 
 
 def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOptions, test: ImageDataset) -> str:

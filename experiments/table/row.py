@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 REPAIRED = "repaired"
 FAILED = "error"
 # Failures that the same experiment would end in again.
-SETTLED = ("infeasible", "time_limit", "not_verified", "not_proved", "not_solved", "too_few_images")
+SETTLED = ("infeasible", "time_limit", "not_verified", "not_proved", "not_solved", "too_few_images", "too_costly")
 STATUSES = (REPAIRED, *SETTLED, FAILED)
 
 

@@ -29,11 +29,10 @@ def load_cached(source: ImageSource, split: Split, folder: Path) -> tuple[Decode
     Raises:
         ToolError: the source's. A cache that cannot be written costs time on the next run, and is only mentioned.
     """
-    fingerprint = source.fingerprint(split)
-    index_path = folder / f"{source.name[:40]}-{split}-{_short_hash(source.location)}.json"
-    cached = _read(index_path, fingerprint)
+    cached = read_cached(source, split, folder)
     if cached is not None:
         return cached
+    index_path, fingerprint = _index_path(source, split, folder), source.fingerprint(split)
     decoded = source.read(split)
     hash_of_content = content_hash(decoded)
     try:
@@ -41,6 +40,15 @@ def load_cached(source: ImageSource, split: Split, folder: Path) -> tuple[Decode
     except ToolError as error:
         say(f"note: the decoded images are not cached. {error}")
     return decoded, hash_of_content
+
+
+def read_cached(source: ImageSource, split: Split, folder: Path) -> tuple[DecodedImages, str] | None:
+    """The same from the cache, or None where it is not current."""
+    return _read(_index_path(source, split, folder), source.fingerprint(split))
+
+
+def _index_path(source: ImageSource, split: Split, folder: Path) -> Path:
+    return folder / f"{source.name[:40]}-{split}-{_short_hash(source.location)}.json"
 
 
 def _read(index_path: Path, fingerprint: str) -> tuple[DecodedImages, str] | None:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
 from helpers.files.paths import CACHE, DATA
-from helpers.images.cache import load_cached
+from helpers.images.cache import load_cached, read_cached
 from helpers.images.cifar_archive import CifarArchive
 from helpers.images.digits import Digits
 from helpers.images.folder import ImageFolder
-from helpers.images.source import ImageSource, Split
+from helpers.images.source import SPLITS, ImageSource, Split
 
 __all__ = ["ImageDataset", "Split", "find_source", "load_dataset"]
 
@@ -61,8 +61,23 @@ def load_dataset(dataset: DatasetName, split: Split, data_root: Path | None = No
     return ImageDataset(source.name, split, decoded.images, decoded.labels, decoded.class_names, content_hash)
 
 
+def is_decoded(dataset: DatasetName, data_root: Path | None = None) -> bool:
+    """Whether both splits are in the cache of decoded images."""
+    source = _source_here(dataset, data_root)
+    return source is not None and all(read_cached(source, split, CACHE) is not None for split in SPLITS)
+
+
 def find_source(dataset: DatasetName, data_root: Path | None = None) -> ImageSource:
     """Where images are: ``data_root``, else the archive under ``data/``, else ``data/cifar10``, else the network."""
+    source = _source_here(dataset, data_root)
+    if source is None:
+        source = CifarArchive(data_root or DATA)
+        source.fetch()
+    return source
+
+
+def _source_here(dataset: DatasetName, data_root: Path | None) -> ImageSource | None:
+    """The same, or None where it is still to be fetched or unpacked."""
     if dataset is DatasetName.DIGITS:
         if data_root is not None:
             raise UsageError("--data-root names a folder of images, but --dataset digits is bundled: give one of them.")
@@ -73,6 +88,4 @@ def find_source(dataset: DatasetName, data_root: Path | None = None) -> ImageSou
     folder = ImageFolder(data_root or DATA / "cifar10")
     if not archive.is_present() and folder.root.is_dir():
         return folder
-    if not archive.is_unpacked():
-        archive.fetch()
-    return archive
+    return archive if archive.is_unpacked() else None

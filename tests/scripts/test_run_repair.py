@@ -74,7 +74,7 @@ def _run(*arguments: str) -> Result:
 
 
 def _misclassified(*options: str) -> Result:
-    return _run("misclassified", "--dataset", "digits", *options)
+    return _run("misclassified", "--dataset", "digits", "--force", *options)
 
 
 def _report(*options: str) -> dict[str, Any]:
@@ -342,7 +342,7 @@ def test_a_full_disk_leaves_everything_as_it_was() -> None:
         "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6));"
         "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    script = [str(CHECKOUT / "run_repair.py"), "misclassified", "--dataset", "digits", "--prepare", "none"]
+    script = [str(CHECKOUT / "run_repair.py"), "misclassified", "--dataset", "digits", "--prepare", "none", "--force"]
     command = [sys.executable, "-c", code, *script]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -21,11 +21,23 @@ app = new_app(__doc__)
 @tells_failures
 def main(
     tables: Annotated[list[Path], typer.Argument(help="CSV files of experiment_runner.py.", metavar="TABLE...")],
-    output: Annotated[Path, typer.Option(help="Where the plots and the summary go.")] = Path("results/analysis"),
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Where the plots and the summary of all tables go. [default: TABLE_analysis, beside each]"),
+    ] = None,
 ) -> None:
-    """Write accuracy, drawdown, runtime, iterations, success and class by size as PNG and SVG, and a summary."""
-    for path in analyse(tables, output):
-        say(f"wrote {path}")
+    """Write accuracy, drawdown, runtime, iterations, success and class by size as PNG and SVG, and a summary.
+
+    Tables are taken together where an --output is given; else each has a folder of its own beside it.
+    """
+    for some, folder in [(tables, output)] if output else [([table], beside(table)) for table in tables]:
+        for path in analyse(some, folder):
+            say(f"wrote {path}")
+
+
+def beside(table: Path) -> Path:
+    """``results/sweep.csv`` -> ``results/sweep_analysis``."""
+    return table.with_name(f"{table.stem}_analysis")
 
 
 def analyse(tables: list[Path], output: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import helpers.start  # noqa: F401 - before the slow imports
 
 # isort: split
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -15,17 +16,20 @@ from edits.options import (
     KeepWeights,
     PrepareName,
     ReachName,
+    RepairOptions,
     SolverName,
     read_metric,
     read_norm,
     read_reach,
 )
+from editset_helpers.regions import Region
 from editset_helpers.selection import resolve_class
 from experiments.experiment import Context, SetType, Sizing
 from helpers.cli import (
     DataRootOption,
     DatasetName,
     DatasetOption,
+    DryRunOption,
     WeightsOption,
     command_line,
     new_app,
@@ -36,8 +40,18 @@ from helpers.cli import (
 from helpers.errors import ExperimentsFailedError, UsageError
 from helpers.files.paths import edit_sets
 from helpers.old_names import knowing
-from helpers.tables import aligned
+from helpers.tables import aligned, described
+from run_repair import (
+    DrawdownOption,
+    FlipOption,
+    MetricImagesOption,
+    PatternOption,
+    RidgeOption,
+    ShiftsOption,
+    WholeOption,
+)
 
+CLASSES = tuple(map(str, range(10)))  # where there are no images yet that would say
 T = TypeVar("T")
 FORMER = {
     "--repair-set-sizes": "--edit-set-sizes",
@@ -71,7 +85,8 @@ def main(
         list[float] | None, typer.Option(help="Required margins of every edit image, in logits. [default: 2.0]")
     ] = None,
     norms: Annotated[
-        list[str] | None, typer.Option(help="What is minimised: l1, linf, linf+l1, l2. [default: l1]")
+        list[str] | None,
+        typer.Option(help="What is minimised: l1, linf, linf+l1, l2. [default: by size and layer, as run_repair.py]"),
     ] = None,
     metrics: Annotated[
         list[str] | None, typer.Option(help="In which metric: training, per-class (l2), identity. [default: training]")
@@ -88,8 +103,9 @@ def main(
         Sizing, typer.Option(help="Where fewer images qualify: flexible takes them, strict makes it an error row.")
     ] = Sizing.FLEXIBLE,
     prepare: Annotated[
-        PrepareName, typer.Option(help="What is done first: spare-units become detectors; auto: with their metric.")
-    ] = "none",
+        PrepareName | None,
+        typer.Option(help="What is done first: spare-units become detectors; auto: with their metric. [default: auto]"),
+    ] = None,
     reach: Annotated[ReachName, typer.Option(help="Of the detectors, as in run_repair.py.")] = "near",
     keep_weights: Annotated[
         KeepWeights, typer.Option(help="full: 228 MB an experiment; changed-layer: what changed, eval.py reads it.")
@@ -98,6 +114,13 @@ def main(
         "auto"
     ),
     time_limit: Annotated[float | None, typer.Option(help="Seconds for solving one program. [default: none]")] = None,
+    whole_program: WholeOption = False,
+    metric_images: MetricImagesOption = None,
+    ridge: RidgeOption = 1e-3,
+    pattern: PatternOption = "fixed",
+    shifts: ShiftsOption = 0,
+    flip: FlipOption = False,
+    max_drawdown: DrawdownOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the cores.")] = 1,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster to run on: auto, or HOST:PORT.")] = None,
     dataset: DatasetOption = DatasetName.CIFAR10,
@@ -107,25 +130,44 @@ def main(
         "results/experiment_data.csv"
     ),
     force: Annotated[bool, typer.Option("--force", help="Begin anew; the old table is kept beside.")] = False,
+    dry_run: DryRunOption = False,
 ) -> None:
-    """Run every combination of the lists, which are given with spaces; a killed sweep goes on where it stopped."""
+    """Run every combination of the lists, with spaces or commas; a killed sweep goes on where it stopped."""
     if workers > 1 and ray is not None:
         raise UsageError("--workers are processes of this machine, --ray is a cluster: give one of them.")
     if sequence is not None and (workers > 1 or ray is not None or keep_weights == "none"):
         raise UsageError("The repairs of a --sequence need the weights of the last: one worker, and weights are kept.")
+    from edits.forecast import Place, open_place
     from experiments.analysis.summary import as_text, read_tables, summarise
+    from experiments.forecast import forecast_sweep
     from experiments.plan import Sweep, results_folder
     from experiments.single import bench_at
     from experiments.sweep import Executor, run_sweep
     from experiments.table.writing import check_output
     from model_classes.training import ensure_baseline
 
-    chosen_norms = [read_norm(name) for name in norms or ["l1"]]
+    chosen_norms = [read_norm(name) for name in norms or []]
     chosen_metrics = [read_metric(name) for name in metrics or ["training"]]
+    fixed = RepairOptions(
+        solver=solver,
+        time_limit=time_limit,
+        whole_program=whole_program,
+        metric_images=metric_images,
+        ridge=ridge,
+        pattern=pattern,
+        region=Region(shifts, flip),
+        prepare=prepare or "auto",
+        reach=read_reach(reach),
+        max_drawdown=max_drawdown,
+    )
     check_output(output, force)
-    baseline = ensure_baseline(dataset, data_root, weights)
-    bench = bench_at(dataset, data_root, baseline)
-    names = bench.test.class_names
+    if dry_run:
+        place = open_place(dataset, data_root, weights)
+    else:
+        baseline = ensure_baseline(dataset, data_root, weights)
+        place = Place(dataset, data_root, baseline, bench_at(dataset, data_root, baseline))
+    bench = place.bench
+    names = CLASSES if bench is None else bench.test.class_names
     sweep = Sweep(
         sizes=_once(edit_set_sizes),
         types=_once(edit_set_types),
@@ -136,26 +178,28 @@ def main(
         metrics=_once(chosen_metrics),
         layers=_once(layers or [LAST_LAYER]),
         seeds=_once(seeds or [0]),
+        fixed=fixed,
         sizing=sizing_strategy,
-        solver=solver,
-        time_limit=time_limit,
-        prepare=prepare,
-        reach=read_reach(reach),
         keep_weights=keep_weights,
         sequence=sequence or 0,
     )
+    former = replace(sweep, norms=sweep.norms or ("l1",), fixed=replace(fixed, prepare=prepare or "none"))
     context = Context(
         dataset=dataset,
         data_root=data_root,
-        weights=baseline,
-        weights_hash=bench.weights_hash,
-        images_hash=bench.test.content_hash,
-        training_hash=bench.training.content_hash if sweep.needs_training_images else None,
+        weights=place.weights,
+        weights_hash="" if bench is None else bench.weights_hash,
+        images_hash="" if bench is None else bench.test.content_hash,
+        training_hash=bench.training.content_hash if bench is not None and sweep.needs_training_images else None,
         folder=results_folder(output),
         edit_sets=edit_sets(dataset) / "experiments",
         command=command_line(),
     )
-    failed = run_sweep(sweep, context, output, Executor(workers, ray), force)
+    executor = Executor(workers, ray)
+    if dry_run:
+        print(described([*forecast_sweep(place, (sweep, former), context, output, executor).items()]))
+        return
+    failed = run_sweep(sweep, context, output, executor, restart=force, former=former)
     print(aligned(as_text(summarise(read_tables([output])))))
     say(f"{output} is complete; plots of it: uv run python analysis.py {output}")
     if failed:

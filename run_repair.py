@@ -340,7 +340,7 @@ def read_request(
         layer=layer,
         param_bound=param_bound,
         margin=margin,
-        norm=norm or (norm_for(1, metric) if layer == LAST_LAYER else "l2"),
+        norm=norm or norm_for(1, metric, layer),
         metric=metric,
         solver=solver,
         time_limit=time_limit,

@@ -77,8 +77,8 @@ SECTIONS = (
                 f"{OF_SEEDS}{reach}.csv --edit-set-sizes 100 400 1000 --prepare auto --reach {reach} --norms l2"
                 for reach in REACHES
             ),
-            f"{OF_SEEDS}last_layer_l1.csv --edit-set-sizes 100 400 --norms l1",
-            f"{OF_SEEDS}last_layer_l2.csv --edit-set-sizes 100 400 1000 --norms l2",
+            f"{OF_SEEDS}last_layer_l1.csv --edit-set-sizes 100 400 --norms l1 --prepare none",
+            f"{OF_SEEDS}last_layer_l2.csv --edit-set-sizes 100 400 1000 --norms l2 --prepare none",
             f"{OF_SEEDS}per_class.csv --edit-set-sizes 100 400 1000 --norms l2 --metrics per-class",
         ),
         tuple(FOLDER / f"{name}.csv" for name in (*REACHES, "last_layer_l1", "last_layer_l2", "per_class")),
@@ -110,7 +110,8 @@ SECTIONS = (
         "The last layer alone by `l1` in the training metric.",
         (
             "experiment_runner.py --edit-set-sizes 10 25 50 100 200 --edit-set-types misclassified "
-            "class_homogeneous_incorrect --target-classes 0 1 2 3 4 5 6 7 8 9 --output results/documents/full.csv",
+            "class_homogeneous_incorrect --target-classes 0 1 2 3 4 5 6 7 8 9 --prepare none "
+            "--output results/documents/full.csv",
             "analysis.py results/documents/full.csv --output results/documents/plots",
         ),
         (FOLDER / "full.csv",),
@@ -119,7 +120,7 @@ SECTIONS = (
         "Corrupted images",
         "What the default repair of 1,000 images (seed 0) changes of the answers to 4,000 images outside the set.",
         (
-            f"run_repair.py misclassified --max-samples 1000 --output {DEFAULT}",
+            f"run_repair.py misclassified --max-samples 1000 --force --output {DEFAULT}",
             f"-m benchmarks.corruptions {DEFAULT.replace('.pth', '.json')} --images 4000",
         ),
     ),

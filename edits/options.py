@@ -141,14 +141,24 @@ class RepairOptions:
         return not self.is_hidden and self.prepare != "none" and self.metric == "training"
 
     @property
+    def more(self) -> str:
+        """What tables have no column for, as it would be typed; ``none`` where that is as usual."""
+        told = [f"--pattern {self.pattern}"] * (self.is_hidden and self.pattern != "fixed")
+        told += [f"--shifts {self.region.shifts}"] * bool(self.region.shifts) + ["--flip"] * self.region.flip
+        told += [f"--ridge {self.ridge:g}"] * (self.ridge != 1e-3) + ["--whole-program"] * self.whole_program
+        for name, value in (("metric-images", self.metric_images), ("max-drawdown", self.max_drawdown)):
+            told += [] if value is None else [f"--{name} {value:g}"]
+        return " ".join(told) or "none"
+
+    @property
     def preparation(self) -> str:
         """What is done first, as reports and tables name it: ``spare-units`` or ``none``."""
         return "spare-units" if self.plants else "none"
 
 
-def norm_for(images: int, metric: MetricName) -> NormName:
+def norm_for(images: int, metric: MetricName, layer: str = LAST_LAYER) -> NormName:
     """What is minimised where nobody says: ``l1``, a linear program, as far as there is one and it takes seconds."""
-    return "l1" if images <= MANY_IMAGES and metric != "per-class" else "l2"
+    return "l1" if images <= MANY_IMAGES and metric != "per-class" and layer == LAST_LAYER else "l2"
 
 
 def read_reach(name: str) -> Reach:

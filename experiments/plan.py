@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edits.options import REACHES, KeepWeights, MetricName, NormName, PrepareName, Reach, RepairOptions, SolverName
+from edits.options import KeepWeights, MetricName, NormName, RepairOptions, norm_for
 from experiments.experiment import Context, Experiment, SetType, Sizing
 from helpers.files.places import link_target
 
@@ -27,8 +27,9 @@ class Sweep:
 
     Attributes:
         sizes, types, classes, param_bounds, margins, norms, metrics, layers, seeds: the values to combine. Classes are
-            positions, and combined with the types of one class only.
-        sizing, solver, time_limit, prepare, reach, keep_weights: the same for all.
+            positions, and combined with the types of one class only. Without norms each size has its usual one.
+        fixed: the options of all, but for those that are combined.
+        sizing, keep_weights: the same for all.
         sequence: how many repairs are made one upon the other, each of images that the last one left wrong; 0 for
             repairs that stand alone.
     """
@@ -38,41 +39,39 @@ class Sweep:
     classes: tuple[int, ...]
     param_bounds: tuple[float, ...] = (5.0,)
     margins: tuple[float, ...] = (2.0,)
-    norms: tuple[NormName, ...] = ("l1",)
+    norms: tuple[NormName, ...] = ()
     metrics: tuple[MetricName, ...] = ("training",)
     layers: tuple[str, ...] = ("classifier.6",)
     seeds: tuple[int, ...] = (0,)
+    fixed: RepairOptions = field(default_factory=RepairOptions)
     sizing: Sizing = Sizing.FLEXIBLE
-    solver: SolverName = "auto"
-    time_limit: float | None = None
-    prepare: PrepareName = "none"
-    reach: Reach = REACHES["near"]
     keep_weights: KeepWeights = "changed-layer"
     sequence: int = 0
 
-    @property
-    def programs(self) -> list[RepairOptions]:
-        """Every combination of options; raises `UsageError` for a value that can never work."""
-        listed = itertools.product(self.param_bounds, self.margins, self.norms, self.metrics, self.layers)
+    def programs(self, size: int) -> list[RepairOptions]:
+        """Every combination of options for so many images; raises `UsageError` for a value that can never work."""
+        norms = self.norms or (None,)
+        listed = itertools.product(self.param_bounds, self.margins, norms, self.metrics, self.layers)
         return [
-            RepairOptions(
+            replace(
+                self.fixed,
                 layer=layer,
                 param_bound=bound,
                 margin=margin,
-                norm=norm,
+                norm=norm or self.usual_norm(size, metric, layer),
                 metric=metric,
-                solver=self.solver,
-                time_limit=self.time_limit,
-                prepare=self.prepare,
-                reach=self.reach,
             )
             for bound, margin, norm, metric, layer in listed
         ]
 
+    def usual_norm(self, size: int, metric: MetricName, layer: str) -> NormName:
+        """What is minimised for so many images where nobody says."""
+        return norm_for(size * (1 + len(self.fixed.region.moves)), metric, layer)
+
     @property
     def needs_training_images(self) -> bool:
         """Whether they decide any result."""
-        return any(needs_training_images(options) for options in self.programs)
+        return any(needs_training_images(options) for size in self.sizes for options in self.programs(size))
 
 
 def plan(sweep: Sweep, context: Context) -> list[Experiment]:
@@ -86,21 +85,25 @@ def plan(sweep: Sweep, context: Context) -> list[Experiment]:
         for kind in sweep.types
         for target in ((None,) if kind is SetType.MISCLASSIFIED else sweep.classes)
     ]
-    combined = itertools.product(images, sweep.sizes, sweep.programs, sweep.seeds)
+    sized = [(size, options) for size in sweep.sizes for options in sweep.programs(size)]
+    combined = itertools.product(images, sized, sweep.seeds)
     alone = [
         Experiment("", None, kind, target, size, seed, sweep.sizing, sweep.keep_weights, options)
-        for (kind, target), size, options, seed in combined
+        for (kind, target), (size, options), seed in combined
     ]
     if not sweep.sequence:
         return [_named(experiment, context) for experiment in alone]
-    return [step for first in alone for step in _steps(first, sweep.sequence, context)]
+    return [step for first in alone for step in _steps(first, sweep, context)]
 
 
-def _steps(first: Experiment, count: int, context: Context) -> list[Experiment]:
+def _steps(first: Experiment, sweep: Sweep, context: Context) -> list[Experiment]:
     steps: list[Experiment] = []
-    for iteration in range(1, count + 1):
-        before = steps[-1].id if steps else None
-        steps.append(_named(replace(first, iteration=iteration, upon=before), context))
+    for iteration in range(1, sweep.sequence + 1):
+        before, options = steps[-1].id if steps else None, first.options
+        if not sweep.norms:
+            norm = sweep.usual_norm(iteration * first.size, options.metric, options.layer)
+            options = replace(options, norm=norm)
+        steps.append(_named(replace(first, iteration=iteration, upon=before, options=options), context))
     return steps
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import sytorch
 from edits.earlier import Earlier, repaired
+from edits.methods.hidden_layer import metric_count
 from edits.methods.preparation import sample_size
 from edits.network.workbench import Workbench, open_workbench
 from edits.options import PLANTED_LAYER, RepairOptions
 from edits.outcome.report import RepairReport
-from edits.pipeline import repair_edit_set
+from edits.pipeline import check_layer, repair_edit_set
 from edits.task import task_of
 from editset_helpers.building import candidates, select
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
@@ -26,6 +27,7 @@ from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from helpers.evaluation import is_right
 from helpers.files.writing import load_tensors
+from sytorch import part_named
 
 REPAIRING = ("program", "ordinary images", "metric", "prepare", "solve", "write and verify")
 
@@ -53,11 +55,14 @@ def bench_of(context: Context) -> Workbench:
 def warm_up(context: Context, options: RepairOptions) -> None:
     """Compute what all experiments share, so that it is in the cache before several processes want it."""
     bench = bench_of(context)
-    bench.check_layer(options.layer)
+    check_layer(bench, options)
     if options.plants:
-        bench.hidden_units(PLANTED_LAYER, sample_size(options)).fill_cache()
-    else:
+        with bench.clock.phase("ordinary images"):
+            bench.hidden_units(PLANTED_LAYER, sample_size(options)).fill_cache()
+    elif not options.is_hidden:
         bench.metric(options)
+    elif options.metric != "identity":
+        bench.layer_metric(part_named(options.layer).layer, metric_count(options))
     _ = bench.test_logits
 
 
@@ -117,6 +122,7 @@ def _asked(context: Context, experiment: Experiment, bench: Workbench) -> Row:
         reach=options.reach.name if options.plants else "none",
         dataset=bench.test.name,
         iteration=experiment.iteration or None,
+        more_options=options.more,
         sequence="step" if experiment.iteration else "alone",
     )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from edits.pipeline import check_layer
 from experiments import leftovers
 from experiments.experiment import Context, Experiment
 from experiments.plan import Sweep, plan
@@ -17,6 +17,7 @@ from experiments.single import bench_of, warm_up
 from experiments.table.row import Row
 from experiments.table.writing import ResultTable, open_table, plan_path
 from experiments.workers import run_here, run_in_processes, run_on_ray
+from helpers import progress
 from helpers.cli import say
 from helpers.errors import UsageError
 from helpers.files.places import explained_os_errors
@@ -32,8 +33,24 @@ class Executor:
     ray: str | None = None
 
 
-def run_sweep(sweep: Sweep, context: Context, output: Path, executor: Executor, restart: bool = False) -> int:
+def run_sweep(
+    sweep: Sweep,
+    context: Context,
+    output: Path,
+    executor: Executor,
+    *,
+    restart: bool = False,
+    former: Sweep | None = None,
+) -> int:
     """Run every experiment that is not in the table yet, or failed there for a reason from outside.
+
+    Args:
+        sweep: what is asked.
+        context: the network, its images, and where files go.
+        output: the table.
+        executor: who runs.
+        restart: whether to begin a new table.
+        former: what the same command line asked for when there were other defaults, if that differs.
 
     Returns:
         How many of all in the table failed.
@@ -43,9 +60,10 @@ def run_sweep(sweep: Sweep, context: Context, output: Path, executor: Executor, 
         ToolError: another runner writes the table, it cannot be written, or the workers fail.
     """
     experiments = plan(sweep, context)
-    for experiment in experiments:
-        bench_of(context).check_layer(experiment.options.layer)
+    for options in dict.fromkeys(experiment.options for experiment in experiments):
+        check_layer(bench_of(context), options)
     with open_table(output, restart) as table, leftovers.shared(context.edit_sets):
+        experiments = as_begun(table.ids, experiments, former, context)
         _check_same_sweep(table, experiments)
         missing = _missing(table, experiments)
         _write_plan(output, experiments, context)
@@ -64,6 +82,21 @@ def run_sweep(sweep: Sweep, context: Context, output: Path, executor: Executor, 
         return len(table) - table.repaired
 
 
+def as_begun(
+    ids: Sequence[str], experiments: list[Experiment], former: Sweep | None, context: Context
+) -> list[Experiment]:
+    """The experiments; with the defaults of then where the table, of these names, was begun with them."""
+    if former is None or not ids or _foreign(ids, experiments) != [*ids]:
+        return experiments
+    with contextlib.suppress(UsageError):
+        others = plan(former, context)
+        if not _foreign(ids, others):
+            told = "--prepare none --norms l1, as far as neither is given"
+            say(f"note: the table was begun with the defaults of then ({told}), and goes on with them.")
+            return others
+    return experiments
+
+
 def _missing(table: ResultTable, experiments: list[Experiment]) -> list[Experiment]:
     """What is to be run, the failures that another try may not meet again among it."""
     done = set(table.ids) - set(table.failed)
@@ -77,15 +110,13 @@ def _missing(table: ResultTable, experiments: list[Experiment]) -> list[Experime
 
 def _run(table: ResultTable, missing: list[Experiment], context: Context, executor: Executor, planned: int) -> None:
     names = {experiment.id: experiment.names for experiment in missing}
-    with tqdm(total=planned, initial=planned - len(missing), unit="experiment", disable=None) as bar:
-        bar.set_description(missing[0].set_name)
-        coming = iter(missing[1:])
+    with progress.loop("experiments", len(missing), "experiment") as steps:
         for row in _rows(context, missing, executor):
             table.put(row, in_place_of=names[row.experiment_id])
-            following = next(coming, None)
-            bar.set_description(row.experiment_id if following is None else following.set_name)
-            bar.set_postfix(repaired=table.repaired, failed=len(table) - table.repaired)
-            bar.update()
+            steps.update()
+            steps.detail = f"{table.repaired} repaired, {len(table) - table.repaired} failed"
+            cost = "" if row.drawdown_points is None else f", drawdown {row.drawdown_points:.2f} points"
+            progress.progress(f"{len(table)} of {planned}: {row.experiment_id} {row.status}{cost}")
 
 
 def _rows(context: Context, missing: list[Experiment], executor: Executor) -> Iterator[Row]:
@@ -98,14 +129,18 @@ def _rows(context: Context, missing: list[Experiment], executor: Executor) -> It
 
 def _check_same_sweep(table: ResultTable, experiments: list[Experiment]) -> None:
     known = {name: experiment.id for experiment in experiments for name in experiment.names}
-    foreign = [name for name in table.ids if name not in known]
-    if foreign:
+    if foreign := _foreign(table.ids, experiments):
         raise UsageError(
             f"{table.path} holds {len(foreign)} experiments that are not of this sweep ({foreign[0]}), which has other "
             "options, weights or images: give another --output, or --force to set that table aside."
         )
     if len({known[name] for name in table.ids}) < len(table):
         raise UsageError(f"{table.path} holds an experiment twice: give --force to set it aside.")
+
+
+def _foreign(ids: Sequence[str], experiments: list[Experiment]) -> list[str]:
+    known = {name for experiment in experiments for name in experiment.names}
+    return [name for name in ids if name not in known]
 
 
 def _write_plan(output: Path, experiments: list[Experiment], context: Context) -> None:

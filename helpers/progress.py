@@ -49,7 +49,7 @@ class Steps:
     done: int = 0
     detail: str = ""
     began: float = field(default_factory=time.monotonic)
-    wait: float = FIRST
+    wait: float = field(default_factory=lambda: FIRST)
     told: bool = False  # whether a line said how long it takes
 
     def update(self, count: int = 1) -> None:
@@ -139,7 +139,7 @@ class Teller:
         while not self._ended.wait(TICK):
             with self._lock:
                 if self.running:
-                    self._speak(self.running[-1])
+                    self._speak(self.running[0] if self.running[0].total else self.running[-1])
                     self._draw()
 
     def _speak(self, steps: Steps) -> None:
@@ -207,8 +207,10 @@ def shown(
 
 def _opened(log: Path, command: str) -> TextIO:
     try:
-        stream = log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
-        stream.write(_timed(command))
+        with contextlib.ExitStack() as closing:
+            stream = closing.enter_context(log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1))
+            stream.write(_timed(command))
+            closing.pop_all()
     except OSError as error:
         raise ToolError(f"Cannot write the log {log}: {error.strerror}. Name another file.") from error
     return stream

@@ -49,7 +49,7 @@ class SweepVictim:
         images = ["--edit-set-sizes", "1", "2", "--edit-set-types", "misclassified", "--seeds", "0", "1"]
         sys.argv = ["experiment_runner.py"]
         try:
-            experiment_runner.app([*asked, *images, "--param-bounds", "5", "1e-6"])
+            experiment_runner.app([*asked, *images, "--param-bounds", "5", "1e-6", "--prepare", "none"])
         except SystemExit as ended:
             return int(ended.code or 0)
         return 0

@@ -23,6 +23,7 @@ SETTINGS = {
     "margin": "margin {:g}",
     "param_bound": "bound {:g}",
     "keep": "keep {:g}",
+    "more_options": "options {}",
 }
 # Okabe and Ito's palette for any colour vision.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]

@@ -71,6 +71,7 @@ class Row:
     images_so_far: int | None = None
     repaired_accuracy_type: float | None = None
     last_drawdown_points: float | None = None
+    more_options: str = "none"
     sequence: str = "alone"
 
 
@@ -79,7 +80,7 @@ COLUMNS = tuple(field.name for field in fields(Row))
 LATER = {
     **dict.fromkeys(("certificate_path", "status", "planted_units", "planted_loss", "images_not_separable"), ""),
     **{"largest_ordinary_response": "", "outside_detected": "", "reach": "none", "iteration": "", "images_so_far": ""},
-    **{"repaired_accuracy_type": "", "last_drawdown_points": "", "sequence": "alone"},
+    **{"repaired_accuracy_type": "", "last_drawdown_points": "", "more_options": "none", "sequence": "alone"},
 }
 # Options of older tables that are no more: they tell rows with such an option from others, which hold this.
 FORMER = {"keep": "0", "prepare_copies": "none"}

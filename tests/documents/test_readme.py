@@ -32,7 +32,7 @@ OPTIONS = dict(
     re.findall(r"^## `(\w+)\.py`\n(.*?)(?=^## |\Z)", (CHECKOUT / "docs/options.md").read_text(), re.M | re.S)
 )
 SCRIPTS = sorted(path.stem for path in CHECKOUT.glob("*.py"))
-OF_EVERY_SCRIPT = {"--help", "--install-completion", "--show-completion"}
+OF_EVERY_SCRIPT = {"--help", "--version", "--install-completion", "--show-completion"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -28,6 +28,7 @@ from edits.network.workbench import Workbench
 from edits.options import REACHES, RepairOptions
 from editset_helpers.copies import SHIFT, copies
 from editset_helpers.edit_set import load_edit_set
+from editset_helpers.regions import Region
 from experiments.analysis.summary import read_tables, summarise
 from experiments.experiment import Context, Experiment, SetType, Sizing
 from experiments.plan import Sweep, plan
@@ -73,6 +74,7 @@ SMALL = [
     *("--edit-set-types", "misclassified", "class_homogeneous_correct", "--target-classes", "0", "7"),
 ]
 TABLE = Path("results/sweep.csv")
+ALONE = RepairOptions(prepare="none")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,13 @@ def place(ready: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_sweep(*arguments: str, code: int = 0) -> str:
+    """Of the last layer alone by l1, which is quick, unless the arguments say more."""
+    quick = [] if "--prepare" in arguments else ["--prepare", "none"]
+    quick += [] if "--norms" in arguments else ["--norms", "l1"]
+    return run_as_typed(*arguments, *quick, code=code)
+
+
+def run_as_typed(*arguments: str, code: int = 0) -> str:
     result = CliRunner().invoke(experiment_runner.app, list(arguments))
     assert result.exit_code == code, (result.output, result.exception)
     return str(result.output)
@@ -377,8 +386,8 @@ def test_the_commands_that_people_have_in_scripts_go_on_with_their_tables(place:
     before = Path("results/unbroken.csv").read_bytes()
     asked = ["--dataset", "digits", "--repair-set-sizes", "2", "4", "--param-bound", "5.0", "--margin", "2.0"]
     types = ["--repair-set-types", "misclassified", "class_homogeneous_correct", "--target-classes", "0", "7"]
-    told = run_sweep(*asked, *types, "--output-file", "results/unbroken.csv")
-    assert "holds 6 of 6 experiments" in told
+    told = run_as_typed(*asked, *types, "--output-file", "results/unbroken.csv")
+    assert "holds 6 of 6 experiments" in told and "begun with the defaults of then" in told
     assert "note: --output-file is called --output now; the old name works until the next release." in told
     assert Path("results/unbroken.csv").read_bytes() == before
 
@@ -413,7 +422,7 @@ def _digits_context() -> tuple[Context, list[Experiment]]:
     hashes = row["baseline_weights_hash"], test.content_hash, load_dataset(DatasetName.DIGITS, "train").content_hash
     folders = Path("artifacts/experiments/sweep"), Path("data/edit_sets/digits/experiments")
     context = Context(DatasetName.DIGITS, None, weights, *hashes, *folders, "test")
-    sweep = Sweep((2, 4), (SetType.MISCLASSIFIED, SetType.CLASS_CORRECT), (0, 7))
+    sweep = Sweep((2, 4), (SetType.MISCLASSIFIED, SetType.CLASS_CORRECT), (0, 7), norms=("l1",), fixed=ALONE)
     return context, plan(sweep, context)
 
 
@@ -480,6 +489,7 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
         norms=("l1", "l2"),
         metrics=("training", "identity"),
         seeds=(0, 1),
+        fixed=ALONE,
     )
     experiments = plan(sweep, context)
     assert len(experiments) == len({experiment.id for experiment in experiments}) == 2 * 5 * 2 * 2 * 2 * 2
@@ -502,21 +512,23 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
         {"layers": ("classifier.4",)},
         {"seeds": (1,)},
         {"sizing": Sizing.STRICT},
-        {"solver": "highs"},
-        {"time_limit": 9.0},
-        {"prepare": "spare-units"},
+        {"fixed": replace(ALONE, solver="highs")},
+        {"fixed": replace(ALONE, time_limit=9.0)},
+        {"fixed": replace(ALONE, prepare="spare-units")},
+        {"fixed": replace(ALONE, max_drawdown=1.0)},
+        {"fixed": replace(ALONE, region=Region(1))},
         {"keep_weights": "full"},
     ],
 )
 def test_whatever_is_asked_otherwise_is_another_experiment(other: dict[str, Any]) -> None:
-    sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
+    sweep = Sweep((1,), (SetType.MISCLASSIFIED,), (), norms=("l1",), fixed=ALONE)
     [before], [after] = plan(sweep, _context()), plan(replace(sweep, **other), _context())
     assert not set(before.names) & set(after.names)
 
 
 def test_other_training_images_make_another_experiment_where_they_decide_anything() -> None:
     """The fault: names said the test images alone, so a sweep went on with rows of other training images."""
-    sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
+    sweep = Sweep((1,), (SetType.MISCLASSIFIED,), (), norms=("l1",), fixed=ALONE)
     for asked, decide in (
         (sweep, True),
         (replace(sweep, metrics=("identity",)), False),
@@ -529,11 +541,12 @@ def test_other_training_images_make_another_experiment_where_they_decide_anythin
 
 def test_a_name_is_the_same_in_every_process_and_tells_options_apart() -> None:
     context = _context()
-    sweep = Sweep(sizes=(1,), types=(SetType.MISCLASSIFIED,), classes=())
+    sweep = Sweep((1,), (SetType.MISCLASSIFIED,), (), norms=("l1",), fixed=ALONE)
     [plain] = plan(sweep, context)
-    [exact] = plan(replace(sweep, prepare="auto", reach=REACHES["exact"]), context)
-    [prepared] = plan(replace(sweep, prepare="auto"), context)
-    assert [plain.names] == [found.names for found in plan(replace(sweep, reach=REACHES["exact"]), context)]
+    [exact] = plan(replace(sweep, fixed=RepairOptions(reach=REACHES["exact"])), context)
+    [prepared] = plan(replace(sweep, fixed=RepairOptions()), context)
+    others = plan(replace(sweep, fixed=replace(ALONE, reach=REACHES["exact"])), context)
+    assert [plain.names] == [found.names for found in others]
     assert plain.names == ["misclassified_n1_s0_3d8a22a8350e", "misclassified_n1_s0_515d0dc9"]
     [hidden] = plan(replace(sweep, layers=("classifier.4",), norms=("l2",)), context)
     assert hidden.names == ["misclassified_n1_s0_49ea1ab478d6", "misclassified_n1_s0_d67b709d"]

@@ -1,0 +1,60 @@
+"""What a sweep would run and about how long that takes, told without running or writing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edits.forecast import Lacking, Place, in_words, lacking, made_first, seconds_of
+from experiments.experiment import Context, Experiment
+from experiments.plan import Sweep, plan
+from experiments.sweep import Executor, as_begun
+from experiments.table.reading import read_file
+
+OVERHEAD = 3.0  # seconds of a command that is one repair, which an experiment does not take
+
+
+def forecast_sweep(
+    place: Place, sweeps: tuple[Sweep, Sweep], context: Context, output: Path, executor: Executor
+) -> dict[str, str]:
+    """How many experiments are run, of what, with which options, and what is made first: for people, in words.
+
+    Args:
+        place: the network and its images, if they are there.
+        sweeps: what is asked, and with the defaults of then.
+        context: where files go.
+        output: the table; what is in it is not run again.
+        executor: who runs.
+    """
+    sweep, former = sweeps
+    experiments = plan(sweep, context)
+    known = set[str]()
+    if output.is_file() and place.bench is not None:
+        ids = read_file(output).column("experiment_id")
+        experiments, known = as_begun(ids, experiments, former, context), {*ids}
+    coming = [experiment for experiment in experiments if not known & set(experiment.names)]
+    missing, norms = Lacking(), dict.fromkeys(experiment.options.norm for experiment in experiments)
+    for options in dict.fromkeys(experiment.options for experiment in coming):
+        missing |= lacking(place, options)
+    seconds = sum(map(_seconds, coming)) / executor.workers
+    return {
+        "experiments": f"{len(experiments)}, of which {len(experiments) - len(coming)} are in {output}",
+        "edit sets": f"{', '.join(sweep.types)}; {', '.join(map(str, sweep.sizes))} images",
+        "weights": f"{place.weights} -> {context.folder}",
+        **in_words(experiments[0].options, " and ".join(norms)),
+        "combined": _combined(experiments),
+        **made_first(missing, seconds),
+    }
+
+
+def _seconds(experiment: Experiment) -> float:
+    images = experiment.size * (1 + len(experiment.options.region.moves)) * max(1, experiment.iteration)
+    return seconds_of(experiment.options, images) - OVERHEAD
+
+
+def _combined(experiments: list[Experiment]) -> str:
+    """Which options differ between experiments, and how."""
+    told = []
+    for name in ("param_bound", "margin", "norm", "metric", "layer"):
+        values = dict.fromkeys(str(getattr(experiment.options, name)) for experiment in experiments)
+        told += [f"{name.replace('_', ' ')} {', '.join(values)}"] if len(values) > 1 else []
+    return "; ".join(told) or "one program"

@@ -48,7 +48,8 @@ def silence(descriptor: int) -> None:
 def _end(*_: object) -> None:
     """Ctrl-C where nothing is open: not by an exception, which some imports would swallow or make another of."""
     with contextlib.suppress(OSError):
-        os.write(STDERR, b"interrupted: nothing was half written\n")
+        over = b"\r\x1b[K" if os.isatty(STDERR) else b""  # a line that ticks
+        os.write(STDERR, over + b"interrupted: nothing was half written\n")
     os._exit(INTERRUPTED)
 
 

@@ -15,6 +15,7 @@ from helpers.cli import DatasetName, say
 from helpers.errors import UsageError
 from helpers.evaluation import predict_logits
 from helpers.images.datasets import ImageDataset, load_dataset
+from helpers.images.input_spec import spec_of
 from model_classes.alexnet import load_alexnet
 from model_classes.weights import weights_hash
 
@@ -106,7 +107,7 @@ class Source:
 
 def open_source(dataset: DatasetName, data_root: Path | None, weights: Path) -> Source:
     """Load the test images and a network; raises `ToolError` where they are missing or damaged."""
-    test = load_dataset(dataset, "test", data_root)
+    test = load_dataset(dataset, "test", data_root, spec_of(weights))
     model = load_alexnet(weights, len(test.class_names))
     return Source(test, model, weights, weights_hash(model))
 
@@ -137,7 +138,7 @@ def generate_edit_set(selection: Selection, source: Source, command: str) -> Edi
     Raises:
         ToolError: there is no such class, or no image qualifies.
     """
-    logits = predict_logits(source.model, source.test.images, progress="finding the images")
+    logits = predict_logits(source.model, source.test, progress="finding the images")
     edit_set = select(selection, source.test, logits)
     if selection.max_samples is not None and len(edit_set) < selection.max_samples:
         say(f"only {len(edit_set)} images qualify, fewer than {selection.max_samples}: all of them are taken")

@@ -23,6 +23,7 @@ from experiments.table.row import FAILED, Row
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from helpers.evaluation import is_right
+from helpers.images.input_spec import InputSpec, spec_of
 
 REPAIRING = ("program", "ordinary images", "metric", "prepare", "solve", "write and verify")
 
@@ -34,11 +35,14 @@ class TooFewImagesError(ToolError):
 def bench_at(dataset: DatasetName, data_root: Path | None, weights: Path) -> Workbench:
     """A network and its images, loaded once in each process and again when the weights file is another."""
     there = weights.stat() if weights.exists() else None
-    return _bench_at(dataset, data_root, weights, there and (there.st_ino, there.st_size, there.st_mtime_ns))
+    state = there and (there.st_ino, there.st_size, there.st_mtime_ns)
+    return _bench_at(dataset, data_root, weights, state, spec_of(weights))
 
 
 @functools.lru_cache(maxsize=1)
-def _bench_at(dataset: DatasetName, data_root: Path | None, weights: Path, _: tuple[int, ...] | None) -> Workbench:
+def _bench_at(
+    dataset: DatasetName, data_root: Path | None, weights: Path, _state: tuple[int, ...] | None, _spec: InputSpec
+) -> Workbench:
     return open_workbench(dataset, data_root, weights)
 
 

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import cache_path, fingerprint, keep_array, read_array
 from helpers.images.datasets import ImageDataset
-from helpers.images.preprocessing import to_inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +75,7 @@ def _run(model: nn.Module, layer: str, images: ImageDataset, positions: NDArray[
             for start in tqdm(
                 starts, desc=f"{images.split} activations", unit="batch", disable=None if len(starts) > 1 else True
             ):
-                model(to_inputs(images.images[positions[start : start + BATCH_SIZE]]))
+                model(images.inputs(positions[start : start + BATCH_SIZE]))
     finally:
         handle.remove()
     return np.asarray(torch.cat(seen).numpy())

@@ -15,6 +15,7 @@ from helpers.files.outputs import writable_output
 from helpers.files.paths import baseline_weights
 from helpers.files.writing import exclusive
 from helpers.images.datasets import load_dataset
+from helpers.images.input_spec import InputSpec
 from model_classes.augmentation import Augmentation
 from model_classes.baseline import Baseline, TrainingRun, save_baseline, was_interrupted
 from model_classes.epochs import Epoch, TrainingPlan, has_fast_bfloat16, train_epochs
@@ -74,6 +75,7 @@ def train_alexnet(
     device = device or usual_device()
     with exclusive(output):
         train, test = load_dataset(dataset, "train", data_root), load_dataset(dataset, "test", data_root)
+        spec = InputSpec(classes=None if sorted(train.class_names) == [*train.class_names] else train.class_names)
         run = TrainingRun(
             dataset=train.name,
             dataset_hash=train.content_hash,
@@ -83,7 +85,7 @@ def train_alexnet(
         )
 
         def save(epoch: Epoch) -> Baseline:
-            return save_baseline(epoch, run=run, output=output)
+            return save_baseline(epoch, run, output, spec)
 
         return _save_latest(train_epochs(train, test, plan, seed, device), save)
 

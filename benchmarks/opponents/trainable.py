@@ -18,7 +18,6 @@ from edits.network.tail import layer_inputs, run_modules
 from edits.network.workbench import Workbench
 from edits.options import LAST_LAYER
 from helpers.activations import layer_activations, linear_logits
-from helpers.images.preprocessing import to_inputs
 from model_classes.alexnet import AlexNet
 from model_classes.folding import fold, unfold
 from sytorch.problem.arrays import Matrix
@@ -107,8 +106,8 @@ def _channels(bench: Workbench) -> Pool:
 
 
 def _images(bench: Workbench) -> Pool:
-    images, labels = bench.training.images, torch.from_numpy(np.array(bench.training.labels))
-    return Pool(lambda chosen: to_inputs(images[chosen.numpy()]), labels)
+    labels = torch.from_numpy(np.array(bench.training.labels))
+    return Pool(lambda chosen: bench.training.inputs(chosen.numpy()), labels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from helpers.images.corruptions import CORRUPTIONS
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import to_inputs
 from helpers.remembering import remembers
-from model_classes.alexnet import CHANNELS, AlexNet
+from model_classes.alexnet import AlexNet
 from sytorch import KroneckerMetric, chain_of, kronecker_metric
 from sytorch.metrics.kronecker import softmax_curvature
 
@@ -91,7 +92,7 @@ class TrainingImages:
                 if self.is_linear(layer):
                     yield self.channels.of(part, mirrored=mirrored)
                 else:
-                    images = to_inputs(self.split.images[part])
+                    images = self.split.inputs(part)
                     yield images.flip(3) if mirrored else images
 
         return kronecker_metric(chain, layer, batches, GRADIENT_IMAGES, ridges=ridges)
@@ -114,13 +115,13 @@ class TrainingImages:
 
     @functools.cached_property
     def unusual(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Corrupted copies of some right images: positions of these, (U,), and the copies' channels, (U, 256)."""
+        """Corrupted copies of some right images: positions of these, (U,), and the copies' channels, (U, k)."""
         chosen = self.right(UNUSUAL)
         sources, path = np.tile(chosen, len(CORRUPTIONS)), cache_path("unusual-channels", **self.facts, count=UNUSUAL)
-        found = read_array(path, (len(sources), CHANNELS))
+        found = read_array(path, (len(sources), math.prod(self.channels.shape)))
         if found is None:
             pixels = np.asarray(self.split.images[chosen])
-            parts = [to_inputs(corrupted(pixels)) for corrupted in CORRUPTIONS.values()]
+            parts = [to_inputs(corrupted(pixels), self.split.preprocessing) for corrupted in CORRUPTIONS.values()]
             found = torch.cat([self.channels.of_inputs(part) for part in parts]).numpy()
             keep_array(path, found)
         return sources, found

@@ -87,7 +87,7 @@ def _test_logits(task: Task, network: Network, repaired: Repaired) -> torch.Tens
     with task.bench.clock.phase("evaluate"):
         model = blank_alexnet(len(task.bench.test.class_names))
         model.load_state_dict(repaired.state, assign=True)
-        return predict_logits(model.eval(), task.bench.test.images, progress="test images")
+        return predict_logits(model.eval(), task.bench.test, progress="test images")
 
 
 def measure_copies(report: RepairReport, logits: LogitsPair, labels: torch.Tensor) -> None:

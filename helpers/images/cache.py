@@ -18,23 +18,32 @@ from numpy.typing import NDArray
 from helpers.cli import say
 from helpers.errors import ToolError
 from helpers.files.writing import atomic_file, read_json, write_json
-from helpers.images.source import IMAGE_SIZE, DecodedImages, ImageSource, Split
+from helpers.images.preprocessing import CIFAR, Preprocessing
+from helpers.images.source import DecodedImages, ImageSource, Split
 
 FORMAT = 2  # 2: photos upright, floating-point images
 
 
-def load_cached(source: ImageSource, split: Split, folder: Path) -> tuple[DecodedImages, str]:
+def load_cached(
+    source: ImageSource, split: Split, folder: Path, preprocessing: Preprocessing = CIFAR
+) -> tuple[DecodedImages, str]:
     """The images of a split and their content hash: from the cache where it is current, else decoded and cached.
+
+    Args:
+        source: where they come from.
+        split: "train" or "test".
+        folder: the cache.
+        preprocessing: decides what is kept of a picture.
 
     Raises:
         ToolError: the source's. A cache that cannot be written costs time on the next run, and is only mentioned.
     """
     fingerprint = source.fingerprint(split)
-    index_path = folder / f"{source.name[:40]}-{split}-{_short_hash(source.location)}.json"
-    cached = _read(index_path, fingerprint)
+    index_path = folder / f"{source.name[:40]}-{split}-{_short_hash(source.location + _kept(preprocessing))}.json"
+    cached = _read(index_path, fingerprint, preprocessing.stored_size)
     if cached is not None:
         return cached
-    decoded = source.read(split)
+    decoded = source.read(split, preprocessing)
     hash_of_content = content_hash(decoded)
     try:
         _write(index_path, decoded, {"fingerprint": fingerprint, "content_hash": hash_of_content})
@@ -43,7 +52,12 @@ def load_cached(source: ImageSource, split: Split, folder: Path) -> tuple[Decode
     return decoded, hash_of_content
 
 
-def _read(index_path: Path, fingerprint: str) -> tuple[DecodedImages, str] | None:
+def _kept(preprocessing: Preprocessing) -> str:
+    """What tells the pixels of one preprocessing from another's; nothing for the usual ones, 32x32."""
+    return "" if preprocessing.squeezed else f" {preprocessing.resize} {preprocessing.input_size}"
+
+
+def _read(index_path: Path, fingerprint: str, size: int) -> tuple[DecodedImages, str] | None:
     pixels = index_path.with_suffix(".npy")
     try:
         index = read_json(index_path)
@@ -54,7 +68,7 @@ def _read(index_path: Path, fingerprint: str) -> tuple[DecodedImages, str] | Non
         decoded = DecodedImages(images, labels, tuple(index["class_names"]))
     except (ToolError, OSError, ValueError, KeyError, TypeError):
         return None
-    is_whole = images.dtype == np.uint8 and images.shape == (len(labels), IMAGE_SIZE, IMAGE_SIZE, 3)
+    is_whole = images.dtype == np.uint8 and images.shape == (len(labels), size, size, 3)
     return (decoded, str(index["content_hash"])) if is_whole else None
 
 

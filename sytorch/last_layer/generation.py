@@ -25,6 +25,7 @@ from sytorch.solvers.counted import CountedSolver
 PENALTIES = (1e4, 1e7, 1e10)
 TOLERANCE = 1e-7  # relative gap
 ITERATION_LIMIT = 1000
+ROWS_OF_AN_IMAGE = 10  # at a time
 PATH = "decomposed"
 L1 = norm(NormName.L1, 1)
 
@@ -49,7 +50,8 @@ def minimise_by_generation(problem: Problem, solver: CountedSolver) -> Solution:
         SolverFailedError: iterations do not end, or neither an ``x`` nor a proof is found; in exact arithmetic one is.
     """
     working = RestrictedProgram(problem)
-    _add_rows(working, problem.margins.required > FEASIBILITY, np.zeros(working.bound_rows.shape[1:]))
+    required = problem.margins.required
+    _add_rows(working, _worst(required > FEASIBILITY, required), np.zeros(working.bound_rows.shape[1:]))
     _add_first_columns(working)
     for penalty in PENALTIES:
         point, proof = _converge(working, penalty, solver)
@@ -113,13 +115,23 @@ def _with_bounds(working: RestrictedProgram, margins: Matrix) -> Multipliers:
 
 
 def _add_violated_rows(working: RestrictedProgram, point: Point) -> bool:
-    """Add every margin that is missed by more than the elastic column allows, and every bound that is broken."""
+    """Add margins that are missed by more than the elastic column allows, and every bound that is broken."""
     shortfall = working.margins.shortfall(working.coordinates.rows @ point.x.T)
     missed = shortfall > point.missing + FEASIBILITY
     change = np.zeros(working.bound_rows.shape[1:])
     if not working.bounds_are_columns and np.isfinite(working.bound):
         change = working.coordinates.change(point.x)
-    return _add_rows(working, missed, change)
+    return _add_rows(working, _worst(missed & ~working.margin_rows, shortfall), change)
+
+
+def _worst(missed: Mask, shortfall: Matrix) -> Mask:
+    """The margins that every image misses most: with a thousand classes all of them would be too large a program."""
+    if missed.shape[1] <= ROWS_OF_AN_IMAGE:
+        return missed
+    places = np.argpartition(np.where(missed, shortfall, -np.inf), -ROWS_OF_AN_IMAGE, axis=1)[:, -ROWS_OF_AN_IMAGE:]
+    chosen = np.zeros_like(missed)
+    np.put_along_axis(chosen, places, True, axis=1)
+    return missed & chosen
 
 
 def _add_rows(working: RestrictedProgram, missed: Mask, change: Matrix) -> bool:

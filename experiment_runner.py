@@ -143,7 +143,7 @@ def main(
         images_hash=bench.test.content_hash,
         training_hash=bench.training.content_hash if sweep.needs_training_images else None,
         folder=results_folder(output),
-        edit_sets=edit_sets(dataset) / "experiments",
+        edit_sets=edit_sets(dataset, data_root) / "experiments",
         command=command_line(),
     )
     failed = run_sweep(sweep, context, output, Executor(workers, ray), force)

@@ -100,7 +100,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     from editset_helpers.class_order import load_for
     from model_classes.training import ensure_baseline
 
-    output = writable_output(job.output or repaired_weights(job.dataset))
+    output = writable_output(job.output or repaired_weights(job.dataset, job.data_root))
     weights = ensure_baseline(job.dataset, job.data_root, job.weights)
     bench = open_workbench(job.dataset, job.data_root, weights)
     check_layer(bench, options)
@@ -119,7 +119,7 @@ def find_edit_set(selection: Selection, bench: Workbench) -> Path:
     from editset_helpers.generation import Source, find_or_make
 
     source = Source(bench.test, bench.model, bench.weights_path, bench.weights_hash)
-    return find_or_make(selection, source, edit_sets(bench.dataset), command_line())
+    return find_or_make(selection, source, edit_sets(bench.dataset, bench.data_root), command_line())
 
 
 def refuse_overwriting(output: Path, weights: Path, edit_set: Path) -> None:

@@ -35,13 +35,14 @@ def ensure_baseline(dataset: DatasetName, data_root: Path | None, weights: Path 
     """
     if weights is not None and not weights.exists():
         raise ToolError(f"The weights file {weights} does not exist.")
-    path = weights or baseline_weights(dataset)
+    path = weights or baseline_weights(dataset, data_root)
     if not path.exists():
         plan = PLANS[dataset]
         say(f"There is no {path} yet: training it, {plan.epochs} epochs, {_duration(plan, usual_device())}.")
         train_alexnet(dataset, path, data_root=data_root)
     elif was_interrupted(path):
-        say(f"note: the training of {path} was interrupted; `train.py --dataset {dataset} --force` does all of it.")
+        images = f"--dataset {dataset}" if data_root is None else f"--data-root {data_root}"
+        say(f"note: the training of {path} was interrupted; `train.py {images} --force` does all of it.")
     return path
 
 

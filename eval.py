@@ -52,6 +52,8 @@ ClassesOption = Annotated[
     Path | None, typer.Option(help="A text file of the classes in the order of the outputs, one name a line.")
 ]
 
+CROWDED = 30  # classes, whose confusion would not fit on a screen
+
 app = new_app(__doc__)
 
 
@@ -105,7 +107,7 @@ def evaluate(
     from model_classes.weights import weights_hash
 
     batch_size = batch_size or BATCH_SIZE
-    path = weights or baseline_weights(dataset)
+    path = weights or baseline_weights(dataset, data_root)
     if weights is None and not path.exists():
         raise ToolError(f"There are no weights {path}: train them with train.py, or name some with --weights.")
     images = load_dataset(dataset, "test", data_root, spec or spec_of(path))
@@ -171,7 +173,7 @@ def main(
     from helpers.doubts import doubts
     from helpers.images.input_spec import spec_of, spec_with
 
-    path = weights or baseline_weights(dataset)
+    path = weights or baseline_weights(dataset, data_root)
     spec = spec_with(spec_of(path), *of_inputs)
     report = evaluate(weights, dataset, data_root, edit_set, batch_size, spec=spec)
     if says_inputs:
@@ -221,17 +223,29 @@ def _shown(value: float | None) -> str:
 
 
 def _tables(report: Report) -> Iterator[str]:
-    test = report.test
-    yield f"{report.weights} on the {test.count} test images of {report.dataset}"
+    from helpers.images.input_spec import spec_from
+    from helpers.images.preprocessing import CIFAR
+
+    test, spec = report.test, spec_from(report.preprocessing)
+    made = "" if spec.preprocessing == CIFAR else f", {spec.preprocessing.described}"
+    yield f"{report.weights} on the {test.count} test images of {report.dataset}{made}"
     totals = [("accuracy", percent(test.accuracy)), ("loss", f"{test.loss:.4f}")]
     yield aligned([*totals, *_edit_rows(report.edit_set)])
     if report.edit_set is not None and report.edit_set.drawdown_note is not None:
         yield f"note: {report.edit_set.drawdown_note}"
-    numbers = [str(number) for number in range(len(test.per_class))]
+    classes = [
+        (str(number), name, percent(accuracy))
+        for number, (name, accuracy) in enumerate(test.per_class.items())
+        if accuracy is not None or len(test.per_class) <= CROWDED
+    ]
+    if len(test.per_class) > CROWDED:
+        yield "accuracy of the classes that there are images of"
+        yield aligned([("class", "accuracy"), *((f"{number} {name}", right) for number, name, right in classes)])
+        return
     yield "accuracy by class, and how often each class (rows) was taken for each (columns)"
-    rows = zip(numbers, test.per_class.items(), test.confusion, strict=True)
-    table = [(f"{number} {name}", percent(accuracy), *map(str, row)) for number, (name, accuracy), row in rows]
-    yield aligned([("class", "accuracy", *numbers), *table])
+    rows = zip(classes, test.confusion, strict=True)
+    table = [(f"{number} {name}", right, *map(str, row)) for (number, name, right), row in rows]
+    yield aligned([("class", "accuracy", *(number for number, *_ in classes)), *table])
 
 
 def _edit_rows(edits: EditEvaluation | None) -> list[tuple[str, str]]:

@@ -66,15 +66,19 @@ def spec_there(weights: Path) -> InputSpec:
 
 
 def _read(path: Path) -> InputSpec:
-    content = read_json(path)
     try:
-        if not isinstance(content, dict):
-            raise UsageError("It holds no JSON object.")
-        content.setdefault("classes", None)
-        classes = content.pop("classes")
-        return InputSpec(preprocessing_from(content), None if classes is None else checked_classes(classes))
+        return spec_from(read_json(path))
     except UsageError as error:
         raise ToolError(f"{path} does not say how images are prepared: {error} Remove it, or make it again.") from error
+
+
+def spec_from(content: Any) -> InputSpec:
+    """What `InputSpec.as_json` has written, perhaps without classes; raises `UsageError` for anything else."""
+    if not isinstance(content, dict):
+        raise UsageError("It holds no JSON object.")
+    classes = content.get("classes")
+    made = preprocessing_from({name: value for name, value in content.items() if name != "classes"})
+    return InputSpec(made, None if classes is None else checked_classes(classes))
 
 
 def spec_with(

@@ -223,6 +223,12 @@ def test_other_repairs_are_accepted(theirs: Theirs, arguments: list[str]) -> Non
     assert report["status"] == "repaired" and report["edit_accuracy_after"] == 1
 
 
+def test_of_an_earlier_result_no_preprocessing_is_left(theirs: Theirs) -> None:
+    keep_spec(InputSpec(IMAGENET), Path("fixed.pth"))
+    _repair("--max-samples", "2", "--metric", "identity", "--norm", "l2", "--param-bound", "50")
+    assert not preprocessing_path(Path("fixed.pth")).exists()
+
+
 def test_what_the_convolutions_give_is_kept_for_maps_of_any_size(theirs: Theirs) -> None:
     _tell(theirs)
     bench = open_workbench(DatasetName.CIFAR10, theirs.folder, theirs.weights)

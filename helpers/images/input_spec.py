@@ -61,8 +61,10 @@ def spec_of(weights: Path) -> InputSpec:
 
 def spec_there(weights: Path) -> InputSpec:
     """The same for those who only read: nothing that a killed process left is put into its place first."""
-    path = preprocessing_path(weights)
-    return _read(path) if path.exists() else USUAL
+    for path in (preprocessing_path(weights), preprocessing_path(weights.resolve())):  # weights may be a link
+        if path.exists():
+            return _read(path)
+    return USUAL
 
 
 def _read(path: Path) -> InputSpec:

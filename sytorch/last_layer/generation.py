@@ -14,7 +14,7 @@ import numpy as np
 from sytorch.certificate.bounds import constraint_gradient, farkas, lower_bound, slope
 from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.restricted import Point, RestrictedProgram
-from sytorch.last_layer.shortfall import FEASIBILITY, CannotMeetError, refute
+from sytorch.last_layer.shortfall import FEASIBILITY, CannotMeetError, most_missed, refute
 from sytorch.last_layer.verification import BestSoFar
 from sytorch.problem.arrays import Mask, Matrix
 from sytorch.problem.errors import UNKNOWN, SolverFailedError
@@ -25,7 +25,6 @@ from sytorch.solvers.counted import CountedSolver
 PENALTIES = (1e4, 1e7, 1e10)
 TOLERANCE = 1e-7  # relative gap
 ITERATION_LIMIT = 1000
-ROWS_OF_AN_IMAGE = 10  # at a time
 PATH = "decomposed"
 L1 = norm(NormName.L1, 1)
 
@@ -51,7 +50,7 @@ def minimise_by_generation(problem: Problem, solver: CountedSolver) -> Solution:
     """
     working = RestrictedProgram(problem)
     required = problem.margins.required
-    _add_rows(working, _worst(required > FEASIBILITY, required), np.zeros(working.bound_rows.shape[1:]))
+    _add_rows(working, most_missed(required > FEASIBILITY, required), np.zeros(working.bound_rows.shape[1:]))
     _add_first_columns(working)
     for penalty in PENALTIES:
         point, proof = _converge(working, penalty, solver)
@@ -121,17 +120,7 @@ def _add_violated_rows(working: RestrictedProgram, point: Point) -> bool:
     change = np.zeros(working.bound_rows.shape[1:])
     if not working.bounds_are_columns and np.isfinite(working.bound):
         change = working.coordinates.change(point.x)
-    return _add_rows(working, _worst(missed & ~working.margin_rows, shortfall), change)
-
-
-def _worst(missed: Mask, shortfall: Matrix) -> Mask:
-    """The margins that every image misses most: with a thousand classes all of them would be too large a program."""
-    if missed.shape[1] <= ROWS_OF_AN_IMAGE:
-        return missed
-    places = np.argpartition(np.where(missed, shortfall, -np.inf), -ROWS_OF_AN_IMAGE, axis=1)[:, -ROWS_OF_AN_IMAGE:]
-    chosen = np.zeros_like(missed)
-    np.put_along_axis(chosen, places, True, axis=1)
-    return missed & chosen
+    return _add_rows(working, most_missed(missed & ~working.margin_rows, shortfall), change)
 
 
 def _add_rows(working: RestrictedProgram, missed: Mask, change: Matrix) -> bool:

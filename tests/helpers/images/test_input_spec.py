@@ -56,6 +56,15 @@ def test_what_is_kept_is_read_again(spec: InputSpec, tmp_path: Path) -> None:
     assert spec_of(weights) == USUAL and not preprocessing_path(weights).exists()
 
 
+def test_of_a_link_to_weights_the_file_beside_these_counts(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "net.pth").symlink_to(tmp_path / "there/theirs.pth")
+    keep_spec(InputSpec(IMAGENET), tmp_path / "there/theirs.pth")
+    assert spec_of(tmp_path / "net.pth") == InputSpec(IMAGENET)
+    keep_spec(InputSpec(Preprocessing(64, 70)), tmp_path / "net.pth")
+    assert spec_of(tmp_path / "net.pth") == InputSpec(Preprocessing(64, 70))
+
+
 @KEPT
 @given(name=st.sampled_from(["input_size", "resize", "mean", "std", "squeezed", "classes", "extra"]), value=JSON)
 def test_another_value_is_read_or_refused_in_a_sentence(name: str, value: Any, tmp_path: Path) -> None:

@@ -59,10 +59,13 @@ class Channels:
     def all(self, *, mirrored: bool) -> NDArray[np.float32]:
         """Of all images, or of all their mirror images, (R, k); from the cache where they are there."""
         path = cache_path("channels", **self.facts, mirrored=mirrored)
-        found = read_array(path, (len(self.split), math.prod(self.shape)))
+        shape = len(self.split), math.prod(self.shape)
+        found = read_array(path, shape)
         if found is None:
-            found = self._convolved(mirrored)
-            keep_array(path, found)
+            computed = self._convolved(mirrored)
+            keep_array(path, computed)
+            found = read_array(path, shape)  # a memory map: of large inputs there may be gigabytes
+            found = computed if found is None else found
         return found
 
     def of(self, chosen: NDArray[np.int64], *, mirrored: bool = False) -> torch.Tensor:

@@ -19,7 +19,7 @@ from helpers.evaluation import is_right
 from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.corruptions import CORRUPTIONS
 from helpers.images.datasets import ImageDataset
-from helpers.images.preprocessing import to_inputs
+from helpers.images.preprocessing import INPUT_SIZE, to_inputs
 from helpers.remembering import remembers
 from model_classes.alexnet import AlexNet
 from sytorch import KroneckerMetric, chain_of, kronecker_metric
@@ -87,8 +87,11 @@ class TrainingImages:
         """The metric of a layer, see `sytorch.kronecker_metric`, from images at these positions and their mirrors."""
         chain = self.channels.chain if self.is_linear(layer) else chain_of(self.model)
 
+        larger = self.split.preprocessing.input_size / INPUT_SIZE
+        size = BATCH if self.is_linear(layer) else max(1, int(BATCH / larger**2))
+
         def batches() -> Iterator[torch.Tensor]:
-            for part, mirrored in self._parts(chosen, BATCH, f"metric of {layer}"):
+            for part, mirrored in self._parts(chosen, size, f"metric of {layer}"):
                 if self.is_linear(layer):
                     yield self.channels.of(part, mirrored=mirrored)
                 else:

@@ -27,7 +27,7 @@ from helpers.cli import (
     tells_failures,
 )
 from helpers.errors import UsageError
-from helpers.files.paths import edit_sets
+from helpers.files.paths import baseline_weights, edit_sets
 from helpers.old_names import knowing
 from helpers.tables import aligned
 
@@ -119,12 +119,14 @@ def make_edit_set(
     from editset_helpers.edit_set import save_edit_set
     from editset_helpers.generation import Wanted, generate_edit_set, open_source
     from helpers.images.datasets import load_dataset
+    from helpers.images.input_spec import spec_of
     from model_classes.training import ensure_baseline
 
     file = None if name is None else file_name(name)
-    selection.facts(load_dataset(dataset, "test", data_root).class_names)  # is there such a class? then train
+    there = spec_of(weights or baseline_weights(dataset, data_root))
+    selection.facts(load_dataset(dataset, "test", data_root, there).class_names)  # is there such a class? then train
     source = open_source(dataset, data_root, ensure_baseline(dataset, data_root, weights))
-    wanted, folder = Wanted(selection, source.test, source.weights_hash), edit_sets(dataset)
+    wanted, folder = Wanted(selection, source.test, source.weights_hash), edit_sets(dataset, data_root)
     place = _usual_place(wanted, folder, force) if file is None else _named_place(wanted, folder / file, force)
     if place.note is not None:
         say(f"note: {place.note}")

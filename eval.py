@@ -8,7 +8,7 @@ import helpers.start  # noqa: F401 - before the slow imports
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,7 @@ from helpers.cli import (
     WeightsOption,
     new_app,
     print_json,
+    say,
     tells_failures,
     works_long,
 )
@@ -32,6 +33,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from helpers.evaluation import Evaluation
+    from helpers.images.input_spec import InputSpec
+
+PresetOption = Annotated[
+    Literal["cifar", "imagenet"] | None,
+    typer.Option(
+        "--preprocessing",
+        help="How pictures become inputs. cifar: 32, 70, centre 64, as train.py does it; imagenet: torchvision's, 256, "
+        "centre 224, normalised. [default: what is remembered, else cifar]",
+    ),
+]
+InputSizeOption = Annotated[int | None, typer.Option(help="Side of the inputs, in pixels: CenterCrop.")]
+ResizeOption = Annotated[int | None, typer.Option(help="What a picture's shorter side is resized to before: Resize.")]
+MeanOption = Annotated[
+    tuple[float, float, float] | None, typer.Option(help="Of red, green and blue in [0, 1]: Normalize.")
+]
+StdOption = Annotated[tuple[float, float, float] | None, typer.Option(help="The same, standard deviations.")]
+ClassesOption = Annotated[
+    Path | None, typer.Option(help="A text file of the classes in the order of the outputs, one name a line.")
+]
+
+CROWDED = 30  # classes, whose confusion would not fit on a screen
 
 app = new_app(__doc__)
 
@@ -56,6 +78,7 @@ class Report:
     weights_hash: str
     dataset: str
     dataset_hash: str
+    preprocessing: dict[str, Any]
     test: Evaluation
     edit_set: EditEvaluation | None
 
@@ -66,8 +89,12 @@ def evaluate(
     data_root: Path | None = None,
     edit_set: Path | None = None,
     batch_size: int | None = None,
+    *,
+    spec: InputSpec | None = None,
 ) -> Report:
     """Run weights (by default the dataset's baseline) over the test images and, if given, an edit set.
+
+    How images become inputs is what is remembered beside the weights, unless ``spec`` is given.
 
     Raises:
         ToolError: images, weights or edit set are missing or damaged, or the edit set has other classes.
@@ -76,17 +103,18 @@ def evaluate(
     from editset_helpers.location import locate
     from helpers.evaluation import BATCH_SIZE, evaluate_logits, is_right, predict_logits
     from helpers.images.datasets import load_dataset
+    from helpers.images.input_spec import spec_of
     from model_classes.alexnet import load_alexnet
     from model_classes.weights import weights_hash
 
     batch_size = batch_size or BATCH_SIZE
-    path = weights or baseline_weights(dataset)
+    path = weights or baseline_weights(dataset, data_root)
     if weights is None and not path.exists():
         raise ToolError(f"There are no weights {path}: train them with train.py, or name some with --weights.")
-    images = load_dataset(dataset, "test", data_root)
+    images = load_dataset(dataset, "test", data_root, spec or spec_of(path))
     model = load_alexnet(path, len(images.class_names))
     edits = None if edit_set is None else load_for(edit_set, images)
-    logits = predict_logits(model, images.images, batch_size, told="test images")
+    logits = predict_logits(model, images, batch_size, told="test images")
     test = evaluate_logits(logits, images.labels, images.class_names)
     on_edits = None
     if edits is not None:
@@ -94,7 +122,8 @@ def evaluate(
         location, right = locate(edits, images), is_right(logits, images.labels)
         outside = None if location.outside is None else right[location.outside]
         on_edits = _evaluate_edits(str(edit_set), edit_right, outside, location.note)
-    return Report(str(path), weights_hash(model), images.name, images.content_hash, test, on_edits)
+    made = images.spec.as_json()
+    return Report(str(path), weights_hash(model), images.name, images.content_hash, made, test, on_edits)
 
 
 def _evaluate_edits(
@@ -121,19 +150,52 @@ def main(
         typer.Option("--report", help="A repair's report: measures that repair, before and after, and compares."),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time. [default: 500]")] = None,
+    preprocessing: PresetOption = None,
+    input_size: InputSizeOption = None,
+    resize: ResizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    classes: ClassesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the accuracy of AlexNet weights on the test images, and on an edit set; or a repair by its report."""
+    """Measure the accuracy of AlexNet weights on the test images, and on an edit set; or a repair by its report.
+
+    What is said of preprocessing and classes is remembered beside the weights, and every script reads it.
+    """
+    of_inputs = (preprocessing, (input_size, resize), (mean, std), classes)
+    says_inputs = of_inputs != (None, (None, None), (None, None), None)
     if repair is not None:
-        if weights is not None or edit_set is not None:
-            raise UsageError("--report says which weights and edit set are meant: leave out --weights and --edit-set.")
+        if weights is not None or edit_set is not None or says_inputs:
+            raise UsageError(
+                "--report says which weights and edit set are meant: leave out --weights and --edit-set, and what says "
+                "how images are prepared."
+            )
         compare(repair, data_root, batch_size, as_json)
         return
-    report = evaluate(weights, dataset, data_root, edit_set, batch_size)
+    from helpers.doubts import doubts
+    from helpers.images.input_spec import spec_of, spec_with
+
+    path = weights or baseline_weights(dataset, data_root)
+    spec = spec_with(spec_of(path), *of_inputs)
+    report = evaluate(weights, dataset, data_root, edit_set, batch_size, spec=spec)
+    if says_inputs:
+        remember(spec, path)
+    for doubt in doubts(report.test, spec.preprocessing.described):
+        say(f"note: {doubt}")
     if as_json:
         print_json(asdict(report))
     else:
         print("\n\n".join(_tables(report)))
+
+
+def remember(spec: InputSpec, weights: Path) -> None:
+    """Write beside the weights how their inputs are made, and say so."""
+    from helpers.files.outputs import preprocessing_path
+    from helpers.images.input_spec import keep_spec
+
+    keep_spec(spec, weights)
+    order = "" if spec.classes is None else f"; {len(spec.classes)} classes, {spec.classes[0]!r} first"
+    say(f"remembered in {preprocessing_path(weights)}, for every script: {spec.preprocessing.described}{order}")
 
 
 def compare(repair: Path, data_root: Path | None, batch_size: int | None, as_json: bool) -> None:
@@ -163,17 +225,29 @@ def _shown(value: float | None) -> str:
 
 
 def _tables(report: Report) -> Iterator[str]:
-    test = report.test
-    yield f"{report.weights} on the {test.count} test images of {report.dataset}"
+    from helpers.images.input_spec import spec_from
+    from helpers.images.preprocessing import CIFAR
+
+    test, spec = report.test, spec_from(report.preprocessing)
+    made = "" if spec.preprocessing == CIFAR else f", {spec.preprocessing.described}"
+    yield f"{report.weights} on the {test.count} test images of {report.dataset}{made}"
     totals = [("accuracy", percent(test.accuracy)), ("loss", f"{test.loss:.4f}")]
     yield aligned([*totals, *_edit_rows(report.edit_set)])
     if report.edit_set is not None and report.edit_set.drawdown_note is not None:
         yield f"note: {report.edit_set.drawdown_note}"
-    numbers = [str(number) for number in range(len(test.per_class))]
+    classes = [
+        (str(number), name, percent(accuracy))
+        for number, (name, accuracy) in enumerate(test.per_class.items())
+        if accuracy is not None or len(test.per_class) <= CROWDED
+    ]
+    if len(test.per_class) > CROWDED:
+        yield "accuracy of the classes that there are images of"
+        yield aligned([("class", "accuracy"), *((f"{number} {name}", right) for number, name, right in classes)])
+        return
     yield "accuracy by class, and how often each class (rows) was taken for each (columns)"
-    rows = zip(numbers, test.per_class.items(), test.confusion, strict=True)
-    table = [(f"{number} {name}", percent(accuracy), *map(str, row)) for number, (name, accuracy), row in rows]
-    yield aligned([("class", "accuracy", *numbers), *table])
+    rows = zip(classes, test.confusion, strict=True)
+    table = [(f"{number} {name}", right, *map(str, row)) for (number, name, right), row in rows]
+    yield aligned([("class", "accuracy", *(number for number, *_ in classes)), *table])
 
 
 def _edit_rows(edits: EditEvaluation | None) -> list[tuple[str, str]]:

@@ -192,7 +192,7 @@ def main(
         images_hash="" if bench is None else bench.test.content_hash,
         training_hash=bench.training.content_hash if bench is not None and sweep.needs_training_images else None,
         folder=results_folder(output),
-        edit_sets=edit_sets(dataset) / "experiments",
+        edit_sets=edit_sets(dataset, data_root) / "experiments",
         command=command_line(),
     )
     executor = Executor(workers, ray)

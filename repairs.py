@@ -98,8 +98,11 @@ def compare(
     """Two networks side by side: which weights differ, accuracy by class, which test images only one gets right."""
     from edits.outcome.chain import compare as measure
     from helpers.images.datasets import load_dataset
+    from helpers.images.input_spec import spec_of
 
-    test = load_dataset(dataset, "test", data_root)
+    if spec_of(first) != spec_of(second):
+        raise UsageError(f"{first} and {second} take images of other sizes or other classes: they cannot be compared.")
+    test = load_dataset(dataset, "test", data_root, spec_of(first))
     found = measure(first, second, test)
     if as_json:
         print_json(_as_json(found, test.class_names))

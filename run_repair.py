@@ -119,7 +119,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     from editset_helpers.joining import Member
     from model_classes.training import ensure_baseline
 
-    output = writable_output(job.output or repaired_weights(job.dataset))
+    output = writable_output(job.output or repaired_weights(job.dataset, job.data_root))
     weights = ensure_baseline(job.dataset, job.data_root, job.weights)
     bench = open_workbench(job.dataset, job.data_root, weights)
     check_layer(bench, options)
@@ -144,7 +144,7 @@ def find_edit_set(selection: Selection, bench: Workbench, earlier: Earlier | Non
 
     network = bench.network if earlier is None else earlier.network
     source = Source(bench.test, lambda: network.test_logits, bench.weights_path, bench.weights_hash)
-    return find_or_make(selection, source, edit_sets(bench.dataset), command_line())
+    return find_or_make(selection, source, edit_sets(bench.dataset, bench.data_root), command_line())
 
 
 def refuse_overwriting(output: Path, weights: Path, edit_set: Path) -> None:
@@ -177,7 +177,7 @@ def tell_forecast(source: Selection | Path, request: Request) -> None:
         open_place(job.dataset, job.data_root, job.weights),
         source,
         request.options,
-        job.output or repaired_weights(job.dataset),
+        job.output or repaired_weights(job.dataset, job.data_root),
         max_samples=job.max_samples,
         also=job.also,
         norm_by_size=job.norm_by_size,
@@ -396,7 +396,7 @@ def run(source: Selection | Path, request: Request) -> None:
         tell_forecast(source, request)
         return
     if not request.force:
-        refuse_replacing(request.job.output or repaired_weights(request.job.dataset))
+        refuse_replacing(request.job.output or repaired_weights(request.job.dataset, request.job.data_root))
     from edits.outcome.report import report_table
 
     report = repair(source, request.job, request.options)

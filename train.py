@@ -53,7 +53,7 @@ def main(
     as_json: JsonOption = False,
 ) -> None:
     """Train the baseline AlexNet that repairs begin from. Ctrl-C keeps the last finished epoch."""
-    path = output or baseline_weights(dataset)
+    path = output or baseline_weights(dataset, data_root)
     if path.is_file() and not force:
         raise ToolError(f"{path} exists and was kept; --force replaces it, --output writes elsewhere.")
     from model_classes.training import train_alexnet

@@ -19,6 +19,8 @@ from helpers.errors import ToolError
 from helpers.evaluation import is_right, predict_logits
 from helpers.images.corruptions import CORRUPTIONS
 from helpers.images.datasets import ImageDataset, load_dataset
+from helpers.images.input_spec import spec_of
+from helpers.images.preprocessing import to_inputs
 from helpers.spaced_lists import SpacedLists
 from model_classes.alexnet import AlexNet, load_alexnet
 
@@ -53,7 +55,8 @@ def kept_repair(
     if report["status"] != "repaired" or report["output_path"] is None:
         raise ToolError(f"{path} is not the report of a repair whose weights were kept.")
     root = report["data_root"]
-    test = load_dataset(DatasetName(report["dataset"]), "test", None if root is None else Path(root))
+    place, spec = None if root is None else Path(root), spec_of(Path(report["weights_path"]))
+    test = load_dataset(DatasetName(report["dataset"]), "test", place, spec)
     outside = np.setdiff1d(np.arange(len(test)), report["edit_test_indices"])[:images]
     networks = [load_alexnet(Path(report[name]), len(test.class_names)) for name in ("weights_path", "output_path")]
     return report, test, outside, networks
@@ -63,7 +66,7 @@ def row(networks: list[AlexNet], test: ImageDataset, chosen: NDArray[np.int64], 
     """What two networks make of corrupted test images, as a row of the table."""
     pixels = np.asarray(test.images[chosen])
     pixels = CORRUPTIONS[name](pixels) if name in CORRUPTIONS else pixels
-    answers = [predict_logits(network, pixels, told=name) for network in networks]
+    answers = [predict_logits(network, to_inputs(pixels, test.preprocessing), told=name) for network in networks]
     before, after = (100 * float(is_right(logits, test.labels[chosen]).mean()) for logits in answers)
     changed = 100 * float((answers[0].argmax(1) != answers[1].argmax(1)).double().mean())
     numbers = (f"{value:.2f}" for value in (before, after, before - after, changed))

@@ -56,7 +56,9 @@ def row(bench: Workbench, edit_set: EditSet, others: np.ndarray, reach: Reach) -
         report = repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
         if report.status != "repaired":
             raise ToolError(f"{report.status}: {report.message}")
-        after = predict_logits(load_alexnet(output, len(bench.test.class_names)), bench.test.images[others])
+        after = predict_logits(
+            load_alexnet(output, len(bench.test.class_names)), bench.test.inputs(np.flatnonzero(others))
+        )
     labels = bench.test.labels[others]
     before, now = is_right(bench.test_logits[others], labels), is_right(after, labels)
     shares = (f"{100 * before.mean():.2f}", f"{100 * now.mean():.2f}")

@@ -17,7 +17,6 @@ from benchmarks.records import as_markdown
 from editset_helpers.edit_set import load_edit_set
 from helpers.cli import new_app, say, tells_failures
 from helpers.evaluation import is_right, predict_logits
-from helpers.images.preprocessing import to_inputs
 from helpers.spaced_lists import SpacedLists
 from model_classes.alexnet import AlexNet
 
@@ -39,7 +38,7 @@ def main(
         report, test, others, networks = kept_repair(path, images)
         edit_set = load_edit_set(Path(report["edit_set_path"])).at(np.array(report["edit_images"]))
         say(f"{path}: {report['command']}")
-        seen = edit_set.images, to_inputs(test.images[others])
+        seen = edit_set.images, test.inputs(others)
         cases = [(networks[1], seen[0], edit_set.labels.numpy())]
         cases += [(network, seen[1], test.labels[others]) for network in networks]
         columns = [

@@ -100,7 +100,7 @@ class Certificate:
         labels = self.tensors["classes of labels"][content["labels"].to_dense().long()[at]].contiguous()
         digest = hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()
         need(digest == said["hash"], f"{said['file']} holds other images or labels than those repaired")
-        copies = copies_of(images, self.tensors.get("pixels", images), said["shifts"], said["flip"])
+        copies = copies_of(images, self.tensors.get("pixels", images), said, self.facts.get("preprocessing", {}))
         self.images, self.labels = torch.cat([images, *copies]), labels.repeat(1 + len(copies))
         return f"{len(images)} images of {said['file']}, with {len(self.images) - len(images)} copies"
 

@@ -127,19 +127,24 @@ def hash_of(weights: Weights) -> str:
     return digest.hexdigest()
 
 
-def to_inputs(pixels: Tensor) -> Tensor:
-    """Images of bytes, (N, 32, 32, 3), as the network gets them: resized to 70, the middle 64, in [0, 1]."""
-    values = pixels.permute(0, 3, 1, 2).float().div(255)
-    return functional.interpolate(values, (70, 70), mode="bilinear", antialias=True)[:, :, 3:67, 3:67].clamp(0, 1)
+def to_inputs(pixels: Tensor, made: Mapping[str, Any]) -> Tensor:
+    """Images of bytes, (N, S, S, 3), as the network gets them: usually 32 x 32 resized to 70, the middle 64."""
+    values, size, side = pixels.permute(0, 3, 1, 2).float().div(255), made.get("resize", 70), made.get("input_size", 64)
+    if made.get("squeezed", True):
+        middle = slice(edge := round((size - side) / 2), edge + side)
+        values = functional.interpolate(values, size, mode="bilinear", antialias=True)[..., middle, middle].clamp(0, 1)
+    mean, std = (torch.tensor(made.get(name, [usual] * 3)) for name, usual in (("mean", 0.0), ("std", 1.0)))
+    return (values - mean[:, None, None]) / std[:, None, None]
 
 
-def copies_of(images: Tensor, pixels: Tensor, shifts: int, flip: bool) -> list[Tensor]:
+def copies_of(images: Tensor, pixels: Tensor, said: Mapping[str, Any], made: Mapping[str, Any]) -> list[Tensor]:
     """Mirrored copies, and those shifted by up to so many of the 32 x 32 pixels, the edge repeated."""
+    shifts, flip = said["shifts"], said["flip"]
     if not shifts:
         return [images.flip(-1)] * flip
-    need(float((to_inputs(pixels) - images).abs().max()) <= NEAR, "the pixels are not those of the edit images")
-    reach, at, copies = range(-shifts, shifts + 1), torch.arange(32), []
+    need(float((to_inputs(pixels, made) - images).abs().max()) <= NEAR, "the pixels are not those of the edit images")
+    reach, at, last, copies = range(-shifts, shifts + 1), torch.arange(pixels.shape[1]), pixels.shape[1] - 1, []
     for mirrored, down, right in [(m, d, r) for m in range(1 + flip) for d in reach for r in reach if m or d or r]:
         seen = pixels.flip(2) if mirrored else pixels
-        copies.append(to_inputs(seen[:, (at - down).clamp(0, 31)][:, :, (at - right).clamp(0, 31)]))
+        copies.append(to_inputs(seen[:, (at - down).clamp(0, last)][:, :, (at - right).clamp(0, last)], made))
     return copies

@@ -20,6 +20,7 @@ from helpers.activations import activations_file
 from helpers.cli import DatasetName
 from helpers.files.paths import edit_sets
 from helpers.images.datasets import is_decoded
+from helpers.images.input_spec import spec_there
 from helpers.progress import duration
 from model_classes.training import PLANS, stated_weights
 from sytorch import part_named
@@ -49,8 +50,8 @@ class Place:
 
 def open_place(dataset: DatasetName, data_root: Path | None, weights: Path | None) -> Place:
     """Look at the network and its images, if they are there; raises `ToolError` where stated weights are missing."""
-    path, bench = stated_weights(dataset, weights), None
-    if path.exists() and is_decoded(dataset, data_root):
+    path, bench = stated_weights(dataset, data_root, weights), None
+    if path.exists() and is_decoded(dataset, data_root, spec_there(path)):
         bench = open_workbench(dataset, data_root, path)
     return Place(dataset, data_root, path, bench)
 
@@ -59,7 +60,7 @@ def lacking(place: Place, options: RepairOptions) -> Lacking:
     """What is not there yet and would be made first, once for the images or for the network."""
     found, (tests, training) = Lacking(), place.sizes
     if place.bench is None:
-        if not is_decoded(place.dataset, place.data_root):
+        if not is_decoded(place.dataset, place.data_root, spec_there(place.weights)):
             found["the images, decoded"] = DECODED * (tests + training)
         if not place.weights.exists():
             found[f"{place.weights}, trained"] = float(PLANS[place.dataset].seconds)
@@ -176,7 +177,7 @@ def _edit_set(place: Place, source: Selection | Path) -> tuple[Path, int | None]
     """Its file, and how many images it holds; None where it is still to be made."""
     if isinstance(source, Path):
         return source, len(load_edit_set(source, None))
-    folder = edit_sets(place.dataset)
+    folder = edit_sets(place.dataset, place.data_root)
     if place.bench is None:
         return folder, None
     found = place_of(Wanted(source, place.bench.test, place.bench.weights_hash), folder)

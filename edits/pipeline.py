@@ -17,9 +17,10 @@ from edits.outcome.report import RepairReport
 from edits.outcome.status import asked, tell_cost, tell_failure, tell_refutation
 from edits.task import Task
 from helpers.errors import NotProvedError, NotVerifiedError
-from helpers.files.outputs import failed_paths, metric_paths, report_path
+from helpers.files.outputs import failed_paths, metric_paths, preprocessing_path, report_path
 from helpers.files.publishing import Publication, publication
 from helpers.files.writing import write_json
+from helpers.images.input_spec import keep_spec
 from helpers.stopwatch import peak_memory_mb
 
 
@@ -75,5 +76,8 @@ def _publish(report: RepairReport, task: Task, publishing: Publication) -> Repai
             if path.name not in {failed_path.name for failed_path in failed}:
                 path.unlink()
     write_json(publishing.staged(report_path(task.output) if is_repaired else failed[0]), report.as_json())
-    publishing.publish([*metric_paths(task.output), *failed] if is_repaired else failed)
+    if report.output_path is not None:
+        keep_spec(task.bench.test.spec, task.output, publishing.staged(preprocessing_path(task.output)))
+    former = [*metric_paths(task.output), preprocessing_path(task.output), *failed]
+    publishing.publish(former if is_repaired else failed)
     return report

@@ -126,5 +126,5 @@ def task_of(
             raise UsageError(
                 f"There is nothing to repair: {earlier.now.weights_path} was repaired of all these images already."
             )
-        whole = Member(keep_joined(edit_set, edit_sets(bench.dataset)), edit_set)
+        whole = Member(keep_joined(edit_set, edit_sets(bench.dataset, bench.data_root)), edit_set)
     return Task(bench, whole.edit_set, whole.path, options, output, command_line(), earlier=earlier)

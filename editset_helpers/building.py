@@ -14,7 +14,7 @@ from editset_helpers.selection import Selection, description, resolve_class
 from helpers.errors import ToolError
 from helpers.evaluation import margins
 from helpers.images.datasets import ImageDataset
-from helpers.images.preprocessing import to_inputs
+from helpers.images.preprocessing import CIFAR
 
 
 def select(selection: Selection, dataset: ImageDataset, logits: torch.Tensor) -> EditSet:
@@ -37,7 +37,7 @@ def select(selection: Selection, dataset: ImageDataset, logits: torch.Tensor) ->
         raise ToolError(f"There is nothing to select: {description(selection, dataset)}.")
     positions = qualified[choose(len(qualified), selection.max_samples, selection.seed)]
     return EditSet(
-        images=to_inputs(dataset.images[positions]),
+        images=dataset.inputs(positions),
         labels=torch.from_numpy(dataset.labels[positions]),
         metadata=_metadata(dataset, logits, positions, _type(selection)),
         provenance=_provenance(selection, dataset, len(qualified)),
@@ -76,8 +76,10 @@ def _metadata(
 
 
 def _provenance(selection: Selection, dataset: ImageDataset, qualified: int) -> dict[str, Any]:
-    facts = {"dataset": dataset.name, "dataset_hash": dataset.content_hash, "split": dataset.split}
+    facts: dict[str, Any] = {"dataset": dataset.name, "dataset_hash": dataset.content_hash, "split": dataset.split}
     names = {"class_names": list(dataset.class_names)}
+    if dataset.preprocessing != CIFAR:
+        facts["preprocessing"] = dataset.preprocessing.as_json()
     return {**facts, **names, **selection.facts(dataset.class_names), "candidates": qualified}
 
 

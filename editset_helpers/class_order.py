@@ -20,10 +20,10 @@ def load_for(path: Path, test: ImageDataset) -> EditSet:
     """Load an edit set with its labels in the order of a dataset's classes; see `in_order_of`.
 
     Raises:
-        UsageError: the set names classes that the dataset has not.
+        UsageError: the set names classes that the dataset has not, or its images are inputs of another preprocessing.
         ToolError: the file is missing, damaged, or no edit set.
     """
-    edit_set, note = in_order_of(load_edit_set(path, None), test, path)
+    edit_set, note = in_order_of(load_edit_set(path, None, test.preprocessing), test, path)
     if note is not None:
         say(f"note: {note}")
     return edit_set

@@ -15,7 +15,7 @@ from editset_helpers.location import locate
 from editset_helpers.regions import Move, Region
 from helpers.errors import UsageError
 from helpers.images.datasets import ImageDataset
-from helpers.images.preprocessing import to_inputs
+from helpers.images.preprocessing import INPUT_SIZE, to_inputs
 
 SHIFT = 4
 NEAR = 3
@@ -23,9 +23,10 @@ DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
 def copies(images: torch.Tensor, flip: bool) -> Iterator[torch.Tensor]:
-    """Copies that show whether a repair carries over: mirrored if asked, and shifted by `SHIFT` pixels each way.
+    """Copies that show whether a repair carries over: mirrored if asked, and shifted by `SHIFT` of 64 pixels each way.
 
-    What a shift uncovers repeats the edge. Four of the network's pixels are about two of a CIFAR-10 image.
+    What a shift uncovers repeats the edge. Four of the network's 64 pixels are about two of a CIFAR-10 image; of
+    larger inputs it is the same part.
 
     Args:
         images: (N, 3, H, W); so are the copies.
@@ -35,13 +36,14 @@ def copies(images: torch.Tensor, flip: bool) -> Iterator[torch.Tensor]:
 
 
 def near_copies(images: torch.Tensor, flip: bool) -> Iterator[torch.Tensor]:
-    """Copies that a preparation goes for: as `copies`, but shifted by `NEAR` pixels."""
+    """Copies that a preparation goes for: as `copies`, but shifted by `NEAR` of 64 pixels."""
     return _copies_by(NEAR, images, flip)
 
 
 def _copies_by(shift: int, images: torch.Tensor, flip: bool) -> Iterator[torch.Tensor]:
     if flip:
         yield images.flip(-1)
+    shift = round(shift * images.shape[-1] / INPUT_SIZE)
     for down, right in DIRECTIONS:
         padded = nn.functional.pad(images, (shift,) * 4, mode="replicate")
         top, left = shift - shift * down, shift - shift * right
@@ -69,7 +71,7 @@ def _copies(edit_set: EditSet, region: Region, test: ImageDataset) -> list[torch
     if not region.shifts:
         return [edit_set.images.flip(-1)]
     pixels = pixels_of(edit_set, test)
-    return [to_inputs(moved(pixels, move)) for move in region.moves]
+    return [to_inputs(moved(pixels, move), test.preprocessing) for move in region.moves]
 
 
 def moved(pixels: NDArray[np.uint8], move: Move) -> NDArray[np.uint8]:
@@ -81,7 +83,7 @@ def moved(pixels: NDArray[np.uint8], move: Move) -> NDArray[np.uint8]:
 
 
 def pixels_of(edit_set: EditSet, test: ImageDataset) -> NDArray[np.uint8]:
-    """The edit images before they were resized, uint8 (N, 32, 32, 3)."""
+    """The edit images as they are stored, uint8 (N, S, S, 3), usually 32x32."""
     indices = locate(edit_set, test).indices
     if (missing := np.flatnonzero(indices < 0)).size:
         raise UsageError(

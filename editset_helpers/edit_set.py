@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from editset_helpers.choice import choose
 from editset_helpers.file_checks import as_records, checked_images, checked_labels
-from helpers.errors import ToolError
+from helpers.errors import ToolError, UsageError
 from helpers.files.writing import load_tensors, read_json, save_tensors, write_json
+from helpers.images.preprocessing import CIFAR, Preprocessing, preprocessing_from
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +23,14 @@ class EditSet:
     """Images with the labels that the network is to give them.
 
     Attributes:
-        images: float32, (N, 3, 64, 64), in [0, 1].
+        images: float32, (N, 3, S, S), the network's inputs; in [0, 1] unless its preprocessing normalises.
         labels: int64, (N,).
         metadata: a dict for each image: ``image_idx``, ``true_label``, ``predicted_label``, ``true_probability``,
             ``predicted_probability``, ``margin``, ``true_class``, ``predicted_class``, ``type``. Sets by others may
             lack any of them.
         provenance: how the set was made: ``dataset``, ``dataset_hash``, ``split``, ``class_names``, ``weights_hash``,
-            ``kind``, ``max_samples``, ``seed``, ``command``, ...; empty for sets by others.
+            ``kind``, ``max_samples``, ``seed``, ``command``, ..., and ``preprocessing`` unless it is the usual; empty
+            for sets by others.
         positions: of a subset, where its images are in the whole set, int64, (N,); None for a whole set.
         label_order: where labels were put into the order of a dataset's classes, what became of each label of the file
             (-1: none has it); None where they are as in the file.
@@ -51,6 +53,12 @@ class EditSet:
         for tensor in (self.images, self.labels):
             digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the images were prepared, by the provenance."""
+        stated = self.provenance.get("preprocessing")
+        return CIFAR if stated is None else preprocessing_from(stated)
 
     @property
     def file_positions(self) -> NDArray[np.int64]:
@@ -110,27 +118,29 @@ def save_edit_set(edit_set: EditSet, path: Path) -> None:
     write_json(metadata_path(path), {**facts, "metadata": edit_set.metadata})
 
 
-def load_edit_set(path: Path, num_classes: int | None = 10) -> EditSet:
+def load_edit_set(path: Path, num_classes: int | None = 10, preprocessing: Preprocessing | None = None) -> EditSet:
     """Load and check an edit set of one's own or of that shape.
 
-    uint8 images are divided by 255. Metadata may be absent, or a dict of columns. Older files have their provenance in
-    the JSON file only. It is left out where it is of other images, as after an interrupted write; the class names
-    stay, for whoever changed the images kept them.
+    uint8 images are divided by 255, and refused where the network normalises. Metadata may be absent, or a dict of
+    columns. Older files have their provenance in the JSON file only. It is left out where it is of other images, as
+    after an interrupted write; class names and preprocessing stay, for whoever changed the images kept them.
 
     Args:
         path: the ``.pt`` file.
         num_classes: labels must be below it; None for any.
+        preprocessing: of the network that the images are for; None for what the file says.
 
     Raises:
+        UsageError: the images are inputs of another preprocessing.
         ToolError: the file is missing, damaged, or no edit set; the message says what is wrong.
     """
     content = load_tensors(path, "edit set")
     if not isinstance(content, dict) or not {"images", "labels"} <= content.keys():
         raise ToolError(f"The edit set {path} is not a dict with 'images' and 'labels'.")
-    images = checked_images(content["images"], path)
+    facts = content["provenance"] if "provenance" in content else _facts_beside(path)
+    images = checked_images(content["images"], path, _preprocessing(facts, preprocessing, path))
     labels = checked_labels(content["labels"], len(images), num_classes, path)
     edit_set = EditSet(images, labels, as_records(content.get("metadata"), len(images), path))
-    facts = content["provenance"] if "provenance" in content else _facts_beside(path)
     return replace(edit_set, provenance=_provenance(facts, edit_set.content_hash))
 
 
@@ -140,9 +150,30 @@ def _facts_beside(path: Path) -> Any:
     return {key: value for key, value in facts.items() if key != "metadata"} if isinstance(facts, dict) else {}
 
 
+def _preprocessing(facts: Any, wanted: Preprocessing | None, path: Path) -> Preprocessing:
+    """What a file's images were made by: what it says, the usual where a set made here says nothing, or what is wanted.
+
+    Raises:
+        UsageError: another is wanted.
+        ToolError: the file says something impossible.
+    """
+    if not isinstance(facts, dict) or not facts.keys() & {"preprocessing", "dataset_hash"}:
+        return wanted or CIFAR
+    try:
+        stated = preprocessing_from(facts["preprocessing"]) if "preprocessing" in facts else CIFAR
+    except UsageError as error:
+        raise ToolError(f"The edit set {path} does not say how its images were prepared: {error}") from error
+    if wanted not in (None, stated):
+        raise UsageError(
+            f"The images of the edit set {path} were prepared in another way than this network's ({stated.described} "
+            f"instead of {wanted.described}): make the set with these weights."
+        )
+    return stated
+
+
 def _provenance(facts: Any, content_hash: str) -> dict[str, Any]:
     if not isinstance(facts, dict):
         return {}
     if facts.get("edit_set_hash") != content_hash:
-        return {key: facts[key] for key in ("class_names",) if key in facts}
+        return {key: facts[key] for key in ("class_names", "preprocessing") if key in facts}
     return {key: value for key, value in facts.items() if key != "edit_set_hash"}

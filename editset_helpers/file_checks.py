@@ -10,29 +10,44 @@ import torch
 
 from helpers.errors import ToolError
 from helpers.files.tensors import is_plain
-from helpers.images.preprocessing import INPUT_SIZE
+from helpers.images.preprocessing import CIFAR, Preprocessing
+
+ROUNDING = 1e-3
 
 
-def checked_images(images: Any, path: Path) -> torch.Tensor:
-    """Float32 (N, 3, 64, 64) in [0, 1], N >= 1; raises `ToolError` for anything else."""
-    shape = (3, INPUT_SIZE, INPUT_SIZE)
+def checked_images(images: Any, path: Path, preprocessing: Preprocessing = CIFAR) -> torch.Tensor:
+    """Float32 (N, 3, S, S), N >= 1, of pixels in [0, 1], perhaps normalised; raises `ToolError` for anything else."""
+    side = preprocessing.input_size
+    shape = (3, side, side)
     images = _dense("images", images, path)
     if not isinstance(images, torch.Tensor) or images.ndim != 4 or tuple(images.shape[1:]) != shape:
         found = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
-        raise ToolError(f"The images of the edit set {path} must have the shape (N, 3, 64, 64), not {found}.")
+        raise ToolError(f"The images of the edit set {path} must have the shape (N, 3, {side}, {side}), not {found}.")
     if len(images) == 0:
         raise ToolError(f"The edit set {path} holds no images.")
-    if images.dtype != torch.uint8 and not images.is_floating_point():
+    is_plain_bytes = images.dtype == torch.uint8 and preprocessing == preprocessing.unnormalised
+    if not (is_plain_bytes or images.is_floating_point()):
         raise ToolError(f"The images of the edit set {path} must be float32, not {_name(images.dtype)}.")
     inputs = images.to(torch.float32)
     if images.dtype == torch.uint8:
         inputs = inputs / 255
+    return _within_range(inputs, path, preprocessing).contiguous()
+
+
+def _within_range(inputs: torch.Tensor, path: Path, preprocessing: Preprocessing) -> torch.Tensor:
     extremes = torch.stack(torch.aminmax(inputs))  # one pass over the pixels; NaN spreads to both
     if not torch.isfinite(extremes).all():
         raise ToolError(f"The edit set {path} has pixels that are NaN or infinite.")
-    if extremes[0] < 0 or extremes[1] > 1:
-        raise ToolError(f"The pixels of the edit set {path} must lie in [0, 1]; the network's inputs do.")
-    return inputs.contiguous()
+    black, white = (preprocessing.normalise(torch.full((1, 3, 1, 1), float(value))) for value in (0, 1))
+    if preprocessing == preprocessing.unnormalised:
+        if extremes[0] < 0 or extremes[1] > 1:
+            raise ToolError(f"The pixels of the edit set {path} must lie in [0, 1]; the network's inputs do.")
+    elif (inputs < black - ROUNDING).any() or (inputs > white + ROUNDING).any():
+        raise ToolError(
+            f"The images of the edit set {path} are not normalised as the network's inputs are: an entry is "
+            f"{extremes[0]:.4g} or {extremes[1]:.4g}, outside what pixels in [0, 1] give."
+        )
+    return inputs
 
 
 def checked_labels(labels: Any, count: int, num_classes: int | None, path: Path) -> torch.Tensor:

@@ -16,6 +16,7 @@ from helpers.cli import DatasetName, say
 from helpers.errors import UsageError
 from helpers.evaluation import predict_logits
 from helpers.images.datasets import ImageDataset, load_dataset
+from helpers.images.input_spec import spec_of
 from model_classes.alexnet import load_alexnet
 from model_classes.weights import weights_hash
 
@@ -107,11 +108,11 @@ class Source:
 
 def open_source(dataset: DatasetName, data_root: Path | None, weights: Path) -> Source:
     """Load the test images and a network; raises `ToolError` where they are missing or damaged."""
-    test = load_dataset(dataset, "test", data_root)
+    test = load_dataset(dataset, "test", data_root, spec_of(weights))
     model = load_alexnet(weights, len(test.class_names))
 
     def logits() -> torch.Tensor:
-        return predict_logits(model, test.images, told="finding the images")
+        return predict_logits(model, test, told="finding the images")
 
     return Source(test, logits, weights, weights_hash(model))
 

@@ -78,13 +78,13 @@ def _confirmed(claims: NDArray[np.int64], edit_set: EditSet, test: ImageDataset)
     possible = np.flatnonzero((claims >= 0) & (claims < len(test)))
     for start in range(0, len(possible), BATCH):
         part = possible[start : start + BATCH]
-        same = _distances(to_inputs(test.images[claims[part]]), edit_set.images[torch.from_numpy(part)]) <= ROUNDING
+        same = _distances(_seen(test, claims[part]), _of(edit_set, part, test)) <= ROUNDING
         indices[part[same]] = claims[part[same]]
     return indices
 
 
 def _distances(some: torch.Tensor, others: torch.Tensor) -> NDArray[np.float32]:
-    """The largest difference of any pixel, (N,), of images (N, 3, 64, 64)."""
+    """The largest difference of any pixel, (N,), of images (N, 3, S, S)."""
     return np.asarray((some - others).abs().amax(dim=(1, 2, 3)).numpy())
 
 
@@ -94,7 +94,7 @@ def _add_twins(inside: NDArray[np.bool_], test: ImageDataset) -> None:
     for index in np.flatnonzero(~inside) if known else ():
         twin = known.get(test.images[index, 2:-2, 2:-2].tobytes())
         if twin is not None:
-            one, other = to_inputs(test.images[[index, twin]])
+            one, other = _seen(test, np.array([index, twin]))
             inside[index] = bool((one - other).abs().max() <= ROUNDING)
 
 
@@ -107,15 +107,21 @@ def _searched(
     """
     if not len(positions):
         return
-    images = edit_set.images[torch.from_numpy(positions)]
-    apart = np.concatenate([_apart(images, to_inputs(part)) for part in _parts(test.images)], axis=1)
+    images, starts = _of(edit_set, positions, test), range(0, len(test), BATCH)
+    apart = np.concatenate([_apart(images, _seen(test, slice(start, start + BATCH))) for start in starts], axis=1)
     for position, image, distances in zip(positions.tolist(), images, apart, strict=True):
         candidates = np.flatnonzero(distances <= SAME + ROUNDING)
         yield position, _same(image, candidates, test), bool((distances <= NEAR).any())
 
 
-def _parts(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    return (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+def _seen(test: ImageDataset, chosen: NDArray[np.int64] | slice) -> torch.Tensor:
+    """What the network sees of test images, without the normalisation: in [0, 1]."""
+    return to_inputs(test.images[chosen], test.preprocessing.unnormalised)
+
+
+def _of(edit_set: EditSet, positions: NDArray[np.int64], test: ImageDataset) -> torch.Tensor:
+    """The same of edit images."""
+    return test.preprocessing.unit(edit_set.images[torch.from_numpy(positions)])
 
 
 def _apart(some: torch.Tensor, others: torch.Tensor) -> NDArray[np.float64]:
@@ -128,7 +134,7 @@ def _apart(some: torch.Tensor, others: torch.Tensor) -> NDArray[np.float64]:
 def _same(image: torch.Tensor, candidates: NDArray[np.int64], test: ImageDataset) -> NDArray[np.int64]:
     if not len(candidates):
         return candidates
-    inputs = to_inputs(test.images[candidates])
+    inputs = _seen(test, candidates)
     distances = _distances(inputs, image[None])
     reached = ROUNDING if distances.min() <= ROUNDING else SAME
     found = np.flatnonzero(distances <= reached)

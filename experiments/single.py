@@ -27,6 +27,7 @@ from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from helpers.evaluation import is_right
 from helpers.files.writing import load_tensors
+from helpers.images.input_spec import InputSpec, spec_of
 from sytorch import part_named
 
 REPAIRING = ("program", "ordinary images", "metric", "prepare", "solve", "write and verify")
@@ -39,11 +40,14 @@ class TooFewImagesError(ToolError):
 def bench_at(dataset: DatasetName, data_root: Path | None, weights: Path) -> Workbench:
     """A network and its images, loaded once in each process and again when the weights file is another."""
     there = weights.stat() if weights.exists() else None
-    return _bench_at(dataset, data_root, weights, there and (there.st_ino, there.st_size, there.st_mtime_ns))
+    state = there and (there.st_ino, there.st_size, there.st_mtime_ns)
+    return _bench_at(dataset, data_root, weights, state, spec_of(weights))
 
 
 @functools.lru_cache(maxsize=1)
-def _bench_at(dataset: DatasetName, data_root: Path | None, weights: Path, _: tuple[int, ...] | None) -> Workbench:
+def _bench_at(
+    dataset: DatasetName, data_root: Path | None, weights: Path, _state: tuple[int, ...] | None, _spec: InputSpec
+) -> Workbench:
     return open_workbench(dataset, data_root, weights)
 
 

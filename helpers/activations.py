@@ -14,7 +14,6 @@ from helpers import progress
 from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import cache_path, fingerprint, keep_array, read_array
 from helpers.images.datasets import ImageDataset
-from helpers.images.preprocessing import to_inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +80,7 @@ def _run(model: nn.Module, layer: str, images: ImageDataset, positions: NDArray[
     try:
         with torch.inference_mode():
             for part in progress.parts(len(positions), BATCH_SIZE, f"{images.split} images, once for this network"):
-                model(to_inputs(images.images[positions[part]]))
+                model(images.inputs(positions[part]))
     finally:
         handle.remove()
     return np.asarray(torch.cat(seen).numpy())

@@ -13,6 +13,7 @@ from torch import nn
 
 from helpers import progress
 from helpers.errors import ToolError
+from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import to_inputs
 
 BATCH_SIZE = 500
@@ -39,15 +40,15 @@ class Evaluation:
 
 def predict_logits(
     model: nn.Module,
-    images: NDArray[Any] | torch.Tensor,
+    images: ImageDataset | NDArray[Any] | torch.Tensor,
     batch_size: int = BATCH_SIZE,
     told: str | None = None,
 ) -> torch.Tensor:
     """Run a network in evaluation mode on the device it is on, and leave its mode as it was.
 
     Args:
-        model: the network, (n, 3, 64, 64) -> (n, C).
-        images: uint8 images (N, H, W, 3), or float32 inputs (N, 3, 64, 64).
+        model: the network, (n, 3, S, S) -> (n, C).
+        images: a data set, uint8 images of the usual preprocessing, (N, H, W, 3), or float32 inputs (N, 3, S, S).
         batch_size: images at a time.
         told: what those who wait are told of it; nothing by default.
 
@@ -62,7 +63,7 @@ def predict_logits(
     model.eval()
     try:
         with torch.inference_mode():
-            logits = torch.cat([_forward(model, images[part]) for part in parts])
+            logits = torch.cat([_forward(model, images, part) for part in parts])
     finally:
         model.train(was_training)
     if not torch.isfinite(logits).all():
@@ -74,8 +75,11 @@ def _parts(count: int, size: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, count, size))
 
 
-def _forward(model: nn.Module, images: NDArray[Any] | torch.Tensor) -> torch.Tensor:
-    inputs = images if isinstance(images, torch.Tensor) else to_inputs(images)
+def _forward(model: nn.Module, images: ImageDataset | NDArray[Any] | torch.Tensor, part: slice) -> torch.Tensor:
+    if isinstance(images, ImageDataset):
+        inputs = images.inputs(part)
+    else:
+        inputs = images[part] if isinstance(images, torch.Tensor) else to_inputs(images[part])
     parameter = next(model.parameters(), None)
     outputs: torch.Tensor = model(inputs if parameter is None else inputs.to(parameter.device))
     return outputs.to("cpu", torch.float32)

@@ -9,6 +9,7 @@ from helpers.cli import say
 from helpers.errors import ToolError
 from helpers.files.outputs import report_path
 from helpers.files.writing import read_json, write_json
+from helpers.images.input_spec import USUAL, InputSpec, keep_spec
 from model_classes.epochs import Epoch
 from model_classes.weight_files import save_weights
 from model_classes.weights import read_weights, weights_hash
@@ -56,8 +57,10 @@ class Baseline(TrainingRun):
     seconds: float
 
 
-def save_baseline(epoch: Epoch, run: TrainingRun, output: Path) -> Baseline:
-    """Write the weights after an epoch and their record, each whole or not at all, and say so.
+def save_baseline(epoch: Epoch, run: TrainingRun, output: Path, spec: InputSpec = USUAL) -> Baseline:
+    """Write the weights after an epoch, their record and their input specification, each whole or not at all.
+
+    A line says so.
 
     Raises:
         ToolError: a file cannot be written.
@@ -73,6 +76,7 @@ def save_baseline(epoch: Epoch, run: TrainingRun, output: Path) -> Baseline:
         seconds=round(epoch.seconds, 2),
     )
     save_weights(epoch.weights, output)
+    keep_spec(spec, output)
     write_json(report_path(output), asdict(baseline))
     _tell(baseline)
     return baseline

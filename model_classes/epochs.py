@@ -129,7 +129,7 @@ def _run_epoch(descent: _Descent, images: Tensor, labels: Tensor, bar: Steps) ->
 
 
 def _accuracy(model: AlexNet, test: ImageDataset) -> float:
-    return evaluate_logits(predict_logits(model, test.images), test.labels, test.class_names).accuracy
+    return evaluate_logits(predict_logits(model, test), test.labels, test.class_names).accuracy
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

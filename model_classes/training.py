@@ -15,6 +15,7 @@ from helpers.files.outputs import writable_output
 from helpers.files.paths import baseline_weights
 from helpers.files.writing import exclusive
 from helpers.images.datasets import load_dataset
+from helpers.images.input_spec import InputSpec
 from model_classes.augmentation import Augmentation
 from model_classes.baseline import Baseline, TrainingRun, save_baseline, was_interrupted
 from model_classes.epochs import Epoch, TrainingPlan, has_fast_bfloat16, train_epochs
@@ -32,21 +33,22 @@ def ensure_baseline(dataset: DatasetName, data_root: Path | None, weights: Path 
     Raises:
         ToolError: ``weights`` does not exist, or there are no images to train on.
     """
-    path = stated_weights(dataset, weights)
+    path = stated_weights(dataset, data_root, weights)
     if not path.exists():
         plan = PLANS[dataset]
         say(f"There is no {path} yet: training it, {plan.epochs} epochs, {_duration(plan, usual_device())}.")
         train_alexnet(dataset, path, data_root=data_root)
     elif was_interrupted(path):
-        say(f"note: the training of {path} was interrupted; `train.py --dataset {dataset} --force` does all of it.")
+        images = f"--dataset {dataset}" if data_root is None else f"--data-root {data_root}"
+        say(f"note: the training of {path} was interrupted; `train.py {images} --force` does all of it.")
     return path
 
 
-def stated_weights(dataset: DatasetName, weights: Path | None) -> Path:
+def stated_weights(dataset: DatasetName, data_root: Path | None, weights: Path | None) -> Path:
     """The weights that are named, else the usual ones, which may be missing; raises `ToolError` if named ones are."""
     if weights is not None and not weights.exists():
         raise ToolError(f"The weights file {weights} does not exist.")
-    return weights or baseline_weights(dataset)
+    return weights or baseline_weights(dataset, data_root)
 
 
 def train_alexnet(
@@ -79,6 +81,7 @@ def train_alexnet(
     device = device or usual_device()
     with exclusive(output):
         train, test = load_dataset(dataset, "train", data_root), load_dataset(dataset, "test", data_root)
+        spec = InputSpec(classes=None if sorted(train.class_names) == [*train.class_names] else train.class_names)
         run = TrainingRun(
             dataset=train.name,
             dataset_hash=train.content_hash,
@@ -88,7 +91,7 @@ def train_alexnet(
         )
 
         def save(epoch: Epoch) -> Baseline:
-            return save_baseline(epoch, run=run, output=output)
+            return save_baseline(epoch, run, output, spec)
 
         return _save_latest(train_epochs(train, test, plan, seed, device), save)
 

@@ -18,7 +18,7 @@ from edits.network.tail import layer_inputs, run_modules
 from edits.network.workbench import Workbench
 from edits.options import LAST_LAYER
 from helpers.activations import layer_activations, linear_logits
-from helpers.images.preprocessing import to_inputs
+from helpers.errors import UsageError
 from model_classes.alexnet import AlexNet
 from model_classes.folding import fold, unfold
 from sytorch.problem.arrays import Matrix
@@ -76,7 +76,9 @@ class Trainable:
 
 
 def trainable(bench: Workbench, part: Part) -> Trainable:
-    """Copy a part of the workbench's network."""
+    """Copy a part of the workbench's network; raises `UsageError` where its feature maps have more than one pixel."""
+    if bench.training_images.channels.shape[1:] != (1, 1):
+        raise UsageError("Fine-tuning trains a folded network, which is that of 64 x 64 inputs alone.")
     base = bench.model.state_dict()
     with torch.device("meta"):
         folded = AlexNet(len(bench.test.class_names), pool=1)
@@ -107,8 +109,8 @@ def _channels(bench: Workbench) -> Pool:
 
 
 def _images(bench: Workbench) -> Pool:
-    images, labels = bench.training.images, torch.from_numpy(np.array(bench.training.labels))
-    return Pool(lambda chosen: to_inputs(images[chosen.numpy()]), labels)
+    labels = torch.from_numpy(np.array(bench.training.labels))
+    return Pool(lambda chosen: bench.training.inputs(chosen.numpy()), labels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -118,7 +118,7 @@ def check_part(bench: Workbench, options: RepairOptions) -> None:
     if "+" in options.layer:
         raise UsageError(f"--layer names one layer, or a part of one; {options.layer} are several.")
     try:
-        sytorch.linearise(bench.model, options.layer, torch.zeros(1, 3, 64, 64))
+        sytorch.linearise(bench.model, options.layer, bench.test.inputs(slice(1)))
     except sytorch.UnsupportedLayerError as error:
         raise UsageError(f"--layer: {error}") from error
     if options.norm != "l2":

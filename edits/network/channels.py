@@ -1,8 +1,12 @@
-"""What the convolutions make of training images: few numbers for each, from which every linear layer follows."""
+"""What the convolutions make of training images: 256 numbers for each, or 9,216 of larger inputs.
+
+Every linear layer follows from them.
+"""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +21,8 @@ from helpers import progress
 from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.datasets import ImageDataset
-from helpers.images.preprocessing import to_inputs
 from helpers.remembering import remembers
-from model_classes.alexnet import CHANNELS, AlexNet
+from model_classes.alexnet import AlexNet
 from sytorch.network.chain import Chain, chain_of
 from sytorch.network.repeats import without_repeats
 
@@ -28,9 +31,10 @@ LAST_CONVOLVED = "features.12"
 
 @dataclass(frozen=True, eq=False)
 class Channels:
-    """The 256 channels of each image of a split, (256, 1, 1), and the layers that get them.
+    """The 256 channels of each image of a split, and the layers that get them.
 
-    A linear layer behind AlexNet's pool of 36 copies is run folded (`sytorch.network.repeats`): no answer changes.
+    With 64x64 inputs a channel is one number; a linear layer behind AlexNet's pool of 36 copies is then run folded
+    (`sytorch.network.repeats`): no answer changes. With 224x224 it is a map of 6x6. ``k`` is how many numbers all are.
 
     Attributes:
         model: in evaluation mode.
@@ -47,14 +51,21 @@ class Channels:
         """The layers behind the convolutions."""
         return chain_of(self.model).behind(LAST_CONVOLVED)
 
+    @functools.cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of the channels of one image, (256, m, m)."""
+        return tuple(run_modules([self.model.features], self.split.inputs(slice(1))).shape[1:])
+
     @remembers(2)
     def all(self, *, mirrored: bool) -> NDArray[np.float32]:
-        """Of all images, or of all their mirror images, (R, 256); from the cache where they are there."""
-        path = self.file(mirrored=mirrored)
-        found = read_array(path, (len(self.split), CHANNELS))
+        """Of all images, or of all their mirror images, (R, k); from the cache where they are there."""
+        path, shape = self.file(mirrored=mirrored), (len(self.split), math.prod(self.shape))
+        found = read_array(path, shape)
         if found is None:
-            found = self._convolved(mirrored)
-            keep_array(path, found)
+            computed = self._convolved(mirrored)
+            keep_array(path, computed)
+            found = read_array(path, shape)  # a memory map: of large inputs there may be gigabytes
+            found = computed if found is None else found
         return found
 
     def file(self, *, mirrored: bool) -> Path:
@@ -62,20 +73,20 @@ class Channels:
         return cache_path("channels", **self.facts, mirrored=mirrored)
 
     def of(self, chosen: NDArray[np.int64], *, mirrored: bool = False) -> torch.Tensor:
-        """Of the images at these positions, (N,), or of their mirror images, (N, 256, 1, 1)."""
-        return torch.from_numpy(self.all(mirrored=mirrored)[chosen])[:, :, None, None]
+        """Of the images at these positions, (N,), or of their mirror images, (N, 256, m, m)."""
+        return torch.from_numpy(self.all(mirrored=mirrored)[chosen]).view(-1, *self.shape)
 
     def inputs(self, layer: str, chosen: NDArray[np.int64], *, mirrored: bool = False) -> torch.Tensor:
         """What a linear layer gets from these images, (N, n)."""
         return run_modules(self._up_to(layer), self.of(chosen, mirrored=mirrored))
 
     def of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
-        """What the convolutions make of any images, float32 (N, 3, 64, 64): (N, 256)."""
+        """What the convolutions make of any images, float32 (N, 3, S, S): (N, k)."""
         return run_modules([self.model.features], inputs).flatten(1)
 
     def behind(self, layer: str, channels: torch.Tensor) -> torch.Tensor:
-        """What a linear layer gets from channels, (N, 256): (N, n)."""
-        return run_modules(self._up_to(layer), channels[:, :, None, None])
+        """What a linear layer gets from channels, (N, k): (N, n)."""
+        return run_modules(self._up_to(layer), channels.view(-1, *self.shape))
 
     def logits(self) -> torch.Tensor:
         """What the network says of all images, float32 (R, C)."""
@@ -88,9 +99,9 @@ class Channels:
         return without_repeats(chain, self.of(np.arange(1))).layers
 
     def _convolved(self, mirrored: bool) -> NDArray[np.float32]:
-        parts, images = [], self.split.images
+        found = np.empty((len(self.split), math.prod(self.shape)), dtype=np.float32)
         name = "mirrored training images" if mirrored else "training images"
-        for part in progress.parts(len(images), BATCH_SIZE, f"{name}, once for this network"):
-            inputs = to_inputs(images[part])
-            parts.append(self.of_inputs(inputs.flip(3) if mirrored else inputs).numpy())
-        return np.concatenate(parts)
+        for part in progress.parts(len(found), BATCH_SIZE, f"{name}, once for this network"):
+            inputs = self.split.inputs(part)
+            found[part] = self.of_inputs(inputs.flip(3) if mirrored else inputs).numpy()
+        return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,9 +19,9 @@ from helpers.evaluation import is_right
 from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.corruptions import CORRUPTIONS
 from helpers.images.datasets import ImageDataset
-from helpers.images.preprocessing import to_inputs
+from helpers.images.preprocessing import INPUT_SIZE, to_inputs
 from helpers.remembering import remembers
-from model_classes.alexnet import CHANNELS, AlexNet
+from model_classes.alexnet import AlexNet
 from sytorch import KroneckerMetric, chain_of, kronecker_metric
 from sytorch.metrics.kronecker import softmax_curvature
 
@@ -86,12 +87,15 @@ class TrainingImages:
         """The metric of a layer, see `sytorch.kronecker_metric`, from images at these positions and their mirrors."""
         chain = self.channels.chain if self.is_linear(layer) else chain_of(self.model)
 
+        larger = self.split.preprocessing.input_size / INPUT_SIZE
+        size = BATCH if self.is_linear(layer) else max(1, int(BATCH / larger**2))
+
         def batches() -> Iterator[torch.Tensor]:
-            for part, mirrored in self._parts(chosen, BATCH, f"metric of {layer}"):
+            for part, mirrored in self._parts(chosen, size, f"metric of {layer}"):
                 if self.is_linear(layer):
                     yield self.channels.of(part, mirrored=mirrored)
                 else:
-                    images = to_inputs(self.split.images[part])
+                    images = self.split.inputs(part)
                     yield images.flip(3) if mirrored else images
 
         return kronecker_metric(chain, layer, batches, GRADIENT_IMAGES, ridges=ridges)
@@ -114,13 +118,13 @@ class TrainingImages:
 
     @functools.cached_property
     def unusual(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Corrupted copies of some right images: positions of these, (U,), and the copies' channels, (U, 256)."""
+        """Corrupted copies of some right images: positions of these, (U,), and the copies' channels, (U, k)."""
         chosen = self.right(UNUSUAL)
         sources, path = np.tile(chosen, len(CORRUPTIONS)), cache_path("unusual-channels", **self.facts, count=UNUSUAL)
-        found = read_array(path, (len(sources), CHANNELS))
+        found = read_array(path, (len(sources), math.prod(self.channels.shape)))
         if found is None:
             pixels = np.asarray(self.split.images[chosen])
-            parts = [to_inputs(corrupted(pixels)) for corrupted in CORRUPTIONS.values()]
+            parts = [to_inputs(corrupted(pixels), self.split.preprocessing) for corrupted in CORRUPTIONS.values()]
             found = torch.cat([self.channels.of_inputs(part) for part in parts]).numpy()
             keep_array(path, found)
         return sources, found

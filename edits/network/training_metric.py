@@ -21,6 +21,7 @@ from sytorch import PerClassMetric, SecondMomentMetric, second_moment_metric
 from sytorch.metrics.kronecker import softmax_curvature
 from sytorch.problem.arrays import Matrix
 
+LARGEST = 2**34  # bytes of factors in float64
 NEGLIGIBLE = 1e-5
 NO_DOUBT = 1e-9  # of curvature, in the mean of the images that are right
 
@@ -68,7 +69,12 @@ def per_class_metric(
     cache: Path | None,
 ) -> PerClassMetric:
     """The same for each class by itself: an image counts by the softmax's curvature in that class's logit."""
-    classes = len(layer.get_parameter("weight"))
+    classes, inputs = layer.get_parameter("weight").shape
+    if 8 * classes * (inputs + 1) ** 2 > LARGEST:
+        raise UsageError(
+            f"--metric per-class needs a factor for each class, {8 * classes * (inputs + 1) ** 2 / 1e9:.0f} "
+            f"GB for {classes} classes: take --metric training."
+        )
     factors = _factors(layer, source, _curvatures, classes, ridge=ridge, cache=cache)
     return PerClassMetric(tuple(map(SecondMomentMetric, factors)))
 

@@ -24,6 +24,7 @@ from helpers.cli import DatasetName
 from helpers.errors import UsageError
 from helpers.files.array_cache import cache_path
 from helpers.images.datasets import ImageDataset, load_dataset
+from helpers.images.input_spec import spec_of
 from helpers.remembering import remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet, blank_alexnet, load_alexnet
@@ -60,7 +61,7 @@ class Workbench:
     @functools.cached_property
     def training(self) -> ImageDataset:
         """The training split."""
-        return load_dataset(self.dataset, "train", self.data_root)
+        return load_dataset(self.dataset, "train", self.data_root, self.test.spec)
 
     @functools.cached_property
     def training_images(self) -> TrainingImages:
@@ -202,6 +203,6 @@ def open_workbench(
     """
     clock = clock or Stopwatch()
     with clock.phase("load"):
-        test = load_dataset(dataset, "test", data_root)
+        test = load_dataset(dataset, "test", data_root, spec_of(weights_path))
         model = load_alexnet(weights_path, len(test.class_names))
         return Workbench(dataset, data_root, weights_path, model, weights_hash(model), test, clock)

@@ -22,6 +22,7 @@ from helpers.files.outputs import METRIC, beside, certificate_path, failed_paths
 from helpers.files.places import explained_os_errors
 from helpers.files.publishing import Publication
 from helpers.files.writing import sha256_of_file
+from helpers.images.preprocessing import CIFAR
 from sytorch.problem.arrays import Matrix, Vector
 
 Arrays = dict[str, NDArray[Any]]
@@ -138,7 +139,9 @@ def certify(task: Task, claim: Claim, network: NetworkFile, publishing: Publicat
 
 def _facts(task: Task, claim: Claim, status: str) -> dict[str, Any]:
     options, bench = task.options, task.bench
+    spec = bench.test.preprocessing
     return {
+        **({} if spec == CIFAR else {"preprocessing": spec.as_json()}),
         "format": FORMAT,
         "status": status,
         "command": task.command,

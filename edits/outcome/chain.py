@@ -151,9 +151,7 @@ def compare(first: Path, second: Path, test: ImageDataset) -> Comparison:
     models = [load_alexnet(path, len(test.class_names)) for path in (first, second)]
     before, after = (model.state_dict() for model in models)
     moved = [_moved(name, before[name], after[name]) for name in before if not torch.equal(before[name], after[name])]
-    right = np.stack(
-        [is_right(predict_logits(model, test.images, told="test images"), test.labels) for model in models]
-    )
+    right = np.stack([is_right(predict_logits(model, test, told="test images"), test.labels) for model in models])
     classes = [test.labels == label for label in range(len(test.class_names))]
     accuracies = np.array(
         [[answers[of_class].mean() if of_class.any() else np.nan for of_class in classes] for answers in right]

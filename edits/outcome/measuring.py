@@ -92,7 +92,7 @@ def _test_logits(task: Task, network: Network, repaired: Repaired) -> torch.Tens
     with task.bench.clock.phase("evaluate"):
         model = blank_alexnet(len(task.bench.test.class_names))
         model.load_state_dict(repaired.state, assign=True)
-        return predict_logits(model.eval(), task.bench.test.images, told="test images")
+        return predict_logits(model.eval(), task.bench.test, told="test images")
 
 
 def measure_copies(report: RepairReport, logits: LogitsPair, labels: torch.Tensor) -> None:

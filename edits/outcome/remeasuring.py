@@ -74,7 +74,7 @@ def remeasure(path: Path, data_root: Path | None = None, batch_size: int = BATCH
     location = locate(edit_set, bench.test)
     covered = with_copies(edit_set, Region(told.shifts, told.flip), bench.test)
     seen = _logits(bench.model, after, covered.images, batch_size)
-    on_test = _logits(bench.model, after, bench.test.images, batch_size)
+    on_test = _logits(bench.model, after, bench.test, batch_size)
     now = RepairReport(**{**vars(told), **dict.fromkeys((*FRACTIONS, *MARGINS))})
     on_edits, on_copies = seen.split(len(edit_set))
     measure_copies(now, on_copies, covered.labels[len(edit_set) :])

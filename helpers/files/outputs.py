@@ -13,6 +13,7 @@ REPORT = ".json"
 OUTCOMES = "_outcomes.pt"
 CERTIFICATE = "_certificate.npz"
 METRIC = "_metric_"
+PREPROCESSING = "_preprocessing.json"
 USUAL_SUFFIX = ".pth"
 OTHER_SUFFIXES = {".safetensors", ".pt", ".bin", ".ckpt"}
 
@@ -40,6 +41,11 @@ def outcomes_path(weights: Path) -> Path:
 def certificate_path(weights: Path) -> Path:
     """``three.pth`` -> ``three_certificate.npz``."""
     return beside(weights, CERTIFICATE)
+
+
+def preprocessing_path(weights: Path) -> Path:
+    """``three.pth`` -> ``three_preprocessing.json``: not for results alone; weights of one's own have it, too."""
+    return beside(weights, PREPROCESSING)
 
 
 def failed_paths(weights: Path) -> tuple[Path, Path, Path]:

@@ -18,22 +18,31 @@ from numpy.typing import NDArray
 from helpers.cli import say
 from helpers.errors import ToolError
 from helpers.files.writing import atomic_file, read_json, write_json
-from helpers.images.source import IMAGE_SIZE, DecodedImages, ImageSource, Split
+from helpers.images.preprocessing import CIFAR, Preprocessing
+from helpers.images.source import DecodedImages, ImageSource, Split
 
 FORMAT = 2  # 2: photos upright, floating-point images
 
 
-def load_cached(source: ImageSource, split: Split, folder: Path) -> tuple[DecodedImages, str]:
+def load_cached(
+    source: ImageSource, split: Split, folder: Path, preprocessing: Preprocessing = CIFAR
+) -> tuple[DecodedImages, str]:
     """The images of a split and their content hash: from the cache where it is current, else decoded and cached.
+
+    Args:
+        source: where they come from.
+        split: "train" or "test".
+        folder: the cache.
+        preprocessing: decides what is kept of a picture.
 
     Raises:
         ToolError: the source's. A cache that cannot be written costs time on the next run, and is only mentioned.
     """
-    cached = read_cached(source, split, folder)
+    cached = read_cached(source, split, folder, preprocessing)
     if cached is not None:
         return cached
-    index_path, fingerprint = _index_path(source, split, folder), source.fingerprint(split)
-    decoded = source.read(split)
+    index_path, fingerprint = _index_path(source, split, folder, preprocessing), source.fingerprint(split)
+    decoded = source.read(split, preprocessing)
     hash_of_content = content_hash(decoded)
     try:
         _write(index_path, decoded, {"fingerprint": fingerprint, "content_hash": hash_of_content})
@@ -42,16 +51,24 @@ def load_cached(source: ImageSource, split: Split, folder: Path) -> tuple[Decode
     return decoded, hash_of_content
 
 
-def read_cached(source: ImageSource, split: Split, folder: Path) -> tuple[DecodedImages, str] | None:
+def read_cached(
+    source: ImageSource, split: Split, folder: Path, preprocessing: Preprocessing
+) -> tuple[DecodedImages, str] | None:
     """The same from the cache, or None where it is not current."""
-    return _read(_index_path(source, split, folder), source.fingerprint(split))
+    path = _index_path(source, split, folder, preprocessing)
+    return _read(path, source.fingerprint(split), preprocessing.stored_size)
 
 
-def _index_path(source: ImageSource, split: Split, folder: Path) -> Path:
-    return folder / f"{source.name[:40]}-{split}-{_short_hash(source.location)}.json"
+def _index_path(source: ImageSource, split: Split, folder: Path, preprocessing: Preprocessing) -> Path:
+    return folder / f"{source.name[:40]}-{split}-{_short_hash(source.location + _kept(preprocessing))}.json"
 
 
-def _read(index_path: Path, fingerprint: str) -> tuple[DecodedImages, str] | None:
+def _kept(preprocessing: Preprocessing) -> str:
+    """What tells the pixels of one preprocessing from another's; nothing for the usual ones, 32x32."""
+    return "" if preprocessing.squeezed else f" {preprocessing.resize} {preprocessing.input_size}"
+
+
+def _read(index_path: Path, fingerprint: str, size: int) -> tuple[DecodedImages, str] | None:
     pixels = index_path.with_suffix(".npy")
     try:
         index = read_json(index_path)
@@ -62,7 +79,7 @@ def _read(index_path: Path, fingerprint: str) -> tuple[DecodedImages, str] | Non
         decoded = DecodedImages(images, labels, tuple(index["class_names"]))
     except (ToolError, OSError, ValueError, KeyError, TypeError):
         return None
-    is_whole = images.dtype == np.uint8 and images.shape == (len(labels), IMAGE_SIZE, IMAGE_SIZE, 3)
+    is_whole = images.dtype == np.uint8 and images.shape == (len(labels), size, size, 3)
     return (decoded, str(index["content_hash"])) if is_whole else None
 
 

@@ -17,6 +17,8 @@ import numpy as np
 
 from helpers.cli import say
 from helpers.errors import ToolError
+from helpers.images.decoding import of_small_images
+from helpers.images.preprocessing import CIFAR, Preprocessing
 from helpers.images.source import DecodedImages, Split
 from helpers.text import printable
 
@@ -80,7 +82,7 @@ class CifarArchive:
         except OSError as error:
             raise ToolError(f"Cannot unpack CIFAR-10 in {self.root}: {error.strerror or error}.") from error
 
-    def read(self, split: Split) -> DecodedImages:
+    def read(self, split: Split, preprocessing: Preprocessing = CIFAR) -> DecodedImages:
         """Every image of the split in the archive's order; damaged files are fetched anew.
 
         Raises:
@@ -93,7 +95,8 @@ class CifarArchive:
             self.fetch()
             archive = self._open(split)
         labels = np.asarray(archive.targets, dtype=np.int64)
-        return DecodedImages(np.ascontiguousarray(archive.data), labels, tuple(archive.classes))
+        images = of_small_images(np.ascontiguousarray(archive.data), preprocessing)
+        return DecodedImages(images, labels, tuple(archive.classes))
 
     def _open(self, split: Split) -> CIFAR10:
         from torchvision.datasets import CIFAR10  # noqa: PLC0415 - slow

@@ -1,11 +1,14 @@
-"""Image files, of any common type and size, to 32x32 bytes of red, green and blue.
+"""Image files, of any common type and size, to bytes of red, green and blue, 32x32 or as a preprocessing wants them.
 
-A photo stands upright, as its EXIF entry says. Of an animation the first frame counts. Transparency is ignored. Of 16
-bits the upper eight count; floating-point values reach from 0 to 1. What has no range that everybody knows is refused.
+A squeezed photo stands upright, as its EXIF entry says; others lie as they are stored, for torchvision does not look
+at it. Of an animation the first frame counts. Transparency is ignored. Of 16 bits the upper eight count;
+floating-point values reach from 0 to 1. What has no range that everybody knows is refused.
 """
 
 from __future__ import annotations
 
+import math
+import tempfile
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,34 +21,51 @@ from PIL import ExifTags, Image, ImageOps
 
 from helpers import progress
 from helpers.errors import ToolError
-from helpers.images.source import IMAGE_SIZE
+from helpers.images.preprocessing import CIFAR, Preprocessing, stored_pixels
 
 CHUNK = 250
+MUCH = 2**30  # bytes
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # of TIFF
 WHITE_IS_ZERO = 0
 SIGNED = 2
 SIXTEEN_BITS = {"I;16", "I;16B", "I;16L", "I;16N"}
 
 
-def decode_files(files: list[Path], task: str) -> NDArray[np.uint8]:
-    """Decode image files to uint8 (N, 32, 32, 3), in the order given; ``task`` is what those who wait are told."""
-    images = np.empty((len(files), IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+def decode_files(files: list[Path], task: str, preprocessing: Preprocessing = CIFAR) -> NDArray[np.uint8]:
+    """Decode image files to uint8 (N, S, S, 3), in the order given; ``task`` is what those who wait are told."""
+    images = _room_for(len(files), preprocessing)
     chunks = (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
     told = progress.loop(task, len(files), "image")
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool, told as steps:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused
-        for start, chunk in zip(range(0, len(files), CHUNK), pool.map(_decode_chunk, chunks), strict=True):
+        decoded = pool.map(lambda chunk: np.stack([decode_file(file, preprocessing) for file in chunk]), chunks)
+        for start, chunk in zip(range(0, len(files), CHUNK), decoded, strict=True):
             images[start : start + len(chunk)] = chunk
             steps.update(len(chunk))
     return images
 
 
-def _decode_chunk(files: list[Path]) -> NDArray[np.uint8]:
-    return np.stack([decode_file(file) for file in files])
+def of_small_images(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """What is kept of images that are 32x32 already, uint8 (N, 32, 32, 3)."""
+    if preprocessing.squeezed:
+        return images
+    kept = _room_for(len(images), preprocessing)
+    for position, image in enumerate(images):
+        kept[position] = stored_pixels(Image.fromarray(image), preprocessing)
+    return kept
 
 
-def decode_file(path: Path) -> NDArray[np.uint8]:
-    """Decode one image file to RGB uint8 (32, 32, 3), resized (bilinear, antialiased) unless it has that size.
+def _room_for(count: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """An array of so many images, in a file that nobody sees where it would take too much memory."""
+    shape = (count, preprocessing.stored_size, preprocessing.stored_size, 3)
+    if math.prod(shape) < MUCH:
+        return np.empty(shape, dtype=np.uint8)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
+
+
+def decode_file(path: Path, preprocessing: Preprocessing = CIFAR) -> NDArray[np.uint8]:
+    """Decode one image file to RGB uint8 (S, S, 3), see `stored_pixels`.
 
     Raises:
         ToolError: the file is empty, truncated, no image, too large, or of a kind whose range of values is not known.
@@ -55,10 +75,8 @@ def decode_file(path: Path) -> NDArray[np.uint8]:
             if image.format == "PNG":
                 image.verify()  # the checksums, which are not looked at while pixels are read
         with Image.open(path) as image:
-            rgb = _to_rgb(_upright(image), image)
-            if rgb.size != (IMAGE_SIZE, IMAGE_SIZE):
-                rgb = rgb.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
-            return np.asarray(rgb)
+            turned = _upright(image) if preprocessing.squeezed else image
+            return stored_pixels(_to_rgb(turned, image), preprocessing)
     except _UnknownRangeError as error:
         raise ToolError(f"The image {path} {error}; save it with 8 bits a channel.") from error
     except (Image.DecompressionBombError, MemoryError) as error:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from helpers.images.decoding import of_small_images
+from helpers.images.preprocessing import CIFAR, Preprocessing
 from helpers.images.source import IMAGE_SIZE, DecodedImages, Split
 
 TEST_EVERY = 3
@@ -26,7 +28,7 @@ class Digits:
         """The version of the package that carries the images."""
         return f"scikit-learn {importlib.metadata.version('scikit-learn')}, every {TEST_EVERY}rd for the test, {split}"
 
-    def read(self, split: Split) -> DecodedImages:
+    def read(self, split: Split, preprocessing: Preprocessing = CIFAR) -> DecodedImages:
         """1,200 training images or 597 test images."""
         from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import, and rarely needed
 
@@ -34,7 +36,9 @@ class Digits:
         labels = bundle.target.astype(np.int64)
         chosen = np.flatnonzero(_is_test(labels) == (split == "test"))
         images = np.stack([_enlarge(image) for image in bundle.images[chosen]])
-        return DecodedImages(images, labels[chosen], tuple(str(name) for name in bundle.target_names))
+        return DecodedImages(
+            of_small_images(images, preprocessing), labels[chosen], tuple(str(name) for name in bundle.target_names)
+        )
 
 
 def _is_test(labels: NDArray[np.int64]) -> NDArray[np.bool_]:

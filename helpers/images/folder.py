@@ -14,6 +14,7 @@ import numpy as np
 
 from helpers.errors import ToolError
 from helpers.images.decoding import decode_files
+from helpers.images.preprocessing import CIFAR, Preprocessing
 from helpers.images.source import SPLITS, DecodedImages, Split
 from helpers.text import printable
 
@@ -49,14 +50,15 @@ class ImageFolder:
                 digest.update(os.fsencode("\n".join(_states(self.root / split / folder))))
         return digest.hexdigest()
 
-    def read(self, split: Split) -> DecodedImages:
+    def read(self, split: Split, preprocessing: Preprocessing = CIFAR) -> DecodedImages:
         """Every image of the split, by class, then by file name; who waits is told."""
         with _told(self.root / split):
             folders = class_folders(self.root)
             entries = [_image_entries(self.root / split / folder) for folder in folders.values()]
         files = [Path(entry.path) for of_class in entries for entry in of_class]
         labels = np.repeat(np.arange(len(folders), dtype=np.int64), [len(of_class) for of_class in entries])
-        return DecodedImages(decode_files(files, f"decoding {self.name} {split}"), labels, tuple(folders))
+        images = decode_files(files, f"decoding {self.name} {split}", preprocessing)
+        return DecodedImages(images, labels, tuple(folders))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from helpers.images.preprocessing import Preprocessing
+
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 IMAGE_SIZE = 32
@@ -19,7 +21,7 @@ class DecodedImages:
     """Images with their labels.
 
     Attributes:
-        images: uint8, (N, 32, 32, 3), RGB.
+        images: uint8, (N, S, S, 3), RGB, of the preprocessing's stored size, usually 32.
         labels: int64, (N,), positions in ``class_names``.
         class_names: the classes, in the order of the labels.
     """
@@ -43,5 +45,9 @@ class ImageSource(Protocol):
     def fingerprint(self, split: Split) -> str:
         """A short text that differs whenever the images of the split may differ."""
 
-    def read(self, split: Split) -> DecodedImages:
-        """Decode every image of the split; raises `ToolError` when one cannot be read."""
+    def read(self, split: Split, preprocessing: Preprocessing) -> DecodedImages:
+        """Decode every image of the split, and keep of it what a preprocessing wants.
+
+        Raises:
+            ToolError: one cannot be read.
+        """

@@ -14,7 +14,7 @@ import numpy as np
 from sytorch.certificate.bounds import constraint_gradient, farkas, lower_bound, slope
 from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.restricted import Point, RestrictedProgram
-from sytorch.last_layer.shortfall import FEASIBILITY, CannotMeetError, refute
+from sytorch.last_layer.shortfall import FEASIBILITY, CannotMeetError, most_missed, refute
 from sytorch.last_layer.verification import BestSoFar
 from sytorch.problem.arrays import Mask, Matrix
 from sytorch.problem.errors import UNKNOWN, SolverFailedError
@@ -49,7 +49,8 @@ def minimise_by_generation(problem: Problem, solver: CountedSolver) -> Solution:
         SolverFailedError: iterations do not end, or neither an ``x`` nor a proof is found; in exact arithmetic one is.
     """
     working = RestrictedProgram(problem)
-    _add_rows(working, problem.margins.required > FEASIBILITY, np.zeros(working.bound_rows.shape[1:]))
+    required = problem.margins.required
+    _add_rows(working, most_missed(required > FEASIBILITY, required), np.zeros(working.bound_rows.shape[1:]))
     _add_first_columns(working)
     for penalty in PENALTIES:
         point, proof = _converge(working, penalty, solver)
@@ -113,13 +114,13 @@ def _with_bounds(working: RestrictedProgram, margins: Matrix) -> Multipliers:
 
 
 def _add_violated_rows(working: RestrictedProgram, point: Point) -> bool:
-    """Add every margin that is missed by more than the elastic column allows, and every bound that is broken."""
+    """Add margins that are missed by more than the elastic column allows, and every bound that is broken."""
     shortfall = working.margins.shortfall(working.coordinates.rows @ point.x.T)
     missed = shortfall > point.missing + FEASIBILITY
     change = np.zeros(working.bound_rows.shape[1:])
     if not working.bounds_are_columns and np.isfinite(working.bound):
         change = working.coordinates.change(point.x)
-    return _add_rows(working, missed, change)
+    return _add_rows(working, most_missed(missed & ~working.margin_rows, shortfall), change)
 
 
 def _add_rows(working: RestrictedProgram, missed: Mask, change: Matrix) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from sytorch.last_layer.problem import Problem
-from sytorch.last_layer.shortfall import FEASIBILITY
+from sytorch.last_layer.shortfall import FEASIBILITY, most_missed
 from sytorch.problem.arrays import Indices, Mask, Matrix, Stack, Vector
 from sytorch.problem.solution import Multipliers
 
@@ -86,7 +86,8 @@ class WorkingRows:
         margins = problem.margins
         self.problem, self.metric, self.margins, self.bound = problem, problem.metric, margins, problem.bound
         least = np.sort(margins.required, axis=1)[:, -min(FIRST_ROWS, margins.required.shape[1]), None]
-        self.margin_rows: Mask = (margins.required > FEASIBILITY) & (margins.required >= least)
+        missed = (margins.required > FEASIBILITY) & (margins.required >= least)
+        self.margin_rows: Mask = most_missed(missed, margins.required)
         self.bound_rows: Mask = np.zeros((2, margins.required.shape[1], margins.outputs.inputs.shape[1]), dtype=bool)
         inputs = margins.outputs.inputs
         self._features: list[int] = []
@@ -136,7 +137,8 @@ class WorkingRows:
         """Add what a change misses or breaks; returns whether there was anything new."""
         before = self.margin_rows.sum() + self.bound_rows.sum()
         movement = self.margins.outputs.inputs @ change.T
-        self.margin_rows |= self.margins.shortfall(movement) > FEASIBILITY
+        shortfall = self.margins.shortfall(movement)
+        self.margin_rows |= most_missed((shortfall > FEASIBILITY) & ~self.margin_rows, shortfall)
         limit = self.bound * (1 + 1e-9) + 1e-12
         self.bound_rows |= np.stack([change > limit, change < -limit])
         return bool(self.margin_rows.sum() + self.bound_rows.sum() > before)

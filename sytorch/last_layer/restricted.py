@@ -49,7 +49,9 @@ class RestrictedProgram:
 
     def linear_program(self, penalty: float) -> LinearProgram:
         """Columns: the elastic one, entries. Rows: margins, bounds."""
-        matrix = sparse.csr_array(np.vstack([self._margin_block(), self._bound_block()]))
+        matrix = sparse.csr_array(sparse.vstack([self._margin_block(), self._bound_block()]))
+        matrix.eliminate_zeros()
+        matrix.sort_indices()
         rhs = [self.margins.required[self.margin_rows], np.full(int(self.bound_rows.sum()), -self.bound)]
         cost, upper = np.ones(matrix.shape[1]), unbounded(matrix.shape[1])
         cost[0] = penalty
@@ -63,25 +65,34 @@ class RestrictedProgram:
         both[self.entries] = solution.x[1:]
         return Point(both[0] - both[1], self._multipliers(solution.duals), float(solution.x[0]))
 
-    def _margin_block(self) -> Matrix:
+    def _margin_block(self) -> sparse.csr_array:
         images, others = np.nonzero(self.margin_rows)
-        own = self.margins.labels[images]
-        signs, classes, depths = np.nonzero(self.entries)
-        sides = _one_hot(own, self.entries.shape[1]) - _one_hot(others, self.entries.shape[1])
-        entries = self.coordinates.rows[np.ix_(images, depths)] * sides[:, classes] * np.where(signs == 0, 1.0, -1.0)
-        return np.hstack([np.ones((len(images), 1)), entries])
+        seen = self.coordinates.rows
+        own, other = (self._same_class(seen, images, classes) for classes in (self.margins.labels[images], others))
+        return sparse.csr_array(sparse.hstack([np.ones((len(images), 1)), own - other]))
 
-    def _bound_block(self) -> Matrix:
+    def _bound_block(self) -> sparse.csr_array:
         """Rows ``-D >= -bound`` and ``D >= -bound`` for the entries of ``D`` that are watched."""
         sides, rows, features = np.nonzero(self.bound_rows)
         basis = self.coordinates.basis
         if basis is None or not len(sides):
-            return np.zeros((0, 1 + int(self.entries.sum())))
-        outward = np.where(sides == 0, -1.0, 1.0)[:, None]
-        signs, classes, depths = np.nonzero(self.entries)
-        same_class = rows[:, None] == classes[None, :]
-        entries = basis[np.ix_(depths, features)].T * same_class * np.where(signs == 0, 1.0, -1.0)
-        return np.hstack([np.zeros((len(sides), 1)), outward * entries])
+            return sparse.csr_array((0, 1 + int(self.entries.sum())))
+        outward = sparse.dia_array((np.where(sides == 0, -1.0, 1.0)[None], [0]), shape=(len(sides), len(sides)))
+        moved = outward @ self._same_class(basis.T, features, rows)
+        return sparse.csr_array(sparse.hstack([sparse.csr_array((len(sides), 1)), moved]))
+
+    def _same_class(self, values: Matrix, places: Indices, classes: Indices) -> sparse.csr_array:
+        """What the entries of ``x`` add to rows: ``values[places[r], depth]`` where entry and row are of one class."""
+        signs, own, depths = np.nonzero(self.entries)
+        turned = np.where(signs == 0, 1.0, -1.0)
+        none = np.zeros(0, dtype=np.int64)
+        found: list[tuple[Vector, Indices, Indices]] = [(np.zeros(0), none, none)]
+        for number in np.unique(classes):
+            rows, columns = np.flatnonzero(classes == number), np.flatnonzero(own == number)
+            block = values[np.ix_(places[rows], depths[columns])] * turned[columns]
+            found.append((block.ravel(), rows.repeat(len(columns)), np.tile(columns, len(rows))))
+        entries, at, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return sparse.csr_array((entries, (at, columns)), shape=(len(classes), len(own)))
 
     def _multipliers(self, duals: Vector) -> Multipliers:
         margins, bounds = int(self.margin_rows.sum()), int(self.bound_rows.sum())
@@ -90,7 +101,3 @@ class RestrictedProgram:
         both_sides = np.zeros(self.bound_rows.shape)
         both_sides[self.bound_rows] = np.maximum(duals[margins : margins + bounds], 0.0)
         return Multipliers(multipliers, both_sides[0] - both_sides[1])
-
-
-def _one_hot(indices: Indices, size: int) -> Matrix:
-    return np.eye(size)[indices]

@@ -24,6 +24,7 @@ from sytorch.solvers.linear_program import LinearProgram
 FEASIBILITY = 1e-8
 ITERATION_LIMIT = 1000
 STEP = 5e-4  # a bound is tried that is larger than what is refuted by this share
+ROWS_OF_AN_IMAGE = 10  # at a time
 
 
 class CannotMeetError(InfeasibleProgramError):
@@ -32,6 +33,16 @@ class CannotMeetError(InfeasibleProgramError):
     def __init__(self, proof: Multipliers):
         super().__init__("the margins cannot be met")
         self.proof = proof
+
+
+def most_missed(missed: Mask, shortfall: Matrix) -> Mask:
+    """The margins that every image misses most, (N, C): with a thousand classes all of them would be too many rows."""
+    if missed.shape[1] <= ROWS_OF_AN_IMAGE:
+        return missed
+    places = np.argpartition(np.where(missed, shortfall, -np.inf), -ROWS_OF_AN_IMAGE, axis=1)[:, -ROWS_OF_AN_IMAGE:]
+    chosen = np.zeros_like(missed)
+    np.put_along_axis(chosen, places, True, axis=1)
+    return missed & chosen
 
 
 @dataclass(frozen=True)

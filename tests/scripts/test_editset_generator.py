@@ -260,7 +260,7 @@ def test_a_network_that_is_always_right(
     with pytest.raises(ToolError, match="every test image right"):
         editset_generator.make_edit_set(Selection("misclassified"), data_root=image_folder)
     path = editset_generator.make_edit_set(Selection("by-class", "CAT", "correct"), data_root=image_folder)
-    assert path == SETS / "class_0_cat_correct_edit_dataset.pt"
+    assert path == SETS / "pets/class_0_cat_correct_edit_dataset.pt"
     assert len(load_edit_set(path)) == 5
 
 

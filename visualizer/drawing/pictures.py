@@ -16,8 +16,11 @@ from PIL import Image
 from helpers.errors import ToolError
 from helpers.images.cache import content_hash, load_cached
 from helpers.images.cifar_archive import CifarArchive
+from helpers.images.datasets import as_dataset
 from helpers.images.digits import Digits
 from helpers.images.folder import ImageFolder
+from helpers.images.input_spec import InputSpec, spec_there
+from helpers.images.preprocessing import Preprocessing
 from helpers.images.source import DecodedImages, ImageSource, Split
 from visualizer.caching import UNREADABLE
 
@@ -30,8 +33,8 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def input_png(image: torch.Tensor) -> bytes:
-    """Encode one of the network's inputs, float32 (3, H, W) in [0, 1]."""
-    return png((image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+    """Encode one of the network's inputs, float32 (3, H, W), as it was before it was normalised."""
+    return png((image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class _ReadOnly:
     def fingerprint(self, split: Split) -> str:
         return self.source.fingerprint(split)
 
-    def read(self, split: Split) -> DecodedImages:
+    def read(self, split: Split, preprocessing: Preprocessing) -> DecodedImages:  # noqa: ARG002 - no use of a kept one
         raise ToolError(f"The {split} images of {self.name} are not cached.")
 
 
@@ -66,7 +69,7 @@ class TestPictures:
         self._lock = threading.Lock()
 
     def find(self, report: dict[str, Any], wanted_hash: str) -> NDArray[np.uint8]:
-        """The images, uint8 (N, 32, 32, 3).
+        """The images as they are stored, uint8 (N, S, S, 3).
 
         Raises:
             ToolError: they are not here, or are others; the message says so for people.
@@ -81,15 +84,22 @@ class TestPictures:
 
     def _load(self, report: dict[str, Any]) -> tuple[NDArray[np.uint8], str]:
         source = find_test_source(self._root, report.get("dataset"), report.get("data_root"))
+        spec = spec_there(self._root / str(report.get("weights_path")))
         try:
-            decoded, found = load_cached(_ReadOnly(source), "test", self._root / "data/cache")
-            return decoded.images, found
+            decoded, found = load_cached(_ReadOnly(source), "test", self._root / "data/cache", spec.preprocessing)
+            return _as_seen(source, decoded, found, spec)
         except ToolError:
             pass
         except UNREADABLE as error:
             raise ToolError(f"the test images of {source.name} cannot be read: {error}") from error
-        decoded = source.read("test")
-        return decoded.images, content_hash(decoded)
+        decoded = source.read("test", spec.preprocessing)
+        return _as_seen(source, decoded, content_hash(decoded), spec)
+
+
+def _as_seen(source: ImageSource, decoded: DecodedImages, found: str, spec: InputSpec) -> tuple[NDArray[np.uint8], str]:
+    """The images, and the hash that a network with this specification has them under."""
+    test = as_dataset(source, "test", decoded, found, spec)
+    return test.images, test.content_hash
 
 
 def find_test_source(root: Path, dataset: Any, data_root: Any) -> ImageSource:

@@ -89,7 +89,7 @@ def picture(name: str, position: int) -> Response:
     edit_set, _, _ = shelf().edit_set(name)
     if position >= len(edit_set):
         abort(404)
-    return png_response(input_png(edit_set.images[position]))
+    return png_response(input_png(edit_set.preprocessing.unit(edit_set.images[position])))
 
 
 def png_response(content: bytes) -> Response:

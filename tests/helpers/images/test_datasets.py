@@ -149,9 +149,9 @@ def decoded_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     decode = image_decoding.decode_file
 
-    def counted(path: Path) -> Any:
+    def counted(path: Path, *how: Any) -> Any:
         seen.append(path)
-        return decode(path)
+        return decode(path, *how)
 
     monkeypatch.setattr(image_decoding, "decode_file", counted)
     return seen

@@ -265,3 +265,18 @@ def test_the_training_metric_is_how_far_the_logits_of_the_sample_move() -> None:
     change = coordinates.change(x @ kept)
     assert np.trace(change @ moment @ change.T) == pytest.approx(np.linalg.norm(x @ kept) ** 2)
     np.testing.assert_allclose(metric.solve(moment), np.eye(len(moment)), atol=1e-9)
+
+
+@pytest.mark.parametrize("bound", [0.6, 5.0])
+@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_of_many_classes_rows_enter_some_at_a_time(norm: str, bound: float, same: bool) -> None:
+    """More rivals than rows an image begins with; where all logits are equal, every one of them is missed alike."""
+    rng = np.random.default_rng(0)
+    inputs = np.hstack([rng.normal(size=(4, 8)), np.ones((4, 1))])
+    logits = np.zeros((4, 30)) if same else rng.normal(size=(4, 30))
+    margins = sytorch.margin(sytorch.AffineOutputs(logits, inputs), [3, 29, 0, 3], 1.0)
+    program = sytorch.minimise(norm, sytorch.second_moment_metric(np.eye(9), ridge=0.1)).subject_to(margins, bound)
+    decomposed, whole = program.solve("highs"), program.solve("highs", whole=True)
+    assert decomposed.objective == pytest.approx(whole.objective, rel=1e-6)
+    assert decomposed.effort.rows < 4 * 29

@@ -29,7 +29,10 @@ from helpers.cli import (
     DataRootOption,
     DatasetName,
     DatasetOption,
+    DisputedOption,
     JsonOption,
+    PredictedClassOption,
+    SplitOption,
     WeightsOption,
     command_line,
     new_app,
@@ -70,7 +73,8 @@ Command = knowing(
 class Job:
     """What to repair, on which images, and where the result goes.
 
-    With ``norm_by_size`` the size of the edit set decides what is minimised.
+    With ``norm_by_size`` the size of the edit set decides what is minimised. ``disputed`` is a file of test images
+    without which drawdown is told once more.
     """
 
     dataset: DatasetName = DatasetName.CIFAR10
@@ -80,6 +84,7 @@ class Job:
     max_samples: int | None = None
     seed: int = 0
     norm_by_size: bool = False
+    disputed: Path | None = None
 
 
 def repair(source: Selection | Path, job: Job, options: RepairOptions) -> RepairReport:
@@ -98,12 +103,14 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     from edits.pipeline import check_layer, repair_edit_set
     from edits.task import Task
     from editset_helpers.class_order import load_for
+    from editset_helpers.lists import read_numbers
     from model_classes.training import ensure_baseline
 
     output = writable_output(job.output or repaired_weights(job.dataset))
     weights = ensure_baseline(job.dataset, job.data_root, job.weights)
     bench = open_workbench(job.dataset, job.data_root, weights)
     check_layer(bench, options)
+    disputed = () if job.disputed is None else tuple(read_numbers(job.disputed, bench.test).tolist())
     with bench.clock.phase("edit set"):
         path = source if isinstance(source, Path) else find_edit_set(source, bench)
         refuse_overwriting(output, weights, path)
@@ -111,14 +118,15 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     warn_of_other_weights(edit_set, path, bench)
     if job.norm_by_size and not options.is_hidden:
         options = replace(options, norm=norm_for(len(edit_set) * (1 + len(options.region.moves)), options.metric))
-    return repair_edit_set(Task(bench, edit_set, path, options, output, command_line()))
+    return repair_edit_set(Task(bench, edit_set, path, options, output, command_line(), disputed=disputed))
 
 
 def find_edit_set(selection: Selection, bench: Workbench) -> Path:
     """The file of a selection by the workbench's network and images, which is made where it is missing."""
     from editset_helpers.generation import Source, find_or_make
 
-    source = Source(bench.test, bench.model, bench.weights_path, bench.weights_hash)
+    images = bench.test if selection.split == "test" else bench.training
+    source = Source(images, bench.model, bench.weights_path, bench.weights_hash)
     return find_or_make(selection, source, edit_sets(bench.dataset), command_line())
 
 
@@ -253,6 +261,7 @@ def read_request(
     pattern: PatternOption = "fixed",
     shifts: ShiftsOption = 0,
     flip: FlipOption = False,
+    exclude_disputed: DisputedOption = None,
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
@@ -276,32 +285,38 @@ def read_request(
         region=Region(shifts, flip),
         reach=read_reach(reach),
     )
-    job = Job(dataset, data_root, weights, output, max_samples, seed, norm is None)
+    job = Job(dataset, data_root, weights, output, max_samples, seed, norm is None, exclude_disputed)
     return Request(job, options, as_json)
 
 
 @app.command(cls=Command)
 @tells_failures
 @shared_options(read_request)
-def misclassified(request: Request) -> None:
-    """Repair test images of every class that the network classifies wrong."""
-    run(Selection("misclassified"), request)
+def misclassified(
+    request: Request, *, predicted_class: PredictedClassOption = None, split: SplitOption = "test"
+) -> None:
+    """Repair images of every class that the network classifies wrong."""
+    run(Selection("misclassified", predicted_class=predicted_class, split=split), request)
 
 
 @app.command(cls=Command)
 @tells_failures
 @shared_options(read_request)
 def by_class(
-    target_class: Annotated[str, typer.Option(help="The class: its number, or its name.")], request: Request
+    request: Request,
+    *,
+    target_class: Annotated[str, typer.Option(help="The class: its number, or its name.")],
+    predicted_class: PredictedClassOption = None,
+    split: SplitOption = "test",
 ) -> None:
-    """Repair test images of one class that the network classifies wrong."""
-    run(Selection("by-class", target_class), request)
+    """Repair images of one class that the network classifies wrong."""
+    run(Selection("by-class", target_class, predicted_class=predicted_class, split=split), request)
 
 
 @app.command(cls=Command)
 @tells_failures
 @shared_options(read_request)
-def file(path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar="PATH")], request: Request) -> None:
+def file(request: Request, *, path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar="PATH")]) -> None:
     """Repair the images of any edit set."""
     from helpers.files.tensors import check_readable
 

@@ -6,11 +6,15 @@ import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edits.network.hidden_units import NO_IMAGES
 from edits.network.workbench import Workbench
 from edits.options import PLANTED_LAYER, KeepWeights, RepairOptions
 from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet
-from editset_helpers.location import Location, locate, numbered
+from editset_helpers.location import Location, locate, numbered, own_training_images
 from sytorch import Deadline
 
 
@@ -28,6 +32,7 @@ class Task:
         kept_weights: the whole network, only what changed, or nothing once it is verified.
         folder: where files are written before they are published; None where nothing is written yet.
         deadline: for everything from here on.
+        disputed: test images, by number, without which drawdown is told once more.
     """
 
     bench: Workbench
@@ -39,6 +44,7 @@ class Task:
     kept_weights: KeepWeights = "full"
     folder: Path | None = None
     deadline: Deadline = field(default_factory=Deadline)
+    disputed: tuple[int, ...] = ()
 
     @property
     def written(self) -> Path:
@@ -51,6 +57,13 @@ class Task:
         """Which test images the edit images are; see `locate`."""
         with self.bench.clock.phase("edit set"):
             return locate(self.edit_set, self.bench.test)
+
+    @functools.cached_property
+    def training_positions(self) -> NDArray[np.int64]:
+        """Which training images are edit images, ascending; they are not ordinary ones then."""
+        if not (self.edit_set.claimed_indices("train") >= 0).any():
+            return NO_IMAGES
+        return own_training_images(self.edit_set, self.bench.training)
 
     @functools.cached_property
     def numbered(self) -> EditSet:

@@ -12,6 +12,8 @@ from helpers.errors import ToolError
 from helpers.files.tensors import is_plain
 from helpers.images.preprocessing import INPUT_SIZE
 
+INDICES = {"image_idx", "training_idx"}
+
 
 def checked_images(images: Any, path: Path) -> torch.Tensor:
     """Float32 (N, 3, 64, 64) in [0, 1], N >= 1; raises `ToolError` for anything else."""
@@ -69,7 +71,8 @@ def _name(dtype: torch.dtype) -> str:
 def as_records(metadata: Any, count: int, path: Path) -> list[dict[str, Any]]:
     """One dict an image, from a list of them, a dict of columns, or nothing.
 
-    Tensors and numpy's numbers become Python's. An ``image_idx`` that can be no image's number is left out.
+    Tensors and numpy's numbers become Python's. An image's number (``image_idx``,
+    ``training_idx``) that can be none is left out.
 
     Raises:
         ToolError: ``metadata`` is something else, or of another length.
@@ -87,9 +90,9 @@ def as_records(metadata: Any, count: int, path: Path) -> list[dict[str, Any]]:
 
 def _record(row: dict[Any, Any]) -> dict[str, Any]:
     record = {str(key): _plain(value) for key, value in row.items()}
-    if "image_idx" in record:
-        index = _as_index(record.pop("image_idx"))
-        record |= {} if index is None else {"image_idx": index}
+    for key in INDICES & record.keys():
+        index = _as_index(record.pop(key))
+        record |= {} if index is None else {key: index}
     return record
 
 

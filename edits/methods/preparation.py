@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -51,12 +52,13 @@ def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> N
         possible = within_reach(layer[order], options.param_bound)
         count = int(possible[: units.spare.count(TOLERATED_LOSS)].sum())
         members, groups = _groups(task, units, count)
-        found = detectors(units.input_metric, groups, units.ordinary, options.reach.tolerated)
+        ordinary = functools.partial(units.ordinary, task.training_positions)
+        found = detectors(units.input_metric, groups, ordinary, options.reach.tolerated)
         task.deadline.check()
         planting = _planted(
             layer, order[possible][: max(count, len(groups))], found, _values(task, members, before), options
         )
-    network = bench.planted(units, planting, options.ridge)
+    network = bench.planted(units, planting, options.ridge, task.training_positions)
     with bench.clock.phase("prepare"):
         _tell(report, task, units, members=members, found=found, planting=planting)
     report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
@@ -155,7 +157,7 @@ def _tell(
         nearest = int(found.nearest[place])
         report.not_separable += members[place].tolist()
         report.nearest_training_images += [
-            OF_ANOTHER_GROUP if nearest == OF_ANOTHER_GROUP else units.source(nearest)
+            OF_ANOTHER_GROUP if nearest == OF_ANOTHER_GROUP else units.source(nearest, task.training_positions)
         ] * len(members[place])
     report.largest_ordinary_response = max((found.largest / found.own)[found.separable], default=None)
     if task.location.outside is not None:

@@ -18,6 +18,7 @@ from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import locate
 from editset_helpers.regions import Region
+from editset_helpers.selection import check_numbers
 from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
 from helpers.evaluation import BATCH_SIZE, predict_logits
@@ -28,8 +29,12 @@ from model_classes.weights import weights_hash
 
 FIRST_LAYER = "features.0"
 ROUNDING = 1e-5  # of a margin, relative to the largest logit
-PAIRS = ("edit_accuracy", "copies_accuracy", "test_accuracy", "drawdown_accuracy", "generalization")
-FRACTIONS = (*(f"{name}_{when}" for name in PAIRS for when in ("before", "after")), "drawdown_points")
+PAIRS = (
+    *("edit_accuracy", "copies_accuracy", "test_accuracy", "drawdown_accuracy", "drawdown_undisputed"),
+    "generalization",
+)
+POINTS = ("drawdown_points", "drawdown_undisputed_points")
+FRACTIONS = (*(f"{name}_{when}" for name in PAIRS for when in ("before", "after")), *POINTS)
 MARGINS = ("min_margin", "copies_min_margin")
 
 
@@ -81,6 +86,7 @@ def remeasure(path: Path, data_root: Path | None = None, batch_size: int = BATCH
     after = _repaired(told, path, bench)
     edit_set = _edit_set(told, path, bench)
     location = locate(edit_set, bench.test)
+    check_numbers(tuple(told.disputed_images), bench.test)
     covered = with_copies(edit_set, Region(told.shifts, told.flip), bench.test)
     seen = _logits(bench.model, after, covered.images, batch_size)
     on_test = _logits(bench.model, after, bench.test.images, batch_size)
@@ -106,7 +112,7 @@ def read_repair(path: Path) -> RepairReport:
     known = {field.name for field in fields(RepairReport)}
     try:
         told = RepairReport(**{key: value for key, value in current(content).items() if key in known})
-        numbers = [*told.edit_images, told.edit_set_size, told.shifts]
+        numbers = [*told.edit_images, *told.disputed_images, told.edit_set_size, told.shifts]
         figures = [getattr(told, name) for name in (*FRACTIONS, *MARGINS)]
         is_sound = all(type(number) is int and abs(number) < 2**31 for number in numbers) and told.edit_set_size > 0
         is_sound &= all(figure is None or isinstance(figure, int | float) for figure in figures)

@@ -101,8 +101,8 @@ def test_a_set_is_made_once_and_beside_what_is_there(tmp_path: Path, capsys: pyt
     assert "was made with --max-samples 2, so" in capsys.readouterr().err
     others = [
         replace(source, weights_hash="2" * 64),
-        replace(source, test=HERE[1]),
-        replace(source, test=HERE[1], weights_hash="2" * 64),
+        replace(source, images=HERE[1]),
+        replace(source, images=HERE[1], weights_hash="2" * 64),
     ]
     paths = [find_or_make(whole, other, tmp_path, "command") for other in others]
     assert len({first, second, *paths}) == 5

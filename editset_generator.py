@@ -1,4 +1,4 @@
-"""Choose the images to repair: the test images that AlexNet gets wrong, all of them or one class's."""
+"""Choose the images to repair: those that AlexNet gets wrong, all of them or one class's, some by number, your own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import helpers.start  # noqa: F401 - before the slow imports
 # isort: split
 import re
 import sys
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,24 +20,35 @@ from helpers.cli import (
     DatasetName,
     DatasetOption,
     JsonOption,
+    PredictedClassOption,
+    SplitOption,
     WeightsOption,
     command_line,
     new_app,
     print_json,
     say,
+    shared_options,
     tells_failures,
 )
 from helpers.errors import UsageError
 from helpers.files.paths import baseline_weights, edit_sets
+from helpers.images.source import SPLITS
 from helpers.old_names import knowing
 from helpers.tables import aligned
 
 if TYPE_CHECKING:
-    from editset_helpers.generation import Place, Wanted
+    from editset_helpers.edit_set import EditSet
+    from editset_helpers.generation import Place, Wanted, WantedPictures
     from editset_helpers.listing import Listed
 
 MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so many images. [default: all]")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Which images, when fewer than all.")]
+RelabelOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="A CSV with the columns image (its number) and label: labels that the dataset has wrong."
+    ),
+]
 OutputOption = Annotated[
     str | None,
     typer.Option(metavar="NAME", help=f"Name of the file, data/edit_sets/NAME{SUFFIX}. [default: by what it holds]"),
@@ -47,40 +59,97 @@ app = new_app(__doc__)
 Command = knowing({"--output-name": "--output"})
 
 
-@app.command(cls=Command)
-@tells_failures
-def misclassified(
+@dataclass(frozen=True)
+class Request:
+    """Whose mistakes are meant, and where the set goes."""
+
+    dataset: DatasetName = DatasetName.CIFAR10
+    data_root: Path | None = None
+    weights: Path | None = None
+    name: str | None = None
+    force: bool = False
+
+
+def read_request(
     *,
-    max_samples: MaxSamplesOption = None,
-    seed: SeedOption = 0,
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
     weights: WeightsOption = None,
     output: OutputOption = None,
     force: ForceOption = False,
-) -> None:
-    """Test images of every class that the network classifies wrong."""
-    selection = Selection("misclassified", max_samples=max_samples, seed=seed)
-    make_edit_set(selection, dataset=dataset, data_root=data_root, weights=weights, name=output, force=force)
+) -> Request:
+    """The options that all commands which make a set share."""
+    return Request(dataset, data_root, weights, output, force)
 
 
 @app.command(cls=Command)
 @tells_failures
+@shared_options(read_request)
+def misclassified(
+    request: Request,
+    *,
+    predicted_class: PredictedClassOption = None,
+    max_samples: MaxSamplesOption = None,
+    seed: SeedOption = 0,
+    split: SplitOption = "test",
+    relabel: RelabelOption = None,
+) -> None:
+    """Images of every class that the network classifies wrong."""
+    selection = Selection(
+        "misclassified", max_samples=max_samples, seed=seed, predicted_class=predicted_class, split=split
+    )
+    make_edit_set(selection, request, relabel)
+
+
+@app.command(cls=Command)
+@tells_failures
+@shared_options(read_request)
 def by_class(
+    request: Request,
     *,
     target_class: Annotated[str, typer.Option(help="The class: its number, or its name.")],
+    predicted_class: PredictedClassOption = None,
     correctness: Annotated[Correctness, typer.Option(help="Images it gets wrong, or right.")] = "incorrect",
     max_samples: MaxSamplesOption = None,
     seed: SeedOption = 0,
-    dataset: DatasetOption = DatasetName.CIFAR10,
-    data_root: DataRootOption = None,
-    weights: WeightsOption = None,
-    output: OutputOption = None,
-    force: ForceOption = False,
+    split: SplitOption = "test",
+    relabel: RelabelOption = None,
 ) -> None:
-    """Test images of one class."""
-    selection = Selection("by-class", target_class, correctness, max_samples, seed)
-    make_edit_set(selection, dataset=dataset, data_root=data_root, weights=weights, name=output, force=force)
+    """Images of one class."""
+    selection = Selection("by-class", target_class, correctness, max_samples, seed, predicted_class, split)
+    make_edit_set(selection, request, relabel)
+
+
+@app.command(cls=Command)
+@tells_failures
+@shared_options(read_request)
+def indices(
+    request: Request,
+    *,
+    numbers: Annotated[list[int], typer.Argument(min=0, help="Numbers of images, from 0 on.", metavar="NUMBER")],
+    split: SplitOption = "test",
+    relabel: RelabelOption = None,
+) -> None:
+    """The images with these numbers, whatever the network says of them."""
+    make_edit_set(Selection("indices", split=split, indices=tuple(sorted(set(numbers)))), request, relabel)
+
+
+@app.command(cls=Command)
+@tells_failures
+@shared_options(read_request)
+def from_files(
+    request: Request,
+    *,
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LIST.csv", help="A CSV with the columns path (from its folder on) and label (name or number)."
+        ),
+    ],
+    correctness: Annotated[Correctness, typer.Option(help="Only those that the network gets wrong, or right.")] = "any",
+) -> None:
+    """Pictures of your own, of any common type and size."""
+    make_set_of_files(path, correctness, request)
 
 
 @app.command("list")
@@ -98,45 +167,87 @@ def list_command(as_json: JsonOption = False) -> None:
         say("There are no edit sets yet; make one with: uv run python editset_generator.py misclassified")
 
 
-def make_edit_set(
-    selection: Selection,
-    *,
-    dataset: DatasetName = DatasetName.CIFAR10,
-    data_root: Path | None = None,
-    weights: Path | None = None,
-    name: str | None = None,
-    force: bool = False,
-) -> Path:
+def make_edit_set(selection: Selection, request: Request | None = None, relabel: Path | None = None) -> Path:
     """Make an edit set unless it exists, training the baseline if that is missing; return where it lies.
 
     A file that holds another set than what is asked for is left alone unless ``force`` is given or somebody says so;
     see `editset_helpers.generation` for the names.
 
+    Args:
+        selection: which images.
+        request: whose mistakes, and where to.
+        relabel: a file of labels that the dataset has wrong.
+
     Raises:
-        ToolError: no such images, weights or class, no image qualifies, the file cannot be written, or another set has
-            the name that was asked for.
+        ToolError: no such images, weights or class, no image qualifies, a file cannot be read or written, or another
+            set has the name that was asked for.
     """
-    from editset_helpers.edit_set import save_edit_set
     from editset_helpers.generation import Wanted, generate_edit_set, open_source
+    from editset_helpers.lists import read_relabeled
     from helpers.images.datasets import load_dataset
     from helpers.images.input_spec import spec_of
     from model_classes.training import ensure_baseline
 
-    file = None if name is None else file_name(name)
-    there = spec_of(weights or baseline_weights(dataset, data_root))
-    selection.facts(load_dataset(dataset, "test", data_root, there).class_names)  # is there such a class? then train
-    source = open_source(dataset, data_root, ensure_baseline(dataset, data_root, weights))
-    wanted, folder = Wanted(selection, source.test, source.weights_hash), edit_sets(dataset, data_root)
+    request = request or Request()
+    file = None if request.name is None else file_name(request.name)
+    there = spec_of(request.weights or baseline_weights(request.dataset, request.data_root))
+    images = load_dataset(request.dataset, selection.split, request.data_root, there)
+    if relabel is not None:
+        selection = replace(selection, relabeled=read_relabeled(relabel, images))
+    selection.check(images)  # are there such a class and such images? then train
+    source = open_source(images, ensure_baseline(request.dataset, request.data_root, request.weights))
+    wanted, force = Wanted(selection, images, source.weights_hash), request.force
+    folder = edit_sets(request.dataset, request.data_root)
     place = _usual_place(wanted, folder, force) if file is None else _named_place(wanted, folder / file, force)
+    return _put(place, lambda: generate_edit_set(selection, source, command_line()))
+
+
+def make_set_of_files(path: Path, correctness: Correctness, request: Request) -> Path:
+    """Make an edit set of the pictures that a CSV lists, see `editset_helpers.lists`; return where it lies.
+
+    Raises:
+        ToolError: a picture, the CSV or the weights are missing or damaged, no picture qualifies, the file cannot be
+            written, or another set has its name.
+    """
+    from editset_helpers.generation import WantedPictures, generate_set_of_files, open_source
+    from editset_helpers.lists import read_pictures
+    from helpers.images.datasets import load_dataset
+    from helpers.images.input_spec import spec_of
+    from model_classes.training import ensure_baseline
+
+    which = "" if correctness == "any" else f"_{correctness}"
+    file = file_name(request.name or re.sub(r"[^\w-]+", "_", path.stem)[:80] + which)
+    there = spec_of(request.weights or baseline_weights(request.dataset, request.data_root))
+    splits = [load_dataset(request.dataset, split, request.data_root, there) for split in SPLITS]
+    pictures = read_pictures(path, splits[0])
+    source = open_source(splits[0], ensure_baseline(request.dataset, request.data_root, request.weights))
+    edit_set = generate_set_of_files(path, pictures, correctness, splits, source=source, command=command_line())
+    place = _named_place(WantedPictures(edit_set), edit_sets(request.dataset, request.data_root) / file, request.force)
+    return _put(place, lambda: edit_set)
+
+
+def _put(place: Place, make: Callable[[], EditSet]) -> Path:
+    """Make a set and write it into its place, unless it is there."""
+    from editset_helpers.edit_set import save_edit_set
+
     if place.note is not None:
         say(f"note: {place.note}")
     if place.exists:
         say(f"kept {place.path} as it was: it holds what is asked for; --force makes it anew")
         return place.path
-    edit_set = generate_edit_set(selection, source, command_line())
+    edit_set = make()
     save_edit_set(edit_set, place.path)
     print(f"{place.path}: {len(edit_set)} images")
+    say_what_it_holds(edit_set)
     return place.path
+
+
+def say_what_it_holds(edit_set: EditSet) -> None:
+    """Tell of images that are right already, and of labels that are not the dataset's."""
+    if right := sum(entry["margin"] > 0 for entry in edit_set.metadata):
+        say(f"the network gets {right} of them right already")
+    if edit_set.relabeled:
+        say(f"{edit_set.relabeled} of them have a label that was given, not the dataset's")
 
 
 def _usual_place(wanted: Wanted, folder: Path, force: bool) -> Place:
@@ -149,7 +260,7 @@ def _usual_place(wanted: Wanted, folder: Path, force: bool) -> Place:
     return place_of(wanted, folder)
 
 
-def _named_place(wanted: Wanted, path: Path, force: bool) -> Place:
+def _named_place(wanted: Wanted | WantedPictures, path: Path, force: bool) -> Place:
     """Where a set goes that somebody named; raises `UsageError` where another is there that is to stay."""
     from editset_helpers.generation import Place
 

@@ -6,7 +6,7 @@ import helpers.start  # noqa: F401 - before the slow imports
 
 # isort: split
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ from helpers.cli import (
     DataRootOption,
     DatasetName,
     DatasetOption,
+    DisputedOption,
     JsonOption,
     WeightsOption,
     new_app,
@@ -29,10 +30,11 @@ from helpers.files.paths import baseline_weights
 from helpers.tables import aligned, percent
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    import torch
 
+    from editset_helpers.edit_set import EditSet
     from helpers.evaluation import Evaluation
+    from helpers.images.datasets import ImageDataset
     from helpers.images.input_spec import InputSpec
 
 PresetOption = Annotated[
@@ -60,7 +62,10 @@ app = new_app(__doc__)
 
 @dataclass(frozen=True)
 class EditEvaluation:
-    """Accuracy on an edit set and on the test images outside it: None where these are not known, as the note says."""
+    """Accuracy on an edit set and on the test images outside it: None where these are not known, as the note says.
+
+    ``undisputed_*`` is of those outside that are not disputed; None where no disputed images were named.
+    """
 
     path: str
     count: int
@@ -68,6 +73,8 @@ class EditEvaluation:
     drawdown_accuracy: float | None
     drawdown_count: int | None
     drawdown_note: str | None = None
+    undisputed_accuracy: float | None = None
+    undisputed_count: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,8 +95,9 @@ def evaluate(
     dataset: DatasetName = DatasetName.CIFAR10,
     data_root: Path | None = None,
     edit_set: Path | None = None,
-    batch_size: int | None = None,
     *,
+    batch_size: int | None = None,
+    disputed: Path | None = None,
     spec: InputSpec | None = None,
 ) -> Report:
     """Run weights (by default the dataset's baseline) over the test images and, if given, an edit set.
@@ -100,8 +108,8 @@ def evaluate(
         ToolError: images, weights or edit set are missing or damaged, or the edit set has other classes.
     """
     from editset_helpers.class_order import load_for
-    from editset_helpers.location import locate
-    from helpers.evaluation import BATCH_SIZE, evaluate_logits, is_right, predict_logits
+    from editset_helpers.lists import read_numbers
+    from helpers.evaluation import BATCH_SIZE, evaluate_logits, predict_logits
     from helpers.images.datasets import load_dataset
     from helpers.images.input_spec import spec_of
     from model_classes.alexnet import load_alexnet
@@ -114,26 +122,41 @@ def evaluate(
     images = load_dataset(dataset, "test", data_root, spec or spec_of(path))
     model = load_alexnet(path, len(images.class_names))
     edits = None if edit_set is None else load_for(edit_set, images)
+    numbers = [] if disputed is None else read_numbers(disputed, images).tolist()
     logits = predict_logits(model, images, batch_size, told="test images")
     test = evaluate_logits(logits, images.labels, images.class_names)
     on_edits = None
     if edits is not None:
-        edit_right = is_right(predict_logits(model, edits.images, batch_size), edits.labels.numpy())
-        location, right = locate(edits, images), is_right(logits, images.labels)
-        outside = None if location.outside is None else right[location.outside]
-        on_edits = _evaluate_edits(str(edit_set), edit_right, outside, location.note)
+        edit_logits = predict_logits(model, edits.images, batch_size)
+        on_edits = _evaluate_edits(str(edit_set), edits, edit_logits, test=images, test_logits=logits, disputed=numbers)
     made = images.spec.as_json()
     return Report(str(path), weights_hash(model), images.name, images.content_hash, made, test, on_edits)
 
 
 def _evaluate_edits(
-    path: str, edit_right: NDArray[np.bool_], outside_right: NDArray[np.bool_] | None, note: str | None
+    path: str,
+    edits: EditSet,
+    edit_logits: torch.Tensor,
+    *,
+    test: ImageDataset,
+    test_logits: torch.Tensor,
+    disputed: list[int],
 ) -> EditEvaluation:
-    """From which images are classified right: those of the edit set, and the test images outside it where known."""
-    edit_accuracy = float(edit_right.mean())
-    if outside_right is None or len(outside_right) == 0:
-        return EditEvaluation(path, len(edit_right), edit_accuracy, None, None, note)
-    return EditEvaluation(path, len(edit_right), edit_accuracy, float(outside_right.mean()), len(outside_right), note)
+    """From logits: accuracy on the edit set, and on the test images outside it where known."""
+    from editset_helpers.location import locate, without
+    from helpers.evaluation import is_right
+
+    location, right = locate(edits, test), is_right(test_logits, test.labels)
+    edit_accuracy = float(is_right(edit_logits, edits.labels.numpy()).mean())
+    found = EditEvaluation(path, len(edits), edit_accuracy, None, None, location.note)
+    if location.outside is None or not location.outside.any():
+        return found
+    accuracy, count = float(right[location.outside].mean()), int(location.outside.sum())
+    found = replace(found, drawdown_accuracy=accuracy, drawdown_count=count)
+    kept = without(location.outside, disputed)
+    if not disputed or not kept.any():
+        return found
+    return replace(found, undisputed_accuracy=float(right[kept].mean()), undisputed_count=int(kept.sum()))
 
 
 @app.command()
@@ -149,6 +172,7 @@ def main(
         Path | None,
         typer.Option("--report", help="A repair's report: measures that repair, before and after, and compares."),
     ] = None,
+    exclude_disputed: DisputedOption = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time. [default: 500]")] = None,
     preprocessing: PresetOption = None,
     input_size: InputSizeOption = None,
@@ -170,14 +194,20 @@ def main(
                 "--report says which weights and edit set are meant: leave out --weights and --edit-set, and what says "
                 "how images are prepared."
             )
+        if exclude_disputed is not None:
+            raise UsageError("--report says which disputed images are meant: leave out --exclude-disputed.")
         compare(repair, data_root, batch_size, as_json)
         return
+    if exclude_disputed is not None and edit_set is None:
+        raise UsageError("--exclude-disputed is about drawdown: name the --edit-set, too.")
     from helpers.doubts import doubts
     from helpers.images.input_spec import spec_of, spec_with
 
     path = weights or baseline_weights(dataset, data_root)
     spec = spec_with(spec_of(path), *of_inputs)
-    report = evaluate(weights, dataset, data_root, edit_set, batch_size, spec=spec)
+    report = evaluate(
+        weights, dataset, data_root, edit_set, batch_size=batch_size, disputed=exclude_disputed, spec=spec
+    )
     if says_inputs:
         remember(spec, path)
     for doubt in doubts(report.test, spec.preprocessing.described):
@@ -254,10 +284,14 @@ def _edit_rows(edits: EditEvaluation | None) -> list[tuple[str, str]]:
     if edits is None:
         return []
     outside = "outside the edit set" if edits.drawdown_count is None else f"{edits.drawdown_count} outside the edit set"
-    return [
+    rows = [
         (f"edit accuracy ({edits.count} images)", percent(edits.edit_accuracy)),
         (f"drawdown accuracy ({outside})", percent(edits.drawdown_accuracy)),
     ]
+    if edits.undisputed_count is not None:
+        undisputed = f"{edits.undisputed_count} of these undisputed"
+        rows.append((f"drawdown accuracy ({undisputed})", percent(edits.undisputed_accuracy)))
+    return rows
 
 
 if __name__ == "__main__":

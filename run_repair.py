@@ -30,8 +30,11 @@ from helpers.cli import (
     DataRootOption,
     DatasetName,
     DatasetOption,
+    DisputedOption,
     DryRunOption,
     JsonOption,
+    PredictedClassOption,
+    SplitOption,
     WeightsOption,
     command_line,
     new_app,
@@ -84,7 +87,8 @@ Command = knowing(
 class Job:
     """What to repair, on which images, those of the sets ``also`` among them, and where the result goes.
 
-    With ``norm_by_size`` the size of the edit set decides what is minimised.
+    With ``norm_by_size`` the size of the edit set decides what is minimised. ``disputed`` is a file of test images
+    without which drawdown is told once more.
     """
 
     dataset: DatasetName = DatasetName.CIFAR10
@@ -96,6 +100,7 @@ class Job:
     norm_by_size: bool = False
     also: tuple[Path, ...] = ()
     kept_weights: KeptWeights = "full"
+    disputed: Path | None = None
 
 
 def repair(source: Selection | Path, job: Job, options: RepairOptions) -> RepairReport:
@@ -117,12 +122,14 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     from edits.task import task_of
     from editset_helpers.class_order import load_for
     from editset_helpers.joining import Member
+    from editset_helpers.lists import read_numbers
     from model_classes.training import ensure_baseline
 
     output = writable_output(job.output or repaired_weights(job.dataset, job.data_root))
     weights = ensure_baseline(job.dataset, job.data_root, job.weights)
     bench = open_workbench(job.dataset, job.data_root, weights)
     check_layer(bench, options)
+    disputed = () if job.disputed is None else tuple(read_numbers(job.disputed, bench.test).tolist())
     with bench.clock.phase("edit set"):
         earlier = find_earlier(bench)
         path = source if isinstance(source, Path) else find_edit_set(source, bench, earlier)
@@ -135,15 +142,18 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         images = len(task.edit_set) * (1 + len(options.region.moves))
         task = replace(task, options=replace(options, norm=norm_for(images, options.metric)))
     tell_time(task)
-    return repair_edit_set(task)
+    return repair_edit_set(replace(task, disputed=disputed))
 
 
 def find_edit_set(selection: Selection, bench: Workbench, earlier: Earlier | None) -> Path:
     """The file of a selection by the workbench's network and images, which is made where it is missing."""
     from editset_helpers.generation import Source, find_or_make
 
+    of_test = selection.split == "test"
     network = bench.network if earlier is None else earlier.network
-    source = Source(bench.test, lambda: network.test_logits, bench.weights_path, bench.weights_hash)
+    images, model = bench.test if of_test else bench.training, bench.model
+    logits = (lambda: network.test_logits) if of_test else None
+    source = Source(images, model, bench.weights_path, bench.weights_hash, logits)
     return find_or_make(selection, source, edit_sets(bench.dataset, bench.data_root), command_line())
 
 
@@ -325,6 +335,7 @@ def read_request(
     shifts: ShiftsOption = 0,
     flip: FlipOption = False,
     max_drawdown: DrawdownOption = None,
+    exclude_disputed: DisputedOption = None,
     also: AlsoOption = None,
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
@@ -353,8 +364,18 @@ def read_request(
         reach=read_reach(reach),
         max_drawdown=max_drawdown,
     )
-    by_size = norm is None
-    job = Job(dataset, data_root, weights, output, max_samples, seed, by_size, tuple(also or ()), keep_weights)
+    job = Job(
+        dataset,
+        data_root,
+        weights,
+        output,
+        max_samples,
+        seed,
+        norm_by_size=norm is None,
+        also=tuple(also or ()),
+        kept_weights=keep_weights,
+        disputed=exclude_disputed,
+    )
     return Request(job, options, as_json, force, dry_run)
 
 
@@ -362,9 +383,11 @@ def read_request(
 @works_long
 @tells_failures
 @shared_options(read_request)
-def misclassified(request: Request) -> None:
-    """Repair test images of every class that the network classifies wrong."""
-    run(Selection("misclassified"), request)
+def misclassified(
+    request: Request, *, predicted_class: PredictedClassOption = None, split: SplitOption = "test"
+) -> None:
+    """Repair images of every class that the network classifies wrong."""
+    run(Selection("misclassified", predicted_class=predicted_class, split=split), request)
 
 
 @app.command(cls=Command)
@@ -372,17 +395,21 @@ def misclassified(request: Request) -> None:
 @tells_failures
 @shared_options(read_request)
 def by_class(
-    target_class: Annotated[str, typer.Option(help="The class: its number, or its name.")], request: Request
+    request: Request,
+    *,
+    target_class: Annotated[str, typer.Option(help="The class: its number, or its name.")],
+    predicted_class: PredictedClassOption = None,
+    split: SplitOption = "test",
 ) -> None:
-    """Repair test images of one class that the network classifies wrong."""
-    run(Selection("by-class", target_class), request)
+    """Repair images of one class that the network classifies wrong."""
+    run(Selection("by-class", target_class, predicted_class=predicted_class, split=split), request)
 
 
 @app.command(cls=Command)
 @works_long
 @tells_failures
 @shared_options(read_request)
-def file(path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar="PATH")], request: Request) -> None:
+def file(request: Request, *, path: Annotated[Path, typer.Argument(help="An edit set, *.pt.", metavar="PATH")]) -> None:
     """Repair the images of any edit set."""
     from helpers.files.tensors import check_readable
 

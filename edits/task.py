@@ -6,13 +6,17 @@ import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edits.earlier import Earlier
+from edits.network.hidden_units import NO_IMAGES
 from edits.network.workbench import Workbench
 from edits.options import PLANTED_LAYER, KeepWeights, RepairOptions
 from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet
 from editset_helpers.joining import Member, join, keep_joined
-from editset_helpers.location import Location, locate, numbered
+from editset_helpers.location import Location, locate, numbered, own_training_images
 from helpers.cli import command_line
 from helpers.errors import UsageError
 from helpers.files.paths import edit_sets
@@ -35,6 +39,7 @@ class Task:
             none. ``bench`` is the network before all of them, or the repaired one where that cannot be.
         folder: where files are written before they are published; None where nothing is written yet.
         deadline: for everything from here on.
+        disputed: test images, by number, without which drawdown is told once more.
     """
 
     bench: Workbench
@@ -47,6 +52,7 @@ class Task:
     earlier: Earlier | None = None
     folder: Path | None = None
     deadline: Deadline = field(default_factory=Deadline)
+    disputed: tuple[int, ...] = ()
 
     @property
     def kept(self) -> Earlier | None:
@@ -69,6 +75,13 @@ class Task:
         """Which test images the edit images are; see `locate`."""
         with self.bench.clock.phase("edit set"):
             return locate(self.edit_set, self.bench.test)
+
+    @functools.cached_property
+    def training_positions(self) -> NDArray[np.int64]:
+        """Which training images are edit images, ascending; they are not ordinary ones then."""
+        if not (self.edit_set.claimed_indices("train") >= 0).any():
+            return NO_IMAGES
+        return own_training_images(self.edit_set, self.bench.training)
 
     @functools.cached_property
     def numbered(self) -> EditSet:

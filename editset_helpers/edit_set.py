@@ -16,6 +16,10 @@ from editset_helpers.file_checks import as_records, checked_images, checked_labe
 from helpers.errors import ToolError, UsageError
 from helpers.files.writing import load_tensors, read_json, save_tensors, write_json
 from helpers.images.preprocessing import CIFAR, Preprocessing, preprocessing_from
+from helpers.images.source import Split
+
+# What the metadata call an image's number in its split; what reads the one never takes the other for it.
+NUMBERS = {"test": "image_idx", "train": "training_idx"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +29,13 @@ class EditSet:
     Attributes:
         images: float32, (N, 3, S, S), the network's inputs; in [0, 1] unless its preprocessing normalises.
         labels: int64, (N,).
-        metadata: a dict for each image: ``image_idx``, ``true_label``, ``predicted_label``, ``true_probability``,
-            ``predicted_probability``, ``margin``, ``true_class``, ``predicted_class``, ``type``. Sets by others may
-            lack any of them.
-        provenance: how the set was made: ``dataset``, ``dataset_hash``, ``split``, ``class_names``, ``weights_hash``,
-            ``kind``, ``max_samples``, ``seed``, ``command``, ..., and ``preprocessing`` unless it is the usual; empty
-            for sets by others.
+        metadata: a dict for each image: its number (``image_idx``; of a training image ``training_idx``),
+            ``true_label``, ``predicted_label``, ``true_probability``, ``predicted_probability``, ``margin``,
+            ``true_class``, ``predicted_class``, ``type``; ``dataset_class`` where the label is not the dataset's. Sets
+            by others may lack any of them.
+        provenance: how the set was made: ``dataset``, ``dataset_hash``, ``split`` or ``source: files``,
+            ``class_names``, ``weights_hash``, ``kind``, ``max_samples``, ``seed``, ``command``, ..., and
+            ``preprocessing`` unless it is the usual; empty for sets by others.
         positions: of a subset, where its images are in the whole set, int64, (N,); None for a whole set.
         label_order: where labels were put into the order of a dataset's classes, what became of each label of the file
             (-1: none has it); None where they are as in the file.
@@ -80,12 +85,23 @@ class EditSet:
             positions=self.file_positions[positions],
         )
 
-    def claimed_indices(self) -> NDArray[np.int64]:
-        """What the metadata say that the images' test indices are, (N,); -1 where they say nothing.
+    def claimed_indices(self, split: Split = "test") -> NDArray[np.int64]:
+        """What the metadata say that the images' numbers in a split are, (N,); -1 where they say nothing.
 
-        Whether it is so is for `editset_helpers.location.locate` to find out.
+        Whether it is so is for `editset_helpers.location` to find out.
         """
-        return np.array([_as_index(entry.get("image_idx")) for entry in self.metadata], dtype=np.int64)
+        return np.array([_as_index(entry.get(NUMBERS[split])) for entry in self.metadata], dtype=np.int64)
+
+    @property
+    def source(self) -> str | None:
+        """Where the images are from: ``test``, ``train`` or ``files``; None where the set does not say it."""
+        told = self.provenance.get("source", self.provenance.get("split"))
+        return told if told in {*NUMBERS, "files"} else None
+
+    @property
+    def relabeled(self) -> int:
+        """How many images have another label than their dataset gives them."""
+        return sum("dataset_class" in entry for entry in self.metadata)
 
     def test_indices(self) -> NDArray[np.int64] | None:
         """`claimed_indices` where there is one for every image, else None."""

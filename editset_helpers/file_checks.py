@@ -14,6 +14,8 @@ from helpers.images.preprocessing import CIFAR, Preprocessing
 
 ROUNDING = 1e-3
 
+INDICES = {"image_idx", "training_idx"}
+
 
 def checked_images(images: Any, path: Path, preprocessing: Preprocessing = CIFAR) -> torch.Tensor:
     """Float32 (N, 3, S, S), N >= 1, of pixels in [0, 1], perhaps normalised; raises `ToolError` for anything else."""
@@ -84,7 +86,8 @@ def _name(dtype: torch.dtype) -> str:
 def as_records(metadata: Any, count: int, path: Path) -> list[dict[str, Any]]:
     """One dict an image, from a list of them, a dict of columns, or nothing.
 
-    Tensors and numpy's numbers become Python's. An ``image_idx`` that can be no image's number is left out.
+    Tensors and numpy's numbers become Python's. An image's number (``image_idx``,
+    ``training_idx``) that can be none is left out.
 
     Raises:
         ToolError: ``metadata`` is something else, or of another length.
@@ -102,9 +105,9 @@ def as_records(metadata: Any, count: int, path: Path) -> list[dict[str, Any]]:
 
 def _record(row: dict[Any, Any]) -> dict[str, Any]:
     record = {str(key): _plain(value) for key, value in row.items()}
-    if "image_idx" in record:
-        index = _as_index(record.pop("image_idx"))
-        record |= {} if index is None else {"image_idx": index}
+    for key in INDICES & record.keys():
+        index = _as_index(record.pop(key))
+        record |= {} if index is None else {key: index}
     return record
 
 

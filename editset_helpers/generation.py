@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
-from editset_helpers.building import select
+from editset_helpers.building import at_positions, of_pictures, select
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
-from editset_helpers.selection import SUFFIX, Selection, default_name
-from helpers.cli import DatasetName, say
-from helpers.errors import UsageError
-from helpers.evaluation import predict_logits
-from helpers.images.datasets import ImageDataset, load_dataset
-from helpers.images.input_spec import spec_of
+from editset_helpers.lists import Picture
+from editset_helpers.selection import SUFFIX, Correctness, Selection, default_name
+from helpers.cli import say
+from helpers.errors import ToolError, UsageError
+from helpers.evaluation import is_right, predict_logits
+from helpers.images.datasets import ImageDataset
+from helpers.images.preprocessing import to_inputs
 from model_classes.alexnet import load_alexnet
 from model_classes.weights import weights_hash
 
@@ -25,37 +28,54 @@ DIGITS = 8
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a file is to hold: a selection of test images by what a network says of them."""
+    """What a file is to hold: a selection of a split's images by what a network says of them."""
 
     selection: Selection
-    test: ImageDataset
+    images: ImageDataset
     weights_hash: str
 
     @property
     def facts(self) -> dict[str, Any]:
         """What its provenance says then."""
-        facts = self.selection.facts(self.test.class_names)
+        images, facts = self.images, self.selection.facts(self.images.class_names)
         if self.selection.max_samples is None:
             del facts["seed"]  # all images are taken
-        return {**facts, "dataset_hash": self.test.content_hash, "split": "test", "weights_hash": self.weights_hash}
+        return {**facts, "dataset_hash": images.content_hash, "split": images.split, "weights_hash": self.weights_hash}
 
     def misfit(self, path: Path) -> str | None:
         """Why a file does not hold this, or None; raises `ToolError` where it cannot be read."""
         provenance = load_edit_set(path, None).provenance
         for key, value in self.facts.items():
-            if key not in provenance:
+            if key not in provenance and key not in YOUNGER:
                 return "does not say how it was made"
-            if provenance[key] != value:
-                return WHY.get(key, "holds another selection").format(found=provenance[key] or "none")
+            if provenance.get(key) != value:
+                return WHY.get(key, "holds another selection").format(found=provenance.get(key) or "none")
         return None
 
 
+WORD = {"incorrect": "wrong", "correct": "right"}
+YOUNGER = ("predicted_class", "indices", "relabeled")  # what older sets do not say was not asked for
 WHY = {
     "max_samples": "was made with --max-samples {found}",
     "seed": "was made with --seed {found}",
     "dataset_hash": "was made of other images",
     "weights_hash": "was made with other weights",
 }
+
+
+@dataclass(frozen=True, eq=False)
+class WantedPictures:
+    """What a file is to hold: these pictures, with these labels and what this network says of them."""
+
+    edit_set: EditSet
+
+    def misfit(self, path: Path) -> str | None:
+        """Why a file does not hold this, or None; raises `ToolError` where it cannot be read."""
+        there = load_edit_set(path, None)
+        if there.content_hash != self.edit_set.content_hash:
+            return "holds other images"
+        same = there.provenance.get("weights_hash") == self.edit_set.provenance["weights_hash"]
+        return None if same else WHY["weights_hash"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +97,7 @@ def place_of(wanted: Wanted, folder: Path) -> Place:
     usual = usual_path(wanted, folder)
     if not usual.exists() or (why := wanted.misfit(usual)) is None:
         return Place(usual, usual.exists())
-    hashes = f"{wanted.weights_hash[:DIGITS]}_{wanted.test.content_hash[:DIGITS]}"
+    hashes = f"{wanted.weights_hash[:DIGITS]}_{wanted.images.content_hash[:DIGITS]}"
     other = usual.with_name(usual.name.replace(SUFFIX, f"_{hashes}{SUFFIX}"))
     if other.exists() and (still := wanted.misfit(other)) is not None:
         raise UsageError(f"{usual} {why}, and {other} {still}: remove one of them, or name a set yourself.")
@@ -86,35 +106,38 @@ def place_of(wanted: Wanted, folder: Path) -> Place:
 
 def usual_path(wanted: Wanted, folder: Path) -> Path:
     """The file of a selection unless another set has its name; raises `UsageError` where there is no such class."""
-    return folder / f"{default_name(wanted.selection, wanted.test.class_names)}{SUFFIX}"
+    return folder / f"{default_name(wanted.selection, wanted.images.class_names)}{SUFFIX}"
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Test images and the network that says which of them it gets wrong.
+    """A split's images and the network that says which of them it gets wrong.
 
     Attributes:
-        test: the images.
-        logits: gives the network's, float32 (N, C).
+        images: the split.
+        model: in evaluation mode.
         weights: the network's file.
         weights_hash: names the network.
+        logits: gives what it says of all images, float32 (N, C), to who has that already.
     """
 
-    test: ImageDataset
-    logits: Callable[[], torch.Tensor]
+    images: ImageDataset
+    model: nn.Module
     weights: Path
     weights_hash: str
+    logits: Callable[[], torch.Tensor] | None = None
+
+    def all_logits(self) -> torch.Tensor:
+        """What the network says of all images, float32 (N, C)."""
+        if self.logits is not None:
+            return self.logits()
+        return predict_logits(self.model, self.images, told="finding the images")
 
 
-def open_source(dataset: DatasetName, data_root: Path | None, weights: Path) -> Source:
-    """Load the test images and a network; raises `ToolError` where they are missing or damaged."""
-    test = load_dataset(dataset, "test", data_root, spec_of(weights))
-    model = load_alexnet(weights, len(test.class_names))
-
-    def logits() -> torch.Tensor:
-        return predict_logits(model, test, told="finding the images")
-
-    return Source(test, logits, weights, weights_hash(model))
+def open_source(images: ImageDataset, weights: Path) -> Source:
+    """Load a network for a split; raises `ToolError` where it is missing or damaged."""
+    model = load_alexnet(weights, len(images.class_names))
+    return Source(images, model, weights, weights_hash(model))
 
 
 def find_or_make(selection: Selection, source: Source, folder: Path, command: str) -> Path:
@@ -123,7 +146,7 @@ def find_or_make(selection: Selection, source: Source, folder: Path, command: st
     Raises:
         ToolError: there is no such class, no image qualifies, or a file cannot be read or written.
     """
-    place = place_of(Wanted(selection, source.test, source.weights_hash), folder)
+    place = place_of(Wanted(selection, source.images, source.weights_hash), folder)
     if place.note is not None:
         say(f"note: {place.note}")
     if not place.exists:
@@ -133,7 +156,7 @@ def find_or_make(selection: Selection, source: Source, folder: Path, command: st
 
 
 def generate_edit_set(selection: Selection, source: Source, command: str) -> EditSet:
-    """Select test images by what the network says of them.
+    """Select images of a split by what the network says of them, or by their numbers.
 
     Args:
         selection: which images.
@@ -143,8 +166,52 @@ def generate_edit_set(selection: Selection, source: Source, command: str) -> Edi
     Raises:
         ToolError: there is no such class, or no image qualifies.
     """
-    edit_set = select(selection, source.test, source.logits())
+    if selection.kind == "indices":
+        positions = np.array(selection.indices, dtype=np.int64)
+        logits = predict_logits(source.model, source.images.inputs(positions))
+        return made_with(source, command, at_positions(selection, source.images, positions, logits))
+    edit_set = select(selection, source.images, source.all_logits())
     if selection.max_samples is not None and len(edit_set) < selection.max_samples:
         say(f"only {len(edit_set)} images qualify, fewer than {selection.max_samples}: all of them are taken")
-    made_with = {"weights": str(source.weights), "weights_hash": source.weights_hash, "command": command}
-    return replace(edit_set, provenance={**edit_set.provenance, **made_with})
+    return made_with(source, command, edit_set)
+
+
+def generate_set_of_files(
+    path: Path,
+    pictures: list[Picture],
+    correctness: Correctness,
+    splits: list[ImageDataset],
+    *,
+    source: Source,
+    command: str,
+) -> EditSet:
+    """The edit set of listed pictures.
+
+    Args:
+        path: the list, for the provenance.
+        pictures: in its order.
+        correctness: which of them, by whether the network is right.
+        splits: the dataset, in which pictures may be, too.
+        source: one of the splits, and the network.
+        command: the command line, for the provenance.
+
+    Raises:
+        ToolError: no picture qualifies.
+    """
+    logits = predict_logits(
+        source.model, to_inputs(np.stack([picture.pixels for picture in pictures]), source.images.preprocessing)
+    )
+    edit_set = of_pictures(pictures, splits, logits)
+    right = is_right(logits, edit_set.labels.numpy())
+    chosen = np.flatnonzero({"incorrect": ~right, "correct": right, "any": np.ones_like(right)}[correctness])
+    if not len(chosen):
+        raise ToolError(f"There is nothing to select: the network gets no picture of {path} {WORD[correctness]}.")
+    facts = {"list": str(path), "correctness": correctness}
+    edit_set = replace(edit_set.at(chosen), positions=None, provenance={**edit_set.provenance, **facts})
+    return made_with(source, command, edit_set)
+
+
+def made_with(source: Source, command: str, edit_set: EditSet) -> EditSet:
+    """The set whose provenance says which network and which command made it."""
+    facts = {"weights": str(source.weights), "weights_hash": source.weights_hash, "command": command}
+    return replace(edit_set, provenance={**edit_set.provenance, **facts})

@@ -42,24 +42,54 @@ def locate(edit_set: EditSet, test: ImageDataset) -> Location:
     A number in the metadata (``image_idx``) is believed where the pixels agree; other images are looked for. An image
     whose pixels are no test image's is none, unless its number says that it is one, or it is nearly one, as after
     compressing anew: then nobody knows which test images are outside the edit set.
+
+    Where the set says that its images are training images or pictures of one's own, that is believed: they take no
+    test image away but those with their pixels, and pictures of one's own also those that they nearly are.
     """
     claims = edit_set.claimed_indices()
     indices = _confirmed(claims, edit_set, test)
     inside = np.zeros(len(test), dtype=bool)
     inside[indices[indices >= 0]] = True
     _add_twins(inside, test)
-    undecided, near = 0, 0
-    for position, found, is_near in _searched(np.flatnonzero(indices < 0), edit_set, test):
+    is_elsewhere, is_own = _training_images(edit_set), edit_set.source == "files"
+    undecided, near, left_out = 0, 0, 0
+    for position, found, alike in _searched(np.flatnonzero(indices < 0), edit_set, test):
         claim = claims[position]
         if len(found):
             inside[found] = True
             indices[position] = claim if claim in found else found[0]
-        else:
-            undecided += is_near or claim >= 0
-            near += is_near
+        elif is_own and not is_elsewhere[position]:
+            inside[alike] = True
+            left_out += len(alike) > 0
+        elif not is_elsewhere[position]:
+            undecided += len(alike) > 0 or claim >= 0
+            near += len(alike) > 0
     renumbered = int(((claims >= 0) & (claims != indices)).sum())
-    note = _note(len(edit_set), undecided, near, renumbered, is_all=bool(inside.all()))
-    return Location(indices, None if undecided else ~inside, note)
+    if undecided or inside.all():
+        return Location(indices, None if undecided else ~inside, _why_no_drawdown(len(edit_set), undecided, near))
+    return Location(indices, ~inside, _note(len(edit_set), 0 if is_own else renumbered, left_out))
+
+
+def _training_images(edit_set: EditSet) -> NDArray[np.bool_]:
+    """Which images are training images, (N,), as a set says that was made here."""
+    return (edit_set.claimed_indices("train") >= 0) & (edit_set.source in {"train", "files"})
+
+
+def own_training_images(edit_set: EditSet, training: ImageDataset) -> NDArray[np.int64]:
+    """The training images that are in the edit set, ascending: those that its metadata number, and their twins."""
+    claims = edit_set.claimed_indices("train")
+    inside = np.zeros(len(training), dtype=bool)
+    found = _confirmed(claims, edit_set, training)
+    inside[found[found >= 0]] = True
+    _add_twins(inside, training)
+    return np.flatnonzero(inside)
+
+
+def without(outside: NDArray[np.bool_], disputed: list[int]) -> NDArray[np.bool_]:
+    """A mask of test images, (T,), less those with these numbers."""
+    kept = outside.copy()
+    kept[disputed] = False
+    return kept
 
 
 def numbered(edit_set: EditSet, location: Location) -> EditSet:
@@ -100,8 +130,8 @@ def _add_twins(inside: NDArray[np.bool_], test: ImageDataset) -> None:
 
 def _searched(
     positions: NDArray[np.int64], edit_set: EditSet, test: ImageDataset
-) -> Iterator[tuple[int, NDArray[np.int64], bool]]:
-    """Edit images, the test images with their pixels, and whether they are at least near one.
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """Edit images, the test images with their pixels, and those that they are near.
 
     An image that is near several that differ has none's pixels.
     """
@@ -111,7 +141,7 @@ def _searched(
     apart = np.concatenate([_apart(images, _seen(test, slice(start, start + BATCH))) for start in starts], axis=1)
     for position, image, distances in zip(positions.tolist(), images, apart, strict=True):
         candidates = np.flatnonzero(distances <= SAME + ROUNDING)
-        yield position, _same(image, candidates, test), bool((distances <= NEAR).any())
+        yield position, _same(image, candidates, test), np.flatnonzero(distances <= NEAR)
 
 
 def _seen(test: ImageDataset, chosen: NDArray[np.int64] | slice) -> torch.Tensor:
@@ -142,16 +172,23 @@ def _same(image: torch.Tensor, candidates: NDArray[np.int64], test: ImageDataset
     return candidates[found] if alike else candidates[:0]
 
 
-def _note(count: int, undecided: int, near: int, renumbered: int, *, is_all: bool) -> str | None:
-    if undecided:
-        why = f"{near} are nearly test images, " * bool(near)
-        return (
-            f"drawdown is not given: {undecided} of {count} edit images do not have the pixels of the test images that "
-            f"their numbers (image_idx) or looks say they are ({why}{undecided - near} only by number), so it is not "
-            "known which test images are outside the edit set."
-        )
-    if is_all:
+def _why_no_drawdown(count: int, undecided: int, near: int) -> str:
+    if not undecided:
         return "drawdown is not given: every test image is in the edit set."
+    why = f"{near} are nearly test images, " * bool(near)
+    return (
+        f"drawdown is not given: {undecided} of {count} edit images do not have the pixels of the test images that "
+        f"their numbers (image_idx) or looks say they are ({why}{undecided - near} only by number), so it is not "
+        "known which test images are outside the edit set."
+    )
+
+
+def _note(count: int, renumbered: int, left_out: int) -> str | None:
+    if left_out:
+        return (
+            f"{left_out} of {count} edit images are nearly test images, as after compressing anew; drawdown leaves "
+            "these test images out, too."
+        )
     if renumbered:
         return f"the numbers (image_idx) of {renumbered} of {count} edit images are others'; they were found by pixels."
     return None

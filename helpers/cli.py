@@ -21,6 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from helpers import progress
 from helpers.errors import ToolError
+from helpers.images.source import Split
 from helpers.start import CLOSED, INTERRUPTED, ROOT, STDOUT, interruptible, silence
 from helpers.text import printable
 
@@ -58,6 +59,19 @@ DataRootOption = Annotated[
 ]
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", help="Weights of the AlexNet. [default: artifacts/alexnet_base.pth]")
+]
+SplitOption = Annotated[Split, typer.Option("--split", help="Images of the test split, or of the training split.")]
+PredictedClassOption = Annotated[
+    str | None,
+    typer.Option("--predicted-class", help="Only images that the network takes for this class. [default: any]"),
+]
+DisputedOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--exclude-disputed",
+        metavar="FILE",
+        help="Numbers of test images whose labels people dispute, one a line: drawdown is told with and without them.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
@@ -226,18 +240,18 @@ def tell_os_error(error: OSError) -> int:
 def shared_options(reader: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give several commands the options of one function.
 
-    The decorated command gets, as its last argument, what ``reader`` makes of its own options; the command line shows
-    the command's parameters, then the reader's.
+    The decorated command gets, as its first argument, what ``reader`` makes of its own options; the command line shows
+    the command's other parameters, then the reader's.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         shared = list(inspect.signature(reader, eval_str=True).parameters.values())
 
         @functools.wraps(command)
         def wrapped(**values: Any) -> None:
             given = {parameter.name: values.pop(parameter.name) for parameter in own}
-            command(*given.values(), reader(**values))
+            command(reader(**values), **given)
 
         _sign(wrapped, [*own, *shared])
         return wrapped

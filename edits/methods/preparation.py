@@ -52,7 +52,7 @@ def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> N
         kept, change = _kept(task)
         members, found, planting = _planted(task, units, kept, before)
         planting = planting.beside(kept, change)
-    network = bench.planted(units, planting, options.ridge)
+    network = bench.planted(units, planting, options.ridge, task.training_positions)
     with bench.clock.phase("prepare"):
         _tell(report, task, units, members=members, found=found, planting=planting)
     report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
@@ -117,7 +117,7 @@ def _planted(
 
 def _ordinary(task: Task, units: HiddenUnits) -> Iterator[NDArray[np.float32]]:
     """Points that are to set no detector off: ordinary images, and edit images that have one of an earlier repair."""
-    yield from units.ordinary()
+    yield from units.ordinary(task.training_positions)
     if known := task.known:
         channels = task.bench.training_images.channels
         yield channels.behind(units.layer, channels.of_inputs(task.edit_set.images[:known])).numpy()
@@ -187,7 +187,7 @@ def _tell(
     for place in np.flatnonzero(~found.separable):
         nearest = int(found.nearest[place])
         report.not_separable += members[place].tolist()
-        report.nearest_training_images += [units.source(nearest)] * len(members[place])
+        report.nearest_training_images += [units.source(nearest, task.training_positions)] * len(members[place])
     report.largest_ordinary_response = max((found.largest / found.own)[found.separable], default=None)
     if task.location.outside is not None:
         rows = (rows_of(units.linear, planting.units) + planting.change).astype(np.float32)

@@ -24,6 +24,7 @@ from sytorch.spare_units.planting import SpareUnits, moment_with, spare_units
 
 INPUT_RIDGE = 5e-4
 PLANTED_RIDGE = 1e-3
+NO_IMAGES = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +78,23 @@ class HiddenUnits:
         """What the hidden layer gets from them, (R, k)."""
         return self.images.seen_at(self.layer, self.chosen)
 
-    def ordinary(self) -> Iterator[NDArray[np.float32]]:
-        """What it gets from the sample, and then from corrupted images, some at a time."""
-        for points in (self.inputs, self._unusual_inputs):
-            for start in range(0, len(points), MOMENT_BATCH):
-                yield points[start : start + MOMENT_BATCH]
+    def ordinary(self, edited: Indices = NO_IMAGES) -> Iterator[NDArray[np.float32]]:
+        """What it gets from the sample, and then from corrupted images, some at a time, but for edited ones.
 
-    def source(self, position: int) -> int:
+        Args:
+            edited: positions in the training split of images that are in the edit set.
+        """
+        for points, sources in ((self.inputs, self.chosen), (self._unusual_inputs, self.images.unusual[0])):
+            for start in range(0, len(points), MOMENT_BATCH):
+                part = slice(start, start + MOMENT_BATCH)
+                others = ~np.isin(sources[part], edited)
+                if others.any():
+                    yield points[part] if others.all() else points[part][others]
+
+    def source(self, position: int, edited: Indices = NO_IMAGES) -> int:
         """The training image that is, or whose corrupted copy is, at a position of `ordinary`; -1 for any other."""
         sources = np.concatenate([self.chosen, self.images.unusual[0]])
+        sources = sources[~np.isin(sources, edited)]
         return int(sources[position]) if 0 <= position < len(sources) else OF_ANOTHER_GROUP
 
     def values(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -118,7 +127,9 @@ class HiddenUnits:
             keep_array(path, moment)
         return moment
 
-    def metric_with(self, units: Indices, planted: NDArray[np.float32], ridge: float) -> SecondMomentMetric:
+    def metric_with(
+        self, units: Indices, planted: NDArray[np.float32], ridge: float, edited: Indices = NO_IMAGES
+    ) -> SecondMomentMetric:
         """The last layer's metric where some units were planted anew.
 
         A column that no ordinary image sees costs its ridge alone: with all of it, other columns would change instead.
@@ -127,7 +138,9 @@ class HiddenUnits:
             units: (G,), their positions.
             planted: (R, G), their values for the sample.
             ridge: relative to the mean diagonal; `PLANTED_RIDGE` of it for columns that were planted.
+            edited: as in `ordinary`: what is planted for these images is to be on for them.
         """
+        planted = np.where(np.isin(self.chosen, edited)[:, None], 0, planted) if len(edited) else planted
         seen = np.flatnonzero(planted.any(axis=1))
         moment = moment_with(self.moment, units, planted[seen], self.values(self.inputs[seen]), self.weights[seen])
         ridges = np.full(len(moment), ridge)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edits.network.hidden_units import HiddenUnits
+from edits.network.hidden_units import NO_IMAGES, HiddenUnits
 from edits.network.layer_metric import cached_metric
 from edits.network.prepared import Network
 from edits.network.tail import added, run_modules
@@ -118,7 +118,9 @@ class Workbench:
         kind = f"metric-{layer}"
         return cache_path(kind, **facts, factor="inputs"), cache_path(kind, **facts, factor="outputs")
 
-    def planted(self, units: HiddenUnits, planting: Planting, ridge: float) -> Network:
+    def planted(
+        self, units: HiddenUnits, planting: Planting, ridge: float, edited: NDArray[np.int64] = NO_IMAGES
+    ) -> Network:
         """The network with some units of the last hidden layer planted anew.
 
         What comes before the layer is as it was, and so are its other units.
@@ -127,6 +129,7 @@ class Workbench:
             units: of the layer.
             planting: which units, and how they change.
             ridge: of the last layer's metric, see `HiddenUnits.metric_with`.
+            edited: training images that are in the edit set.
         """
         places, layer = planting.units, units.layer
         state = dict(self.model.state_dict())
@@ -137,7 +140,7 @@ class Workbench:
             state[entry] = state[entry].index_copy(0, torch.from_numpy(places), rows)
         network = self.with_units(state, layer, places)
         with self.clock.phase("metric"):
-            metric = units.metric_with(places, _unit_values(state, layer, places, units.inputs), ridge)
+            metric = units.metric_with(places, _unit_values(state, layer, places, units.inputs), ridge, edited)
         return replace(network, own_metric=metric)
 
     def with_units(self, state: dict[str, torch.Tensor], layer: str, places: Indices) -> Network:

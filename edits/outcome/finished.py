@@ -15,8 +15,12 @@ from helpers.files.publishing import settle_folder
 from helpers.files.writing import read_json
 from helpers.images.datasets import ImageDataset
 
-PAIRS = ("edit_accuracy", "copies_accuracy", "test_accuracy", "drawdown_accuracy", "generalization")
-FRACTIONS = (*(f"{name}_{when}" for name in PAIRS for when in ("before", "after")), "drawdown_points")
+PAIRS = (
+    *("edit_accuracy", "copies_accuracy", "test_accuracy", "drawdown_accuracy", "drawdown_undisputed"),
+    "generalization",
+)
+POINTS = ("drawdown_points", "drawdown_undisputed_points")
+FRACTIONS = (*(f"{name}_{when}" for name in PAIRS for when in ("before", "after")), *POINTS)
 MARGINS = ("min_margin", "copies_min_margin")
 
 
@@ -27,7 +31,7 @@ def read_repair(path: Path) -> RepairReport:
     known = {field.name for field in fields(RepairReport)}
     try:
         told = RepairReport(**{key: value for key, value in current(content).items() if key in known})
-        numbers = [*told.edit_images, told.edit_set_size, told.shifts]
+        numbers = [*told.edit_images, *told.disputed_images, told.edit_set_size, told.shifts]
         figures = [getattr(told, name) for name in (*FRACTIONS, *MARGINS)]
         is_sound = all(type(number) is int and abs(number) < 2**31 for number in numbers) and told.edit_set_size > 0
         is_sound &= all(figure is None or isinstance(figure, int | float) for figure in figures)

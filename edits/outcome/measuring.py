@@ -15,6 +15,7 @@ from edits.outcome.outcomes import LogitsPair, save_outcomes
 from edits.outcome.report import RepairReport
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
+from editset_helpers.location import without
 from helpers.evaluation import margins, predict_logits
 from helpers.files.outputs import outcomes_path
 from helpers.files.publishing import Publication
@@ -111,15 +112,22 @@ def measure_accuracy(
     test_labels: NDArray[np.int64],
     outside: NDArray[np.bool_] | None,
 ) -> None:
-    """Fill in the accuracies of the edit set, of all test images, and of those outside the edit set."""
+    """Fill in the accuracies of the edit set, of all test images, and of those outside it, disputed or not."""
     labels = edit_set.labels.numpy()
     report.edit_accuracy_before, report.edit_accuracy_after = edit_logits.accuracies(labels)
     report.test_accuracy_before, report.test_accuracy_after = test_logits.accuracies(test_labels)
     report.min_margin = float(margins(edit_logits.after, edit_set.labels).min())
-    if outside is not None and outside.any():
+    if outside is None:
+        return
+    if outside.any():
         before, after = test_logits.accuracies(test_labels, outside)
         report.drawdown_accuracy_before, report.drawdown_accuracy_after = before, after
         report.drawdown_points = 100 * (before - after)
+    undisputed = without(outside, report.disputed_images)
+    if report.disputed_images and undisputed.any():
+        before, after = test_logits.accuracies(test_labels, undisputed)
+        report.drawdown_undisputed_before, report.drawdown_undisputed_after = before, after
+        report.drawdown_undisputed_points = 100 * (before - after)
 
 
 def measure_classes(

@@ -15,6 +15,7 @@ from edits.outcome.report import RepairReport
 from editset_helpers.copies import with_copies
 from editset_helpers.location import locate
 from editset_helpers.regions import Region
+from editset_helpers.selection import check_numbers
 from helpers.cli import DatasetName
 from helpers.evaluation import BATCH_SIZE, predict_logits
 from model_classes.alexnet import AlexNet, load_alexnet
@@ -72,6 +73,7 @@ def remeasure(path: Path, data_root: Path | None = None, batch_size: int = BATCH
     after = _repaired(told, path, bench)
     edit_set = repaired_images(told, path, bench.test)
     location = locate(edit_set, bench.test)
+    check_numbers(tuple(told.disputed_images), bench.test)
     covered = with_copies(edit_set, Region(told.shifts, told.flip), bench.test)
     seen = _logits(bench.model, after, covered.images, batch_size)
     on_test = _logits(bench.model, after, bench.test, batch_size)

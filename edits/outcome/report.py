@@ -14,9 +14,11 @@ class RepairReport:
 
     Accuracies are fractions; ``drawdown_*`` is of the test images outside the edit set, by their pixels, and None where
     these are not known; ``drawdown_note`` says why, or what else is to be known of it; ``drawdown_points`` is what they
-    lost, in percentage points, and ``worst_class`` lost most. ``edit_images`` are the positions in the edit set's file
-    of the images that were repaired, ``edit_test_indices`` their positions in the test set, -1 for an image that is not
-    in it.
+    lost, in percentage points, and ``worst_class`` lost most; ``drawdown_undisputed_*`` is the same without the test
+    images ``disputed_images``, whose labels people dispute. ``edit_source`` says where the edit images are from:
+    ``test`` or ``train``, the splits, or ``files``; None where the set does not say it; ``relabeled`` counts those
+    whose label is not their dataset's. ``edit_images`` are the positions in the edit set's file of the images that were
+    repaired, ``edit_test_indices`` their positions in the test set, -1 for an image that is not in it.
     ``generalization_*`` is of shifted and flipped copies of the edit images. ``min_margin`` is of the saved file,
     loaded again, in float32.
     ``prepare`` is ``spare-units`` or ``none``; older reports name the hidden layer that was moved first. With spare
@@ -106,6 +108,12 @@ class RepairReport:
     earlier: list[dict[str, Any]] = field(default_factory=list)
     earlier_images: int = 0
     last_drawdown_points: float | None = None
+    edit_source: str | None = None
+    relabeled: int = 0
+    disputed_images: list[int] = field(default_factory=list)
+    drawdown_undisputed_before: float | None = None
+    drawdown_undisputed_after: float | None = None
+    drawdown_undisputed_points: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON writes it."""
@@ -144,7 +152,7 @@ def _headline(report: RepairReport) -> str:
 
 def _asked(report: RepairReport) -> list[tuple[str, str]]:
     return [
-        ("edit set", report.edit_set_path),
+        ("edit set", f"{report.edit_set_path}{_from_where(report)}"),
         ("weights", f"{report.weights_path} -> {report.output_path or 'nothing written'}"),
         ("program", f"least {report.norm} of {report.layer} in the {report.metric} metric"),
         ("asked", f"margin {report.margin:g}, no change beyond {report.param_bound:g}"),
@@ -159,6 +167,13 @@ def _upon(report: RepairReport) -> list[tuple[str, str]]:
         return []
     new, last = report.edit_set_size - report.earlier_images, report.earlier[-1]["output_path"]
     return [("upon", f"{last}, whose {report.earlier_images:,} images keep their margin; {new:,} are new")]
+
+
+def _from_where(report: RepairReport) -> str:
+    """What is not usual of the edit images: they are no test images, or have labels of their own."""
+    told = [{"train": "training images", "files": "pictures of files"}.get(report.edit_source or "", "")]
+    told.append(f"{report.relabeled} with labels that were given" if report.relabeled else "")
+    return f" ({', '.join(filter(None, told))})" if any(told) else ""
 
 
 def _prepared(report: RepairReport) -> list[tuple[str, str]]:
@@ -214,6 +229,9 @@ def _measured(report: RepairReport) -> list[tuple[str, ...]]:
     ]
     if report.drawdown_accuracy_before is not None:
         rows.append(_row("outside the edit set", report.drawdown_accuracy_before, report.drawdown_accuracy_after))
+    if report.drawdown_undisputed_before is not None:
+        name = f"without {len(report.disputed_images):,} disputed"
+        rows.append(_row(name, report.drawdown_undisputed_before, report.drawdown_undisputed_after))
     rows.append(_row("shifted, flipped edits", report.generalization_before, report.generalization_after))
     return rows
 

@@ -40,6 +40,9 @@ def asked(task: Task) -> RepairReport:
         edit_images=task.edit_set.file_positions.tolist(),
         edit_test_indices=task.location.indices.tolist(),
         drawdown_note=task.location.note,
+        edit_source=task.edit_set.source,
+        relabeled=task.edit_set.relabeled,
+        disputed_images=list(task.disputed),
         data_root=None if bench.data_root is None else str(bench.data_root),
         weights_path=str(bench.weights_path),
         weights_hash_before=bench.weights_hash,
@@ -140,8 +143,8 @@ def image_name(position: int, edit_set: EditSet, class_names: tuple[str, ...], r
     """``image 4 (a cat, test image 9077)``, or ``a mirrored copy of image 4 (...)``."""
     image, move = region.source(position, len(edit_set))
     label = class_names[int(edit_set.labels[image])]
-    index = edit_set.metadata[image].get("image_idx")
-    source = "" if index is None else f", test image {index}"
-    copy, facts = "" if move is None else f"{move} of ", edit_set.metadata[image]
+    facts, kinds = edit_set.metadata[image], (("image_idx", "test"), ("training_idx", "training"))
+    source = next((f", {kind} image {facts[key]}" for key, kind in kinds if key in facts), "")
+    copy = "" if move is None else f"{move} of "
     place = f"{facts['edit_image']} of {facts['edit_set']}" if "edit_image" in facts else f"{image}"
     return f"{copy}image {place} ({label}{source})"

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 import run_repair
-from editset_generator import make_edit_set
+from editset_generator import Request, make_edit_set
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
 from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
@@ -31,7 +31,7 @@ ORDER = [str(digit) for digit in range(9, -1, -1)]
 def own(digits_baseline: Path, digits_test: ImageDataset, warm_workplace: Path) -> tuple[list[str], EditSet]:
     """The options, and the usual set of misclassified digits."""
     words = [*OPTIONS, "--weights", str(digits_baseline)]
-    made = make_edit_set(Selection("misclassified"), dataset=DatasetName.DIGITS, weights=digits_baseline)
+    made = make_edit_set(Selection("misclassified"), Request(DatasetName.DIGITS, weights=digits_baseline))
     return words, load_edit_set(made)
 
 

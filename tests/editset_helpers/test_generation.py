@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from editset_helpers.building import select
 from editset_helpers.edit_set import load_edit_set, save_edit_set
@@ -20,7 +21,6 @@ from editset_helpers.generation import Source, Wanted, find_or_make, place_of
 from editset_helpers.selection import Selection, default_name
 from helpers.errors import ToolError
 from helpers.images.datasets import ImageDataset
-from helpers.images.preprocessing import to_inputs
 
 NAMES = ("hot dog", "hot_dog", "cat")
 SEEDS = st.integers(0, 2)
@@ -81,13 +81,15 @@ def made(selection: Selection, test: ImageDataset, weights: str) -> Any:
     return replace(found, provenance={**found.provenance, "weights_hash": weights})
 
 
-def most_of(test: ImageDataset) -> Source:
-    """A network that says of every image the class whose colour it has most of."""
-    return Source(test, lambda: to_inputs(test.images).mean(dim=(2, 3)), Path("w.pth"), "1" * 64)
+class Network(nn.Module):
+    """Says of every image the class whose colour it has most of."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs.mean(dim=(2, 3))
 
 
 def test_a_set_is_made_once_and_beside_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = most_of(HERE[0])
+    source = Source(HERE[0], Network(), Path("w.pth"), "1" * 64)
     few, whole = Selection("misclassified", max_samples=2), Selection("misclassified")
     first = find_or_make(whole, source, tmp_path, "command")
     assert first.name == "misclassified_edit_dataset.pt" and "generating it" in capsys.readouterr().err
@@ -99,8 +101,8 @@ def test_a_set_is_made_once_and_beside_what_is_there(tmp_path: Path, capsys: pyt
     assert "was made with --max-samples 2, so" in capsys.readouterr().err
     others = [
         replace(source, weights_hash="2" * 64),
-        most_of(HERE[1]),
-        replace(most_of(HERE[1]), weights_hash="2" * 64),
+        replace(source, images=HERE[1]),
+        replace(source, images=HERE[1], weights_hash="2" * 64),
     ]
     paths = [find_or_make(whole, other, tmp_path, "command") for other in others]
     assert len({first, second, *paths}) == 5

@@ -17,6 +17,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 import editset_generator
+from editset_generator import Request
 from editset_helpers import generation
 from editset_helpers.edit_set import load_edit_set, save_edit_set
 from editset_helpers.selection import Selection
@@ -168,7 +169,7 @@ def test_somebody_at_a_terminal_is_asked(
     monkeypatch.setattr(sys, "stdin", _Terminal(answer))
     nine = Selection("misclassified", max_samples=9)
     with contextlib.nullcontext() if expected else pytest.raises(UsageError, match="--force"):
-        editset_generator.make_edit_set(nine, dataset=DatasetName.DIGITS, name="mine")
+        editset_generator.make_edit_set(nine, Request(DatasetName.DIGITS, name="mine"))
     assert len(load_edit_set(SETS / "digits/mine_edit_dataset.pt")) == (expected or 5)
 
 
@@ -258,8 +259,8 @@ def test_a_network_that_is_always_right(
     sharp.load_state_dict({"2.weight": torch.tensor([[1.0] * 3, [-1.0] * 3]), "2.bias": torch.tensor([-1.5, 1.5])})
     monkeypatch.setattr(generation, "load_alexnet", lambda path, num_classes: sharp)
     with pytest.raises(ToolError, match="every test image right"):
-        editset_generator.make_edit_set(Selection("misclassified"), data_root=image_folder)
-    path = editset_generator.make_edit_set(Selection("by-class", "CAT", "correct"), data_root=image_folder)
+        editset_generator.make_edit_set(Selection("misclassified"), Request(data_root=image_folder))
+    path = editset_generator.make_edit_set(Selection("by-class", "CAT", "correct"), Request(data_root=image_folder))
     assert path == SETS / "pets/class_0_cat_correct_edit_dataset.pt"
     assert len(load_edit_set(path)) == 5
 

@@ -22,6 +22,7 @@ from editset_helpers.edit_set import save_edit_set
 from editset_helpers.generation import generate_edit_set, open_source
 from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
+from helpers.images.datasets import load_dataset
 from run_repair import Job, repair
 from tests.conftest import CHECKOUT
 from tests.visualizer.test_content import HOSTILE, noise_set, result_row, write_results
@@ -59,7 +60,7 @@ def site(module_folder: Path, digits_baseline: Path) -> Path:
         failed = repair(Selection("misclassified"), job, RepairOptions(prepare="none", param_bound=1e-3))
         assert failed.status == "infeasible"
         eights = Selection("by-class", "8", "any")
-        source = open_source(DatasetName.DIGITS, None, digits_baseline)
+        source = open_source(load_dataset(DatasetName.DIGITS, "test"), digits_baseline)
         save_edit_set(generate_edit_set(eights, source, "test"), Path(EDIT_SET))
         save_edit_set(noise_set(2500), Path(LARGE))
     write_sweep(folder, 9)

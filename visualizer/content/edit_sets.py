@@ -14,7 +14,7 @@ SORTS = {"position": "as in the file", "margin": "margin, lowest first", "-margi
 
 @dataclass(frozen=True)
 class ImageRow:
-    """One image. What the set does not say is None."""
+    """One image. What the set does not say is None, and so is a number in the test split of a training image."""
 
     position: int
     true: int
@@ -23,6 +23,7 @@ class ImageRow:
     predicted_probability: float | None
     margin: float | None
     test_index: int | None
+    training_index: int | None
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def _row(position: int, label: int, facts: dict[str, Any]) -> ImageRow:
         number(facts.get("predicted_probability")),
         number(facts.get("margin")),
         integer(facts.get("image_idx")),
+        integer(facts.get("training_idx")),
     )
 
 

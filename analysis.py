@@ -50,7 +50,7 @@ def analyse(tables: list[Path], output: Path) -> list[Path]:
     from experiments.analysis.figures import draw_figures
     from experiments.analysis.summary import as_markdown, as_text, is_summary, read_tables, summarise
     from helpers.files.writing import atomic_file
-    from helpers.tables import aligned
+    from helpers.text import aligned
 
     path = output / "summary.csv"
     if path.is_file() and path.stat().st_size and not is_summary(path):

@@ -34,7 +34,7 @@ from helpers.errors import UsageError
 from helpers.files.paths import baseline_weights, edit_sets
 from helpers.images.source import SPLITS
 from helpers.old_names import knowing
-from helpers.tables import aligned
+from helpers.text import aligned
 
 if TYPE_CHECKING:
     from editset_helpers.edit_set import EditSet

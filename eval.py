@@ -27,7 +27,7 @@ from helpers.cli import (
 )
 from helpers.errors import ToolError, UsageError
 from helpers.files.paths import baseline_weights
-from helpers.tables import aligned, percent
+from helpers.text import aligned, percent
 
 if TYPE_CHECKING:
     import torch

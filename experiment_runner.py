@@ -40,7 +40,7 @@ from helpers.cli import (
 from helpers.errors import ExperimentsFailedError, UsageError
 from helpers.files.paths import edit_sets
 from helpers.old_names import knowing
-from helpers.tables import aligned, described
+from helpers.text import aligned, described
 from run_repair import (
     DrawdownOption,
     FlipOption,

@@ -22,7 +22,7 @@ from helpers.cli import (
     tells_failures,
 )
 from helpers.errors import ToolError, UsageError
-from helpers.tables import aligned, percent
+from helpers.text import aligned, percent
 
 if TYPE_CHECKING:
     from edits.outcome.chain import Comparison, Step

@@ -56,7 +56,7 @@ from helpers.errors import (
 from helpers.files.outputs import result_paths, writable_output
 from helpers.files.paths import edit_sets, repaired_weights
 from helpers.old_names import knowing
-from helpers.tables import described
+from helpers.text import described
 
 if TYPE_CHECKING:
     from edits.earlier import Earlier

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from editset_helpers.choice import choose
-from editset_helpers.edit_set import NUMBERS, EditSet
+from editset_helpers.edit_set import NUMBERS, EditSet, choose
 from editset_helpers.lists import Picture
 from editset_helpers.selection import Selection, description, resolve_class
 from helpers.errors import ToolError

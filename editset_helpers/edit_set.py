@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from editset_helpers.choice import choose
 from editset_helpers.file_checks import as_records, checked_images, checked_labels
 from helpers.errors import ToolError, UsageError
 from helpers.files.writing import load_tensors, read_json, save_tensors, write_json
@@ -113,6 +112,23 @@ def _as_index(value: Any) -> int:
     """A number of 64 bits, or -1 for what is no index."""
     is_index = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
     return value if is_index else -1
+
+
+def choose(count: int, max_samples: int | None, seed: int) -> NDArray[np.int64]:
+    """Choose positions out of ``count``: sorted, without repetition, the same for the same arguments.
+
+    A larger ``max_samples`` chooses the same positions and more. None, or at least ``count``, chooses all.
+
+    Raises:
+        UsageError: ``max_samples`` is below 1, or ``seed`` is negative.
+    """
+    if max_samples is not None and max_samples < 1:
+        raise UsageError(f"--max-samples must be at least 1, not {max_samples}.")
+    if seed < 0:
+        raise UsageError(f"--seed must be 0 or more, not {seed}.")
+    if max_samples is None or max_samples >= count:
+        return np.arange(count, dtype=np.int64)
+    return np.sort(np.random.default_rng(seed).permutation(count)[:max_samples]).astype(np.int64)
 
 
 def metadata_path(path: Path) -> Path:

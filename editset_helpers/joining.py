@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from editset_helpers.building import of_dataset
 from editset_helpers.edit_set import EditSet, save_edit_set
 from editset_helpers.selection import SUFFIX
 from helpers.errors import UsageError
@@ -45,13 +46,19 @@ def join(members: list[Member], test: ImageDataset) -> EditSet:
         for member, part in zip(members, parts, strict=True)
         for place, facts in zip(part.file_positions, part.metadata, strict=True)
     ]
-    facts = {"dataset": test.name, "dataset_hash": test.content_hash, "class_names": list(test.class_names)}
+    facts = {"dataset": test.name, "dataset_hash": test.content_hash, **of_dataset(test), **_source(members)}
     return EditSet(
         images=torch.cat([part.images for part in parts]),
         labels=torch.cat([part.labels for part in parts]),
         metadata=metadata,
         provenance={**facts, "kind": "joined", "edit_sets": [str(member.path) for member in members]},
     )
+
+
+def _source(members: list[Member]) -> dict[str, str]:
+    """Where the images are from, the widest of what the sets say; nothing where one says nothing."""
+    kinds = {member.edit_set.source for member in members}
+    return {} if None in kinds else {"source": next(kind for kind in ("files", "train", "test") if kind in kinds)}
 
 
 def _new_images(member: Member, places: dict[bytes, tuple[Member, int]], class_names: tuple[str, ...]) -> list[int]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edits.network.channels import Channels
 from edits.network.training_metric import MetricSample, check_some_right
-from editset_helpers.choice import choose
+from editset_helpers.edit_set import choose
 from helpers import progress
 from helpers.evaluation import is_right
 from helpers.files.array_cache import Fact, cache_path, keep_array, read_array

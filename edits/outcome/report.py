@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from helpers.tables import aligned, described, percent
+from helpers.text import aligned, described, percent
 
 
 @dataclass

@@ -66,7 +66,17 @@ def least_margin(weights: Path, test: ImageDataset, edit_set: EditSet, shifts: i
 
 
 def run(weights: Path, *options: str) -> Result:
-    words = ["misclassified", "--dataset", "digits", "--weights", str(weights), "--output", "repaired.pth", "--json"]
+    words = [
+        "misclassified",
+        "--dataset",
+        "digits",
+        "--weights",
+        str(weights),
+        "--output",
+        "repaired.pth",
+        "--json",
+        "--force",
+    ]
     return CliRunner().invoke(run_repair.app, [*words, *options])
 
 

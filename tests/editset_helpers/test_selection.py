@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from editset_helpers.building import select
-from editset_helpers.choice import choose
+from editset_helpers.edit_set import choose
 from editset_helpers.selection import Correctness, Selection, default_name, resolve_class
 from helpers.errors import ToolError, UsageError
 from helpers.images.datasets import ImageDataset

@@ -128,7 +128,7 @@ def test_in_a_sweep_it_is_a_row_and_is_not_tried_again(project: Path, costly: No
     assert (row["status"], row["more_options"], row["repaired_model_path"]) == ("too_costly", "--max-drawdown 0", "")
     before = Path("results/few.csv").read_bytes()
     told = _sweep(*asked, "--dry-run")
-    assert told.exit_code == 0 and "1, of which 1 are in results/few.csv" in told.stdout
+    assert told.exit_code == 0 and "1, of which 1 are in the table" in told.stdout
     assert _sweep(*asked).exit_code == 6 and Path("results/few.csv").read_bytes() == before
     Path("results/few.csv").unlink()
 

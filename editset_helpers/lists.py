@@ -18,7 +18,7 @@ from helpers.cli import say
 from helpers.errors import ToolError
 from helpers.images.datasets import ImageDataset
 from helpers.images.decoding import decode_file
-from helpers.text import printable
+from helpers.tables import printable
 
 MOST_TOLD = 20
 MOST_DIGITS = 18

@@ -23,7 +23,7 @@ from helpers import progress
 from helpers.errors import ToolError
 from helpers.images.source import Split
 from helpers.start import CLOSED, INTERRUPTED, ROOT, STDOUT, interruptible, silence
-from helpers.text import printable
+from helpers.tables import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")

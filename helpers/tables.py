@@ -1,4 +1,4 @@
-"""Plain text tables for the screen."""
+"""Plain text for the screen: tables, and text that comes from outside."""
 
 from __future__ import annotations
 
@@ -25,3 +25,14 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 def percent(fraction: float | None) -> str:
     """``0.7473`` -> ``74.73 %``; None -> ``-``."""
     return "-" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def printable(text: str) -> str:
+    """A name or a command as any file or screen can hold it: bytes that are no UTF-8, and no signs, become escapes."""
+    return "".join(sign if sign.isprintable() else _escaped(sign) for sign in text)
+
+
+def _escaped(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":  # how Python holds a byte that is no UTF-8
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return sign.encode("unicode_escape").decode()

@@ -20,7 +20,7 @@ from helpers.errors import ToolError
 from helpers.images.decoding import of_small_images
 from helpers.images.preprocessing import CIFAR, Preprocessing
 from helpers.images.source import DecodedImages, Split
-from helpers.text import printable
+from helpers.tables import printable
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10

@@ -16,7 +16,7 @@ from helpers.errors import ToolError
 from helpers.images.decoding import decode_files
 from helpers.images.preprocessing import CIFAR, Preprocessing
 from helpers.images.source import SPLITS, DecodedImages, Split
-from helpers.text import printable
+from helpers.tables import printable
 
 IMAGE_TYPES = {
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),

@@ -17,7 +17,7 @@ from helpers.files.outputs import preprocessing_path
 from helpers.files.publishing import settle
 from helpers.files.writing import read_json, write_json
 from helpers.images.preprocessing import CIFAR, PRESETS, Channels, Preprocessing, preprocessing_from
-from helpers.text import printable
+from helpers.tables import printable
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from helpers.errors import ToolError
 from helpers.images import decoding as image_decoding
 from helpers.images.datasets import load_dataset
 from helpers.images.decoding import decode_file
-from helpers.text import printable
+from helpers.tables import printable
 
 GREY: NDArray[np.uint8] = np.arange(1024, dtype=np.uint16).reshape(32, 32).astype(np.uint8)
 COLOURS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)

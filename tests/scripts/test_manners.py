@@ -159,7 +159,7 @@ def _given(app: typer.Typer) -> set[str]:
 
 def test_sweeps_take_the_options_of_a_repair_and_have_its_defaults() -> None:
     lists = {"--param-bound", "--margin", "--norm", "--metric", "--layer", "--seed"}
-    of_one = {"--max-samples", "--also", "--json"}
+    of_one = {"--max-samples", "--also", "--split", "--predicted-class", "--exclude-disputed", "--json"}  # which images
     lacking = {f"{name}s" if name in lists else name for name in _given(run_repair.app) - of_one} - _given(
         experiment_runner.app
     )

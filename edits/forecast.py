@@ -188,7 +188,8 @@ def _edit_set(place: Place, source: Selection | Path) -> tuple[Path, int | None]
     folder = edit_sets(place.dataset, place.data_root)
     if place.bench is None:
         return folder, None
-    found = place_of(Wanted(source, place.bench.test, place.bench.weights_hash), folder)
+    images = place.bench.test if source.split == "test" else place.bench.training
+    found = place_of(Wanted(source, images, place.bench.weights_hash), folder)
     return found.path, len(load_edit_set(found.path, None)) if found.exists else None
 
 

@@ -7,7 +7,7 @@ import helpers.start  # noqa: F401 - before the slow imports
 # isort: split
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -40,7 +40,7 @@ from helpers.cli import (
 from helpers.errors import ExperimentsFailedError, UsageError
 from helpers.files.paths import edit_sets
 from helpers.old_names import knowing
-from helpers.text import aligned, described
+from helpers.text import aligned
 from run_repair import (
     DrawdownOption,
     FlipOption,
@@ -50,6 +50,10 @@ from run_repair import (
     ShiftsOption,
     WholeOption,
 )
+
+if TYPE_CHECKING:
+    from edits.forecast import Place
+    from experiments.plan import Sweep
 
 CLASSES = tuple(map(str, range(10)))  # where there are no images yet that would say
 T = TypeVar("T")
@@ -137,10 +141,10 @@ def main(
         raise UsageError("--workers are processes of this machine, --ray is a cluster: give one of them.")
     if sequence is not None and (workers > 1 or ray is not None or keep_weights == "none"):
         raise UsageError("The repairs of a --sequence need the weights of the last: one worker, and weights are kept.")
-    from edits.forecast import Place, open_place
+    from edits.forecast import Place, listed, open_place
     from experiments.analysis.summary import as_text, read_tables, summarise
     from experiments.forecast import forecast_sweep
-    from experiments.plan import Sweep, results_folder
+    from experiments.plan import Sweep
     from experiments.single import bench_at
     from experiments.sweep import Executor, run_sweep
     from experiments.table.writing import check_output
@@ -166,8 +170,7 @@ def main(
     else:
         baseline = ensure_baseline(dataset, data_root, weights)
         place = Place(dataset, data_root, baseline, bench_at(dataset, data_root, baseline))
-    bench = place.bench
-    names = CLASSES if bench is None else bench.test.class_names
+    names = CLASSES if place.bench is None else place.bench.test.class_names
     sweep = Sweep(
         sizes=_once(edit_set_sizes),
         types=_once(edit_set_types),
@@ -184,26 +187,33 @@ def main(
         sequence=sequence or 0,
     )
     former = replace(sweep, norms=sweep.norms or ("l1",), fixed=replace(fixed, prepare=prepare or "none"))
-    context = Context(
-        dataset=dataset,
-        data_root=data_root,
-        weights=place.weights,
-        weights_hash="" if bench is None else bench.weights_hash,
-        images_hash="" if bench is None else bench.test.content_hash,
-        training_hash=bench.training.content_hash if bench is not None and sweep.needs_training_images else None,
-        folder=results_folder(output),
-        edit_sets=edit_sets(dataset, data_root) / "experiments",
-        command=command_line(),
-    )
-    executor = Executor(workers, ray)
+    context, executor = context_of(place, sweep, output), Executor(workers, ray)
     if dry_run:
-        print(described([*forecast_sweep(place, (sweep, former), context, output, executor).items()]))
+        print(listed(forecast_sweep(place, (sweep, former), context, None if force else output, executor)))
         return
     failed = run_sweep(sweep, context, output, executor, restart=force, former=former)
     print(aligned(as_text(summarise(read_tables([output])))))
     say(f"{output} is complete; plots of it: uv run python analysis.py {output}")
     if failed:
         raise ExperimentsFailedError(f"{failed} experiments failed; error_message in {output} says why.")
+
+
+def context_of(place: Place, sweep: Sweep, output: Path) -> Context:
+    """What all experiments share; hashes are empty where what they are of is still to be made."""
+    from experiments.plan import results_folder
+
+    bench = place.bench
+    return Context(
+        dataset=place.dataset,
+        data_root=place.data_root,
+        weights=place.weights,
+        weights_hash="" if bench is None else bench.weights_hash,
+        images_hash="" if bench is None else bench.test.content_hash,
+        training_hash=bench.training.content_hash if bench is not None and sweep.needs_training_images else None,
+        folder=results_folder(output),
+        edit_sets=edit_sets(place.dataset, place.data_root) / "experiments",
+        command=command_line(),
+    )
 
 
 def _once(values: list[T]) -> tuple[T, ...]:

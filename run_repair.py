@@ -56,7 +56,6 @@ from helpers.errors import (
 from helpers.files.outputs import result_paths, writable_output
 from helpers.files.paths import edit_sets, repaired_weights
 from helpers.old_names import knowing
-from helpers.text import described
 
 if TYPE_CHECKING:
     from edits.earlier import Earlier
@@ -180,7 +179,7 @@ def refuse_replacing(output: Path) -> None:
 
 def tell_forecast(source: Selection | Path, request: Request) -> None:
     """Print what a repair would be made from, what it would make, and about how long that takes."""
-    from edits.forecast import forecast_repair, open_place
+    from edits.forecast import forecast_repair, listed, open_place
 
     job = request.job
     told = forecast_repair(
@@ -195,7 +194,7 @@ def tell_forecast(source: Selection | Path, request: Request) -> None:
     if request.as_json:
         print_json(told)
     else:
-        print(described(list(told.items())))
+        print(listed(told))
 
 
 def warn_of_other_weights(member: Member, bench: Workbench) -> None:

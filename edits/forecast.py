@@ -22,6 +22,7 @@ from helpers.files.paths import edit_sets
 from helpers.images.datasets import is_decoded
 from helpers.images.input_spec import spec_there
 from helpers.progress import duration
+from helpers.text import described
 from model_classes.training import PLANS, stated_weights
 from sytorch import part_named
 
@@ -61,7 +62,7 @@ def lacking(place: Place, options: RepairOptions) -> Lacking:
     found, (tests, training) = Lacking(), place.sizes
     if place.bench is None:
         if not is_decoded(place.dataset, place.data_root, spec_there(place.weights)):
-            found["the images, decoded"] = DECODED * (tests + training)
+            found["the images, downloaded if need be and decoded"] = DECODED * (tests + training)
         if not place.weights.exists():
             found[f"{place.weights}, trained"] = float(PLANS[place.dataset].seconds)
     for what, (seconds, files) in _caches(options, tests, training, place.dataset).items():
@@ -173,6 +174,13 @@ def made_first(missing: Lacking, seconds: float) -> dict[str, str]:
     return {"made first": listed or "nothing", "time": f"{duration(seconds + sum(missing.values()))} on two cores"}
 
 
+def listed(told: dict[str, str]) -> str:
+    """A forecast for the screen; what is made first has a line for each."""
+    rows = [(name, part) for name, text in told.items() for part in text.split("; ")]
+    before = ["", *(name for name, _ in rows)]
+    return described([("" if name == last else name, part) for (name, part), last in zip(rows, before, strict=False)])
+
+
 def _edit_set(place: Place, source: Selection | Path) -> tuple[Path, int | None]:
     """Its file, and how many images it holds; None where it is still to be made."""
     if isinstance(source, Path):
@@ -180,7 +188,8 @@ def _edit_set(place: Place, source: Selection | Path) -> tuple[Path, int | None]
     folder = edit_sets(place.dataset, place.data_root)
     if place.bench is None:
         return folder, None
-    found = place_of(Wanted(source, place.bench.test, place.bench.weights_hash), folder)
+    images = place.bench.test if source.split == "test" else place.bench.training
+    found = place_of(Wanted(source, images, place.bench.weights_hash), folder)
     return found.path, len(load_edit_set(found.path, None)) if found.exists else None
 
 

@@ -14,7 +14,7 @@ OVERHEAD = 3.0  # seconds of a command that is one repair, which an experiment d
 
 
 def forecast_sweep(
-    place: Place, sweeps: tuple[Sweep, Sweep], context: Context, output: Path, executor: Executor
+    place: Place, sweeps: tuple[Sweep, Sweep], context: Context, table: Path | None, executor: Executor
 ) -> dict[str, str]:
     """How many experiments are run, of what, with which options, and what is made first: for people, in words.
 
@@ -22,14 +22,14 @@ def forecast_sweep(
         place: the network and its images, if they are there.
         sweeps: what is asked, and with the defaults of then.
         context: where files go.
-        output: the table; what is in it is not run again.
+        table: what is in it is not run again; None where it is set aside.
         executor: who runs.
     """
     sweep, former = sweeps
     experiments = plan(sweep, context)
     known = set[str]()
-    if output.is_file() and place.bench is not None:
-        ids = read_file(output).column("experiment_id")
+    if table is not None and table.is_file() and place.bench is not None:
+        ids = read_file(table).column("experiment_id")
         experiments, known = as_begun(ids, experiments, former, context), {*ids}
     coming = [experiment for experiment in experiments if not known & set(experiment.names)]
     missing, norms = Lacking(), dict.fromkeys(experiment.options.norm for experiment in experiments)
@@ -37,7 +37,7 @@ def forecast_sweep(
         missing |= lacking(place, options)
     seconds = sum(map(_seconds, coming)) / executor.workers
     return {
-        "experiments": f"{len(experiments)}, of which {len(experiments) - len(coming)} are in {output}",
+        "experiments": f"{len(experiments)}, of which {len(experiments) - len(coming)} are in the table",
         "edit sets": f"{', '.join(sweep.types)}; {', '.join(map(str, sweep.sizes))} images",
         "weights": f"{place.weights} -> {context.folder}",
         **in_words(experiments[0].options, " and ".join(norms)),

@@ -36,7 +36,7 @@ def own(digits_baseline: Path, digits_test: ImageDataset, warm_workplace: Path) 
 
 
 def repair(words: list[str]) -> tuple[dict[str, Any], str]:
-    result = CliRunner().invoke(run_repair.app, words)
+    result = CliRunner().invoke(run_repair.app, [*words, "--force"])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout), result.stderr
 

@@ -66,18 +66,8 @@ def least_margin(weights: Path, test: ImageDataset, edit_set: EditSet, shifts: i
 
 
 def run(weights: Path, *options: str) -> Result:
-    words = [
-        "misclassified",
-        "--dataset",
-        "digits",
-        "--weights",
-        str(weights),
-        "--output",
-        "repaired.pth",
-        "--json",
-        "--force",
-    ]
-    return CliRunner().invoke(run_repair.app, [*words, *options])
+    words = ["misclassified", "--dataset", "digits", "--weights", str(weights), "--output", "repaired.pth", "--json"]
+    return CliRunner().invoke(run_repair.app, [*words, "--force", *options])
 
 
 def repaired(weights: Path, *options: str) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def rows() -> pd.DataFrame:
         columns=["repair_set_type", "norm", "margin"],
     )  # fmt: skip
     same = {"dataset": "digits", "layer": "classifier.6", "prepare": "none", "metric": "training", "param_bound": 5.0,
-            "keep": 0, "prepare_copies": "none", "reach": "none", "sequence": "alone", "seed": 0,
+            "keep": 0, "prepare_copies": "none", "reach": "none", "more_options": "none", "sequence": "alone",
+            "seed": 0,
             **dict.fromkeys(("iteration", "images_so_far", "repaired_accuracy_type"), float("nan"))}  # fmt: skip
     measured = dict.fromkeys(
         ("repaired_accuracy_test_set", "repaired_accuracy_edit_set", "baseline_accuracy_test_set", "drawdown_points",

@@ -487,7 +487,7 @@ def test_the_page_counts_what_analysis_counts(first: str, second: str) -> None:
 def test_a_summary_of_analysis_is_no_table_that_cannot_be_read(workplace: Path) -> None:
     write(Path("results/x.csv"), [row(1, repair_successful=True, status="repaired")])
     assert CliRunner().invoke(analysis.app, ["results/x.csv"]).exit_code == 0
-    assert Path("results/analysis/summary.csv").is_file()
+    assert Path("results/x_analysis/summary.csv").is_file()
     assert CliRunner().invoke(analysis.app, ["results/x.csv"]).exit_code == 0, "a summary of its own is replaced"
     page = create_app(workplace).test_client().get("/experiments").text
     assert "x.csv" in page

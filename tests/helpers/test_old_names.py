@@ -28,6 +28,7 @@ NEEDED = {
     "experiment_runner": ["--edit-set-sizes", "1", "--edit-set-types", "misclassified"],
     "analysis": ["results/x.csv"],
 }
+OF_COMMANDS = {"by-class": ["--target-class", "0"], "file": ["x.pt"], "indices": ["3"], "from-files": ["x"]}
 VALUES = {
     "--repair-set-sizes": ["2", "4"],
     "--repair-set-types": ["misclassified", "class_homogeneous_correct"],
@@ -82,7 +83,7 @@ def test_old_words_are_put_into_todays(given: str, meant: str) -> None:
 def test_an_old_name_gives_what_the_new_one_gives(
     script: str, command: OldNames, old: str, new: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rest = ["--target-class", "0"] if command.name == "by-class" else ["x.pt"] if command.name == "file" else []
+    rest = [*OF_COMMANDS.get(str(command.name), [])]
     rest += _without(new, NEEDED.get(script, []))
     today, before = (_params(command, [*rest, *name.split(), *VALUES.get(old, [])]) for name in (new, old))
     assert today == before

@@ -644,6 +644,17 @@ def test_analysis_writes_every_plot_and_a_summary(place: Path) -> None:
     assert Path("results/plots/summary.md").read_text().startswith("| repair set type | requested repair set size |")
 
 
+def test_analysis_writes_beside_each_table(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.analysis.figures.draw_figures", lambda rows, folder: [])
+    shutil.copy("results/unbroken.csv", TABLE)
+    result = CliRunner().invoke(analysis.app, ["results/unbroken.csv", str(TABLE)])
+    assert result.exit_code == 0, result.output
+    for folder in (Path("results/unbroken_analysis"), Path("results/sweep_analysis")):
+        assert {path.name for path in folder.iterdir()} == {"summary.csv", "summary.md"}
+        shutil.rmtree(folder)
+    assert not Path("results/analysis").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [(None, "There is no table"), ("a,b\n1,2\n", "lacks"), ("", "no readable table"), ("header", "no experiments yet")],

@@ -1,0 +1,41 @@
+"""The page of repairs upon repairs is run from its first command to its last."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import verify
+from tests.conftest import CHECKOUT, with_cache
+
+COMMANDS = re.findall(r"^uv run python (.+)$", (CHECKOUT / "docs/next_repair.md").read_text(), re.MULTILINE)
+
+
+def test_every_command_of_the_page_runs(
+    tmp_path_factory: pytest.TempPathFactory, warm_cache: Path, digits_baseline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = with_cache(tmp_path_factory.mktemp("next"), warm_cache)
+    (folder / "artifacts").mkdir()
+    for suffix in (".pth", ".json"):
+        (folder / f"artifacts/alexnet_base_digits{suffix}").symlink_to(digits_baseline.with_suffix(suffix))
+    with contextlib.chdir(folder):
+        for command in COMMANDS:
+            script, *words = shlex.split(command)
+            if script == "verify.py":
+                monkeypatch.setattr(sys, "argv", [script, *words])
+                assert verify.main() == 0, command
+            else:
+                result = CliRunner().invoke(importlib.import_module(Path(script).stem).app, words)
+                assert result.exit_code == 0, f"{command}\n{result.output}"
+        before, first, base = (
+            Path(f"artifacts/{name}.pth").read_bytes() for name in ("before", "first", "alexnet_base_digits")
+        )
+        assert before == first != base == Path("artifacts/at_first.pth").read_bytes()
+        assert list(Path("results").rglob("sequence.png"))

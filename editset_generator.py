@@ -38,7 +38,7 @@ from helpers.tables import aligned
 
 if TYPE_CHECKING:
     from editset_helpers.edit_set import EditSet
-    from editset_helpers.generation import Place, Wanted, WantedPictures
+    from editset_helpers.generation import Place, Source, Wanted, WantedPictures
     from editset_helpers.listing import Listed
 
 MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so many images. [default: all]")]
@@ -194,9 +194,21 @@ def make_edit_set(selection: Selection, request: Request | None = None, relabel:
         selection = replace(selection, relabeled=read_relabeled(relabel, images))
     selection.check(images)  # are there such a class and such images? then train
     source = open_source(images, ensure_baseline(request.dataset, request.data_root, request.weights))
+    if selection.split == "train":
+        source = with_known_logits(source, request.dataset)
     wanted, folder, force = Wanted(selection, images, source.weights_hash), edit_sets(request.dataset), request.force
     place = _usual_place(wanted, folder, force) if file is None else _named_place(wanted, folder / file, force)
     return _put(place, lambda: generate_edit_set(selection, source, command_line()))
+
+
+def with_known_logits(source: Source, dataset: DatasetName) -> Source:
+    """The training images with what repairs keep of them in the cache: their logits take minutes otherwise."""
+    from edits.network.training_images import TrainingImages
+    from model_classes.alexnet import AlexNet
+
+    assert isinstance(source.model, AlexNet)
+    images = TrainingImages(source.model, source.weights_hash, source.images, dataset is not DatasetName.DIGITS)
+    return replace(source, logits=lambda: images.logits)
 
 
 def make_set_of_files(path: Path, correctness: Correctness, request: Request) -> Path:

@@ -125,8 +125,9 @@ def find_edit_set(selection: Selection, bench: Workbench) -> Path:
     """The file of a selection by the workbench's network and images, which is made where it is missing."""
     from editset_helpers.generation import Source, find_or_make
 
-    images = bench.test if selection.split == "test" else bench.training
-    source = Source(images, bench.model, bench.weights_path, bench.weights_hash)
+    source = Source(bench.test, bench.model, bench.weights_path, bench.weights_hash)
+    if selection.split == "train":
+        source = replace(source, images=bench.training, logits=lambda: bench.training_images.logits)
     return find_or_make(selection, source, edit_sets(bench.dataset), command_line())
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from editset_helpers.building import at_positions, of_pictures, select
@@ -115,12 +117,20 @@ class Source:
         model: in evaluation mode.
         weights: the network's file.
         weights_hash: names the network.
+        logits: gives what it says of them, (N, C), where that may be known already; None where it is not.
     """
 
     images: ImageDataset
     model: nn.Module
     weights: Path
     weights_hash: str
+    logits: Callable[[], torch.Tensor] | None = None
+
+    def all_logits(self) -> torch.Tensor:
+        """What the network says of all images, (N, C)."""
+        if self.logits is not None:
+            return self.logits()
+        return predict_logits(self.model, self.images.images, progress="finding the images")
 
 
 def open_source(images: ImageDataset, weights: Path) -> Source:
@@ -159,8 +169,7 @@ def generate_edit_set(selection: Selection, source: Source, command: str) -> Edi
         positions = np.array(selection.indices, dtype=np.int64)
         logits = predict_logits(source.model, source.images.images[positions])
         return made_with(source, command, at_positions(selection, source.images, positions, logits))
-    logits = predict_logits(source.model, source.images.images, progress="finding the images")
-    edit_set = select(selection, source.images, logits)
+    edit_set = select(selection, source.images, source.all_logits())
     if selection.max_samples is not None and len(edit_set) < selection.max_samples:
         say(f"only {len(edit_set)} images qualify, fewer than {selection.max_samples}: all of them are taken")
     return made_with(source, command, edit_set)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from editset_helpers.choice import choose
-from editset_helpers.file_checks import as_records, checked_images, checked_labels
+from editset_helpers.file_checks import as_records, checked_images, checked_labels, stored_pixels
 from helpers.errors import ToolError
 from helpers.files.writing import load_tensors, read_json, save_tensors, write_json
 from helpers.images.source import Split
@@ -35,6 +35,8 @@ class EditSet:
         provenance: how the set was made: ``dataset``, ``dataset_hash``, ``split`` or ``source: files``,
             ``class_names``, ``weights_hash``, ``kind``, ``max_samples``, ``seed``, ``command``, ...; empty for sets by
             others.
+        pixels: uint8, (N, 32, 32, 3), what the images were made of, which shifted copies need; None where it is not
+            known.
         positions: of a subset, where its images are in the whole set, int64, (N,); None for a whole set.
         label_order: where labels were put into the order of a dataset's classes, what became of each label of the file
             (-1: none has it); None where they are as in the file.
@@ -44,6 +46,7 @@ class EditSet:
     labels: torch.Tensor
     metadata: list[dict[str, Any]]
     provenance: dict[str, Any] = field(default_factory=dict)
+    pixels: torch.Tensor | None = None
     positions: NDArray[np.int64] | None = None
     label_order: tuple[int, ...] | None = None
 
@@ -75,6 +78,7 @@ class EditSet:
             images=self.images[chosen],
             labels=self.labels[chosen],
             metadata=[self.metadata[position] for position in positions],
+            pixels=None if self.pixels is None else self.pixels[chosen],
             positions=self.file_positions[positions],
         )
 
@@ -123,6 +127,7 @@ def save_edit_set(edit_set: EditSet, path: Path) -> None:
     """
     facts = {**edit_set.provenance, "edit_set_hash": edit_set.content_hash}
     tensors = {"images": edit_set.images, "labels": edit_set.labels}
+    tensors |= {} if edit_set.pixels is None else {"pixels": edit_set.pixels}
     save_tensors(path, {**tensors, "metadata": edit_set.metadata, "provenance": facts})
     write_json(metadata_path(path), {**facts, "metadata": edit_set.metadata})
 
@@ -146,7 +151,8 @@ def load_edit_set(path: Path, num_classes: int | None = 10) -> EditSet:
         raise ToolError(f"The edit set {path} is not a dict with 'images' and 'labels'.")
     images = checked_images(content["images"], path)
     labels = checked_labels(content["labels"], len(images), num_classes, path)
-    edit_set = EditSet(images, labels, as_records(content.get("metadata"), len(images), path))
+    metadata, pixels = as_records(content.get("metadata"), len(images), path), stored_pixels(content, len(images))
+    edit_set = EditSet(images, labels, metadata, pixels=pixels)
     facts = content["provenance"] if "provenance" in content else _facts_beside(path)
     return replace(edit_set, provenance=_provenance(facts, edit_set.content_hash))
 

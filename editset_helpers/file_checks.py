@@ -11,6 +11,7 @@ import torch
 from helpers.errors import ToolError
 from helpers.files.tensors import is_plain
 from helpers.images.preprocessing import INPUT_SIZE
+from helpers.images.source import IMAGE_SIZE
 
 INDICES = {"image_idx", "training_idx"}
 
@@ -51,6 +52,14 @@ def checked_labels(labels: Any, count: int, num_classes: int | None, path: Path)
         allowed = "0 or more" if num_classes is None else f"0 to {num_classes - 1}"
         raise ToolError(f"The labels of the edit set {path} must be {allowed}, not {int(outside[0])}.")
     return whole.contiguous()
+
+
+def stored_pixels(content: dict[Any, Any], count: int) -> torch.Tensor | None:
+    """What the inputs were made of, as a file tells it, uint8 (count, 32, 32, 3); None for anything else."""
+    pixels = content.get("pixels")
+    if not isinstance(pixels, torch.Tensor) or not is_plain(pixels) or pixels.dtype != torch.uint8:
+        return None
+    return pixels.contiguous() if tuple(pixels.shape) == (count, IMAGE_SIZE, IMAGE_SIZE, 3) else None
 
 
 def _dense(what: str, value: Any, path: Path) -> Any:

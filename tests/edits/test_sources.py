@@ -23,6 +23,7 @@ from visualizer.content.outcomes import load_outcomes
 
 eval_script: Any = importlib.import_module("eval")
 pytestmark = pytest.mark.usefixtures("repairs_folder")
+PLAIN = ["--metric", "identity", "--norm", "l2"]  # as fast as can be
 SETS = Path("data/edit_sets/digits")
 
 
@@ -47,8 +48,7 @@ def told(app: Any, *arguments: str) -> str:
 
 
 def repaired(words: list[str], *arguments: str) -> dict[str, Any]:
-    options = ["--metric-images", "300", "--output", "repaired.pth", "--json"]
-    report: dict[str, Any] = json.loads(told(run_repair.app, *arguments, *words, *options))
+    report: dict[str, Any] = json.loads(told(run_repair.app, *arguments, *words, "--output", "repaired.pth", "--json"))
     assert report["status"] == "repaired" and report["edit_accuracy_after"] == 1
     return report
 
@@ -56,7 +56,7 @@ def repaired(words: list[str], *arguments: str) -> dict[str, Any]:
 def test_training_images_are_repaired_and_all_test_images_judge(forgetful: Path) -> None:
     """Their numbers are those of the training split, and nobody takes them for test images'."""
     words = ["--dataset", "digits", "--weights", str(forgetful)]
-    report = repaired(words, "misclassified", "--split", "train", "--max-samples", "3")
+    report = repaired(words, "misclassified", "--split", "train", "--max-samples", "3", *PLAIN)
     edit_set = load_edit_set(SETS / "misclassified_train_edit_dataset.pt")
     assert report["edit_source"] == "train" and report["edit_test_indices"] == [-1] * 3
     assert (report["drawdown_accuracy_before"], report["drawdown_note"]) == (report["test_accuracy_before"], None)
@@ -88,20 +88,23 @@ def test_right_training_images_are_not_ordinary_to_their_own_detectors(words: li
         "--output",
         "x",
     )
-    report = repaired(words, "file", str(SETS / "x_edit_dataset.pt"), "--metric-images", "1200")
+    report = repaired(words, "file", str(SETS / "x_edit_dataset.pt"))
     assert (report["not_separable"], report["relabeled"], report["edit_source"]) == ([], 1, "train")
     assert report["largest_ordinary_response"] < 1
 
 
 def test_pictures_of_files_and_disputed_images(words: list[str], digits_test: ImageDataset, tmp_path: Path) -> None:
-    """One is a test image, the other is nobody's: all but the former judge, once more without disputed ones."""
+    """One is a test image, the other is nobody's: all but the former judge, once more without disputed ones.
+
+    Both have their pixels, so their shifted copies are constrained, too.
+    """
     Image.fromarray(digits_test.images[5]).save(tmp_path / "five.png")
     Image.effect_mandelbrot((90, 60), (-2, -1, 1, 1), 50).save(tmp_path / "own.png")
     (tmp_path / "list.csv").write_text("path,label\nfive.png,3\nown.png,8\n")
     (tmp_path / "disputed.txt").write_text("5\n6\n7\n")
     made = told(editset_generator.app, "from-files", str(tmp_path / "list.csv"), *words)
     disputed = ["--exclude-disputed", str(tmp_path / "disputed.txt")]
-    report = repaired(words, "file", made.partition(":")[0], "--prepare", "none", *disputed)
+    report = repaired(words, "file", made.partition(":")[0], *PLAIN, "--shifts", "1", *disputed)
     assert (report["edit_source"], report["edit_test_indices"], report["disputed_images"]) == (
         "files",
         [5, -1],

@@ -37,6 +37,8 @@ from helpers.old_names import knowing
 from helpers.tables import aligned
 
 if TYPE_CHECKING:
+    import torch
+
     from editset_helpers.edit_set import EditSet
     from editset_helpers.generation import Place, Source, Wanted, WantedPictures
     from editset_helpers.listing import Listed
@@ -206,9 +208,12 @@ def with_known_logits(source: Source, dataset: DatasetName) -> Source:
     from edits.network.training_images import TrainingImages
     from model_classes.alexnet import AlexNet
 
-    assert isinstance(source.model, AlexNet)
-    images = TrainingImages(source.model, source.weights_hash, source.images, dataset is not DatasetName.DIGITS)
-    return replace(source, logits=lambda: images.logits)
+    def logits() -> torch.Tensor:
+        assert isinstance(source.model, AlexNet)
+        can_flip = dataset is not DatasetName.DIGITS
+        return TrainingImages(source.model, source.weights_hash, source.images, can_flip).logits
+
+    return replace(source, logits=logits)
 
 
 def make_set_of_files(path: Path, correctness: Correctness, request: Request) -> Path:

@@ -111,6 +111,8 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     bench = open_workbench(job.dataset, job.data_root, weights)
     check_layer(bench, options)
     disputed = () if job.disputed is None else tuple(read_numbers(job.disputed, bench.test).tolist())
+    if isinstance(source, Selection) and source.split == "train":  # all of them may be half a gigabyte
+        source = replace(source, max_samples=job.max_samples, seed=job.seed)
     with bench.clock.phase("edit set"):
         path = source if isinstance(source, Path) else find_edit_set(source, bench)
         refuse_overwriting(output, weights, path)

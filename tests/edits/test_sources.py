@@ -56,8 +56,8 @@ def repaired(words: list[str], *arguments: str) -> dict[str, Any]:
 def test_training_images_are_repaired_and_all_test_images_judge(forgetful: Path) -> None:
     """Their numbers are those of the training split, and nobody takes them for test images'."""
     words = ["--dataset", "digits", "--weights", str(forgetful)]
-    report = repaired(words, "misclassified", "--split", "train", "--max-samples", "3", *PLAIN)
-    edit_set = load_edit_set(SETS / "misclassified_train_edit_dataset.pt")
+    report = repaired(words, "misclassified", "--split", "train", "--max-samples", "3", "--seed", "1", *PLAIN)
+    edit_set = load_edit_set(SETS / "misclassified_train_3_seed1_edit_dataset.pt")
     assert report["edit_source"] == "train" and report["edit_test_indices"] == [-1] * 3
     assert (report["drawdown_accuracy_before"], report["drawdown_note"]) == (report["test_accuracy_before"], None)
     outcomes = load_outcomes(Path("repaired_outcomes.pt"))

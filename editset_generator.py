@@ -164,7 +164,7 @@ def list_command(as_json: JsonOption = False) -> None:
     if as_json:
         print_json([asdict(entry) for entry in listed])
     elif listed:
-        print(aligned([("edit set", "images", "dataset", "weights", "seed"), *map(_row, listed)]))
+        print(aligned([("edit set", "images", "from", "dataset", "weights", "seed"), *map(_row, listed)]))
     else:
         say("There are no edit sets yet; make one with: uv run python editset_generator.py misclassified")
 
@@ -304,8 +304,8 @@ def _may_replace(path: Path, why: str) -> bool:
 def _row(entry: Listed) -> tuple[str, ...]:
     if entry.problem is not None:
         say(f"damaged: {entry.problem}")
-        return (entry.path, "damaged", "-", "-", "-")
-    values = (entry.images, entry.dataset, (entry.weights_hash or "")[:12] or None, entry.seed)
+        return (entry.path, "damaged", "-", "-", "-", "-")
+    values = (entry.images, entry.source, entry.dataset, (entry.weights_hash or "")[:12] or None, entry.seed)
     return (entry.path, *("-" if value is None else str(value) for value in values))
 
 

@@ -232,6 +232,8 @@ def test_names_of_copies() -> None:
         "a copy (1 up and 1 left) of image 0 (cat, test image 70)",
         "a mirrored copy (1 down and 1 right) of image 1 (dog)",
     ]
+    training = replace(edit_set, metadata=[{"training_idx": 70}, {}])
+    assert image_name(0, training, ("cat", "dog"), region) == "image 0 (cat, training image 70)"
     assert str(Move(mirrored=True)) == "a mirrored copy"
     none = Multipliers(np.zeros((6, 2)), np.zeros((2, 1)))
     found, _ = contradicting_images(

@@ -322,10 +322,10 @@ def test_the_list_names_sound_and_damaged_sets(network: nn.Module) -> None:
     result = _run("list")
     assert result.exit_code == 0
     header, broken, own, foreign = (line.split() for line in result.stdout.splitlines())
-    assert header == ["edit", "set", "images", "dataset", "weights", "seed"]
+    assert header == ["edit", "set", "images", "from", "dataset", "weights", "seed"]
     assert broken[:2] == ["data/edit_sets/broken_edit_dataset.pt", "damaged"]
-    assert own[1:3] + own[4:] == ["5", "digits", "8"]
-    assert foreign == ["data/edit_sets/foreign.pt", "2", "-", "-", "-"]
+    assert own[1:4] + own[5:] == ["5", "test", "digits", "8"]
+    assert foreign == ["data/edit_sets/foreign.pt", "2", "-", "-", "-", "-"]
     assert "broken_edit_dataset.pt is empty" in result.stderr
     entries = json.loads(_run("list", "--json").stdout)
     assert [entry["images"] for entry in entries] == [None, 5, 2]

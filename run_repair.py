@@ -104,9 +104,12 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     from edits.task import Task
     from editset_helpers.class_order import load_for
     from editset_helpers.lists import read_numbers
+    from helpers.files.tensors import check_readable
     from model_classes.training import ensure_baseline
 
     output = writable_output(job.output or repaired_weights(job.dataset))
+    if job.disputed is not None:
+        check_readable(job.disputed, "disputed images")  # before a baseline is trained
     weights = ensure_baseline(job.dataset, job.data_root, job.weights)
     bench = open_workbench(job.dataset, job.data_root, weights)
     check_layer(bench, options)

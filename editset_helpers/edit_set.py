@@ -93,7 +93,7 @@ class EditSet:
     def source(self) -> str | None:
         """Where the images are from: ``test``, ``train`` or ``files``; None where the set does not say it."""
         told = self.provenance.get("source", self.provenance.get("split"))
-        return told if told in {*NUMBERS, "files"} else None
+        return told if told in (*NUMBERS, "files") else None
 
     @property
     def relabeled(self) -> int:

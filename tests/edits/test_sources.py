@@ -118,3 +118,9 @@ def test_pictures_of_files_and_disputed_images(words: list[str], digits_test: Im
     assert report["drawdown_undisputed_points"] == pytest.approx(100 * lost)
     figures = json.loads(told(eval_script.app, "--report", "repaired.json", "--json"))["figures"]
     assert "drawdown_undisputed_points" in {figure["name"] for figure in figures if figure["agrees"]}
+
+
+def test_a_list_of_disputed_images_that_is_not_there_is_told_first(words: list[str]) -> None:
+    result = CliRunner().invoke(run_repair.app, ["misclassified", *words[:2], "--exclude-disputed", "gone.txt"])
+    assert (result.exit_code, result.stdout) == (1, "") and result.stderr.count("\n") == 1
+    assert "The disputed images file gone.txt does not exist" in result.stderr

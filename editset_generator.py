@@ -37,8 +37,10 @@ from helpers.old_names import knowing
 from helpers.text import aligned
 
 if TYPE_CHECKING:
+    import torch
+
     from editset_helpers.edit_set import EditSet
-    from editset_helpers.generation import Place, Wanted, WantedPictures
+    from editset_helpers.generation import Place, Source, Wanted, WantedPictures
     from editset_helpers.listing import Listed
 
 MaxSamplesOption = Annotated[int | None, typer.Option(min=1, help="At most so many images. [default: all]")]
@@ -162,7 +164,7 @@ def list_command(as_json: JsonOption = False) -> None:
     if as_json:
         print_json([asdict(entry) for entry in listed])
     elif listed:
-        print(aligned([("edit set", "images", "dataset", "weights", "seed"), *map(_row, listed)]))
+        print(aligned([("edit set", "images", "from", "dataset", "weights", "seed"), *map(_row, listed)]))
     else:
         say("There are no edit sets yet; make one with: uv run python editset_generator.py misclassified")
 
@@ -196,10 +198,25 @@ def make_edit_set(selection: Selection, request: Request | None = None, relabel:
         selection = replace(selection, relabeled=read_relabeled(relabel, images))
     selection.check(images)  # are there such a class and such images? then train
     source = open_source(images, ensure_baseline(request.dataset, request.data_root, request.weights))
+    if selection.split == "train":
+        source = with_known_logits(source, request)
     wanted, force = Wanted(selection, images, source.weights_hash), request.force
     folder = edit_sets(request.dataset, request.data_root)
     place = _usual_place(wanted, folder, force) if file is None else _named_place(wanted, folder / file, force)
     return _put(place, lambda: generate_edit_set(selection, source, command_line()))
+
+
+def with_known_logits(source: Source, request: Request) -> Source:
+    """The training images with what repairs keep of them in the cache: their logits take minutes otherwise."""
+    from edits.network.training_images import TrainingImages
+    from model_classes.alexnet import AlexNet
+
+    def logits() -> torch.Tensor:
+        assert isinstance(source.model, AlexNet)
+        can_flip = request.dataset is not DatasetName.DIGITS
+        return TrainingImages(source.model, source.weights_hash, source.images, can_flip).logits
+
+    return replace(source, logits=logits)
 
 
 def make_set_of_files(path: Path, correctness: Correctness, request: Request) -> Path:
@@ -219,7 +236,7 @@ def make_set_of_files(path: Path, correctness: Correctness, request: Request) ->
     file = file_name(request.name or re.sub(r"[^\w-]+", "_", path.stem)[:80] + which)
     there = spec_of(request.weights or baseline_weights(request.dataset, request.data_root))
     splits = [load_dataset(request.dataset, split, request.data_root, there) for split in SPLITS]
-    pictures = read_pictures(path, splits[0])
+    pictures = read_pictures(path, splits[0].class_names, splits[0].preprocessing)
     source = open_source(splits[0], ensure_baseline(request.dataset, request.data_root, request.weights))
     edit_set = generate_set_of_files(path, pictures, correctness, splits, source=source, command=command_line())
     place = _named_place(WantedPictures(edit_set), edit_sets(request.dataset, request.data_root) / file, request.force)
@@ -292,8 +309,8 @@ def _may_replace(path: Path, why: str) -> bool:
 def _row(entry: Listed) -> tuple[str, ...]:
     if entry.problem is not None:
         say(f"damaged: {entry.problem}")
-        return (entry.path, "damaged", "-", "-", "-")
-    values = (entry.images, entry.dataset, (entry.weights_hash or "")[:12] or None, entry.seed)
+        return (entry.path, "damaged", "-", "-", "-", "-")
+    values = (entry.images, entry.source, entry.dataset, (entry.weights_hash or "")[:12] or None, entry.seed)
     return (entry.path, *("-" if value is None else str(value) for value in values))
 
 

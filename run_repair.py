@@ -122,13 +122,18 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     from editset_helpers.class_order import load_for
     from editset_helpers.joining import Member
     from editset_helpers.lists import read_numbers
+    from helpers.files.tensors import check_readable
     from model_classes.training import ensure_baseline
 
     output = writable_output(job.output or repaired_weights(job.dataset, job.data_root))
+    if job.disputed is not None:
+        check_readable(job.disputed, "disputed images")  # before a baseline is trained
     weights = ensure_baseline(job.dataset, job.data_root, job.weights)
     bench = open_workbench(job.dataset, job.data_root, weights)
     check_layer(bench, options)
     disputed = () if job.disputed is None else tuple(read_numbers(job.disputed, bench.test).tolist())
+    if isinstance(source, Selection) and source.split == "train":  # all of them may be half a gigabyte
+        source = replace(source, max_samples=job.max_samples, seed=job.seed)
     with bench.clock.phase("edit set"):
         earlier = find_earlier(bench)
         path = source if isinstance(source, Path) else find_edit_set(source, bench, earlier)
@@ -148,11 +153,10 @@ def find_edit_set(selection: Selection, bench: Workbench, earlier: Earlier | Non
     """The file of a selection by the workbench's network and images, which is made where it is missing."""
     from editset_helpers.generation import Source, find_or_make
 
-    of_test = selection.split == "test"
     network = bench.network if earlier is None else earlier.network
-    images, model = bench.test if of_test else bench.training, bench.model
-    logits = (lambda: network.test_logits) if of_test else None
-    source = Source(images, model, bench.weights_path, bench.weights_hash, logits)
+    source = Source(bench.test, bench.model, bench.weights_path, bench.weights_hash, lambda: network.test_logits)
+    if selection.split == "train":
+        source = replace(source, images=bench.training, logits=lambda: bench.training_images.logits)
     return find_or_make(selection, source, edit_sets(bench.dataset, bench.data_root), command_line())
 
 

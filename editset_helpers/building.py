@@ -52,11 +52,13 @@ def at_positions(
         if was != label:
             number["dataset_class"] = dataset.class_names[was]
     facts = {"dataset": dataset.name, "dataset_hash": dataset.content_hash, "split": dataset.split}
+    pixels = np.array(dataset.images[positions])
     return EditSet(
-        images=dataset.inputs(positions),
+        images=to_inputs(pixels, dataset.preprocessing),
         labels=torch.from_numpy(labels),
         metadata=records(logits, labels, dataset.class_names, _type(selection), numbers),
         provenance={**of_dataset(dataset), **facts, **selection.facts(dataset.class_names)},
+        pixels=torch.from_numpy(pixels),
     )
 
 
@@ -75,11 +77,13 @@ def of_pictures(pictures: Sequence[Picture], splits: Sequence[ImageDataset], log
             sources[place][NUMBERS[dataset.split]] = number
             if dataset.labels[number] != labels[place]:
                 sources[place]["dataset_class"] = names[dataset.labels[number]]
+    pixels = np.stack([picture.pixels for picture in pictures])
     return EditSet(
-        images=to_inputs(np.stack([picture.pixels for picture in pictures]), splits[0].preprocessing),
+        images=to_inputs(pixels, splits[0].preprocessing),
         labels=torch.from_numpy(labels),
         metadata=records(logits, labels, names, "file", sources),
         provenance={"source": "files", "dataset": splits[0].name, **of_dataset(splits[0])},
+        pixels=torch.from_numpy(pixels),
     )
 
 

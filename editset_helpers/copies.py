@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from editset_helpers.edit_set import EditSet
-from editset_helpers.location import locate
+from editset_helpers.location import ROUNDING, locate
 from editset_helpers.regions import Move, Region
 from helpers.errors import UsageError
 from helpers.images.datasets import ImageDataset
@@ -54,7 +54,7 @@ def with_copies(edit_set: EditSet, region: Region, test: ImageDataset) -> EditSe
     """The N edit images, then block by block of N, in the order of `Region.moves`, their copies.
 
     Raises:
-        UsageError: shifts are asked for, but the set holds images that are no test images.
+        UsageError: shifts are asked for, but the set holds images that are no test images, and not their pixels.
     """
     if not region.moves:
         return edit_set
@@ -64,6 +64,7 @@ def with_copies(edit_set: EditSet, region: Region, test: ImageDataset) -> EditSe
         images=torch.cat(images),
         labels=edit_set.labels.repeat(len(images)),
         metadata=edit_set.metadata * len(images),
+        pixels=None,
     )
 
 
@@ -84,10 +85,13 @@ def moved(pixels: NDArray[np.uint8], move: Move) -> NDArray[np.uint8]:
 
 def pixels_of(edit_set: EditSet, test: ImageDataset) -> NDArray[np.uint8]:
     """The edit images as they are stored, uint8 (N, S, S, 3), usually 32x32."""
+    pixels = edit_set.pixels
+    if pixels is not None and (to_inputs(pixels.numpy(), test.preprocessing) - edit_set.images).abs().max() <= ROUNDING:
+        return pixels.numpy()
     indices = locate(edit_set, test).indices
     if (missing := np.flatnonzero(indices < 0)).size:
         raise UsageError(
-            f"Shifted copies need images of the test set, and {len(missing)} of the edit set's are none of these "
-            f"(image {missing[0]} is the first); leave out --shifts."
+            f"Shifted copies need the pixels of the edit images: the set does not hold them, and {len(missing)} of its "
+            f"images are no test images (image {missing[0]} is the first); leave out --shifts."
         )
     return test.images[indices]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from editset_helpers.file_checks import as_records, checked_images, checked_labels
+from editset_helpers.file_checks import as_records, checked_images, checked_labels, stored_pixels
 from helpers.errors import ToolError, UsageError
 from helpers.files.writing import load_tensors, read_json, save_tensors, write_json
 from helpers.images.preprocessing import CIFAR, Preprocessing, preprocessing_from
@@ -35,6 +35,8 @@ class EditSet:
         provenance: how the set was made: ``dataset``, ``dataset_hash``, ``split`` or ``source: files``,
             ``class_names``, ``weights_hash``, ``kind``, ``max_samples``, ``seed``, ``command``, ..., and
             ``preprocessing`` unless it is the usual; empty for sets by others.
+        pixels: uint8, (N, S, S, 3), usually 32x32, what the images were made of, which shifted copies need; None where
+            it is not known.
         positions: of a subset, where its images are in the whole set, int64, (N,); None for a whole set.
         label_order: where labels were put into the order of a dataset's classes, what became of each label of the file
             (-1: none has it); None where they are as in the file.
@@ -44,6 +46,7 @@ class EditSet:
     labels: torch.Tensor
     metadata: list[dict[str, Any]]
     provenance: dict[str, Any] = field(default_factory=dict)
+    pixels: torch.Tensor | None = None
     positions: NDArray[np.int64] | None = None
     label_order: tuple[int, ...] | None = None
 
@@ -81,6 +84,7 @@ class EditSet:
             images=self.images[chosen],
             labels=self.labels[chosen],
             metadata=[self.metadata[position] for position in positions],
+            pixels=None if self.pixels is None else self.pixels[chosen],
             positions=self.file_positions[positions],
         )
 
@@ -95,7 +99,7 @@ class EditSet:
     def source(self) -> str | None:
         """Where the images are from: ``test``, ``train`` or ``files``; None where the set does not say it."""
         told = self.provenance.get("source", self.provenance.get("split"))
-        return told if told in {*NUMBERS, "files"} else None
+        return told if told in (*NUMBERS, "files") else None
 
     @property
     def relabeled(self) -> int:
@@ -146,6 +150,7 @@ def save_edit_set(edit_set: EditSet, path: Path) -> None:
     """
     facts = {**edit_set.provenance, "edit_set_hash": edit_set.content_hash}
     tensors = {"images": edit_set.images, "labels": edit_set.labels}
+    tensors |= {} if edit_set.pixels is None else {"pixels": edit_set.pixels}
     save_tensors(path, {**tensors, "metadata": edit_set.metadata, "provenance": facts})
     write_json(metadata_path(path), {**facts, "metadata": edit_set.metadata})
 
@@ -172,7 +177,8 @@ def load_edit_set(path: Path, num_classes: int | None = 10, preprocessing: Prepr
     facts = content["provenance"] if "provenance" in content else _facts_beside(path)
     images = checked_images(content["images"], path, _preprocessing(facts, preprocessing, path))
     labels = checked_labels(content["labels"], len(images), num_classes, path)
-    edit_set = EditSet(images, labels, as_records(content.get("metadata"), len(images), path))
+    metadata, pixels = as_records(content.get("metadata"), len(images), path), stored_pixels(content, len(images))
+    edit_set = EditSet(images, labels, metadata, pixels=pixels)
     return replace(edit_set, provenance=_provenance(facts, edit_set.content_hash))
 
 

@@ -68,6 +68,15 @@ def checked_labels(labels: Any, count: int, num_classes: int | None, path: Path)
     return whole.contiguous()
 
 
+def stored_pixels(content: dict[Any, Any], count: int) -> torch.Tensor | None:
+    """What the inputs were made of, as a file tells it, uint8 (count, S, S, 3); None for anything else."""
+    pixels = content.get("pixels")
+    if not isinstance(pixels, torch.Tensor) or not is_plain(pixels) or pixels.dtype != torch.uint8:
+        return None
+    is_square = pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2]
+    return pixels.contiguous() if is_square and (len(pixels), pixels.shape[3]) == (count, 3) else None
+
+
 def _dense(what: str, value: Any, path: Path) -> Any:
     """Entry by entry in memory, without gradients; what is no tensor as it is."""
     if not isinstance(value, torch.Tensor):

@@ -46,11 +46,13 @@ def join(members: list[Member], test: ImageDataset) -> EditSet:
         for member, part in zip(members, parts, strict=True)
         for place, facts in zip(part.file_positions, part.metadata, strict=True)
     ]
+    pixels = [part.pixels for part in parts if part.pixels is not None]
     facts = {"dataset": test.name, "dataset_hash": test.content_hash, **of_dataset(test), **_source(members)}
     return EditSet(
         images=torch.cat([part.images for part in parts]),
         labels=torch.cat([part.labels for part in parts]),
         metadata=metadata,
+        pixels=torch.cat(pixels) if len(pixels) == len(parts) else None,
         provenance={**facts, "kind": "joined", "edit_sets": [str(member.path) for member in members]},
     )
 

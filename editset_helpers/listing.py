@@ -11,10 +11,14 @@ from helpers.errors import ToolError
 
 @dataclass(frozen=True)
 class Listed:
-    """One file. What a set by others does not say is None; ``problem`` says why a file is no edit set."""
+    """One file. What a set by others does not say is None; ``problem`` says why a file is no edit set.
+
+    ``source`` is as `EditSet.source`.
+    """
 
     path: str
     images: int | None = None
+    source: str | None = None
     dataset: str | None = None
     weights_hash: str | None = None
     seed: int | None = None
@@ -32,4 +36,5 @@ def _listed(path: Path) -> Listed:
     except ToolError as error:
         return Listed(str(path), problem=str(error))
     facts = edit_set.provenance
-    return Listed(str(path), len(edit_set), facts.get("dataset"), facts.get("weights_hash"), facts.get("seed"))
+    told = [facts.get(key) for key in ("dataset", "weights_hash", "seed")]
+    return Listed(str(path), len(edit_set), edit_set.source, *told)

@@ -18,6 +18,7 @@ from helpers.cli import say
 from helpers.errors import ToolError
 from helpers.images.datasets import ImageDataset
 from helpers.images.decoding import decode_file
+from helpers.images.preprocessing import CIFAR, Preprocessing
 from helpers.text import printable
 
 MOST_TOLD = 20
@@ -35,20 +36,21 @@ class Picture:
     label: int
 
 
-def read_pictures(path: Path, dataset: ImageDataset) -> list[Picture]:
+def read_pictures(path: Path, class_names: tuple[str, ...], preprocessing: Preprocessing = CIFAR) -> list[Picture]:
     """The pictures of a CSV with the columns ``path`` and ``label``, decoded as those of an image folder.
 
     Args:
         path: the CSV; its paths are relative to its folder, or absolute.
-        dataset: whose classes and preprocessing count; a label is a name or a number.
+        class_names: the classes; a label is a name or a number.
+        preprocessing: of the network that they are for.
 
     Raises:
         ToolError: the file is no such CSV, or a row is damaged: each such row is told, with its line.
     """
 
     def read(line: int, row: dict[str, str]) -> Picture:
-        pixels = decode_file(path.parent / row["path"], dataset.preprocessing)
-        return Picture(line, row["path"], pixels, resolve_class(row["label"], dataset.class_names))
+        pixels = decode_file(path.parent / row["path"], preprocessing)
+        return Picture(line, row["path"], pixels, resolve_class(row["label"], class_names))
 
     pictures = _checked(path, list(_rows(path, ("path", "label"))), read)
     _refuse_contradictions(path, [(picture.line, picture.pixels.tobytes(), picture.label) for picture in pictures])

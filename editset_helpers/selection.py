@@ -58,7 +58,7 @@ class Selection:
             choice |= {"target_class": target, "correctness": self.correctness}
         predicted = None if self.predicted_class is None else resolve_class(self.predicted_class, class_names)
         choice["predicted_class"] = None if predicted is None else class_names[predicted]
-        choice["indices"] = list(self.indices) or None
+        choice["indices"] = list(self.indices) if self.kind == "indices" else None
         choice["relabeled"] = {str(number): class_names[label] for number, label in self.relabeled} or None
         return choice
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,21 @@ def _old(**values: Any) -> dict[str, Any]:
 def test_a_report_says_none_where_nothing_was_prepared() -> None:
     assert NEW.as_json()["prepare"] == "none" and "prepared" not in report_table(NEW)
     assert current(NEW.as_json()) == NEW.as_json()
+
+
+def test_a_report_says_where_images_and_labels_are_from() -> None:
+    assert "e.pt (" not in report_table(replace(NEW, edit_source="test"))
+    assert "e.pt (training images)" in report_table(replace(NEW, edit_source="train"))
+    assert "e.pt (pictures of files, 2 with labels that were given)" in report_table(
+        replace(NEW, edit_source="files", relabeled=2)
+    )
+
+
+def test_a_report_has_drawdown_with_and_without_disputed_images() -> None:
+    told = replace(NEW, edit_accuracy_after=1.0, drawdown_accuracy_before=0.5, drawdown_accuracy_after=0.4)
+    assert "disputed" not in report_table(told)
+    told = replace(told, disputed_images=[3], drawdown_undisputed_before=0.6, drawdown_undisputed_after=0.58)
+    assert "without 1 disputed" in report_table(told) and "-2.00" in report_table(told)
 
 
 @pytest.mark.parametrize(

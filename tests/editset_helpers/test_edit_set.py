@@ -224,6 +224,20 @@ def test_images_with_gradients_and_senseless_numbers_are_read(path: Path) -> Non
     assert loaded.claimed_indices().tolist() == [2**62, -1, -1, -1]
 
 
+@pytest.mark.parametrize("pixels", [None, "text", torch.zeros(3, 32, 32, 3), torch.zeros(2, 32, 32, 3).byte()])
+def test_pixels_that_are_none_are_left_out(edit_set: EditSet, path: Path, pixels: Any) -> None:
+    path.parent.mkdir()
+    torch.save({"images": edit_set.images, "labels": edit_set.labels, "pixels": pixels}, path)
+    assert load_edit_set(path).pixels is None
+
+
+def test_pixels_are_kept_and_stay_with_their_images(edit_set: EditSet, path: Path) -> None:
+    pixels = torch.arange(len(edit_set), dtype=torch.uint8)[:, None, None, None].expand(-1, 32, 32, 3).contiguous()
+    save_edit_set(replace(edit_set, pixels=pixels), path)
+    found = load_edit_set(path).at(np.array([2, 0])).pixels
+    assert found is not None and found[:, 0, 0, 0].tolist() == [2, 0]
+
+
 def test_a_subset_of_a_subset_knows_where_its_images_are_in_the_file(edit_set: EditSet) -> None:
     assert edit_set.file_positions.tolist() == list(range(6))
     twice = edit_set.subset(5, seed=1).subset(3, seed=2)

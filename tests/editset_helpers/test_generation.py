@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from editset_helpers.building import select
+from editset_helpers.building import candidates, select
 from editset_helpers.edit_set import load_edit_set, save_edit_set
 from editset_helpers.generation import Source, Wanted, find_or_make, place_of
 from editset_helpers.selection import Selection, default_name
@@ -26,11 +26,14 @@ NAMES = ("hot dog", "hot_dog", "cat")
 SEEDS = st.integers(0, 2)
 SELECTIONS = st.builds(
     Selection,
-    st.sampled_from(["misclassified", "by-class"]),
+    st.sampled_from(["misclassified", "by-class", "indices"]),
     st.sampled_from([*NAMES, "0", "2"]),
     st.sampled_from(["incorrect", "correct", "any"]),
     st.none() | st.integers(1, 4),
     SEEDS,
+    predicted_class=st.sampled_from([None, None, *NAMES]),
+    indices=st.sampled_from([(3,), (0, 11), tuple(range(9)), tuple(range(1, 10))]),
+    relabeled=st.sampled_from([(), (), ((3, 1),), ((3, 2),)]),
 )
 
 
@@ -52,7 +55,8 @@ def test_selections_of_one_name_are_one_selection(one: Selection, other: Selecti
     assert (names[0] == names[1]) == (facts[0] == facts[1])
 
 
-WORLDS = st.tuples(SELECTIONS, st.sampled_from(HERE), st.sampled_from(["1" * 64, "2" * 64]))
+HELD = SELECTIONS.filter(lambda selection: len(candidates(selection, HERE[0], LOGITS.argmax(dim=1).numpy())) > 0)
+WORLDS = st.tuples(HELD, st.sampled_from(HERE), st.sampled_from(["1" * 64, "2" * 64]))
 
 
 @settings(max_examples=30, deadline=None)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from editset_helpers.edit_set import EditSet
-from editset_helpers.location import Location, locate, numbered
+from editset_helpers.location import Location, locate, numbered, own_training_images, without
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import INPUT_SIZE, RESIZED, to_inputs
 
@@ -167,3 +167,52 @@ def test_true_numbers_take_the_place_of_claims() -> None:
         {"type": "x", "image_idx": 0},
         {"type": "x"},
     ]
+
+
+def of_source(edit_set: EditSet, **provenance: str) -> EditSet:
+    return replace(edit_set, provenance=provenance)
+
+
+@FEW
+@given(st.sets(st.integers(0, 5)), st.integers(0, 2), st.integers(0, 2))
+def test_pictures_of_ones_own_take_only_their_own_and_near_images_away(
+    listed: set[int], near: int, foreign: int
+) -> None:
+    """Of a set that does not say that its pictures are from elsewhere, near ones are undecided."""
+    test, chosen = noise(9), sorted(listed)
+    disturbed = test[6 : 6 + near].copy()
+    disturbed[:, 3, 3] += np.uint8(128)
+    images = np.concatenate([test[chosen], disturbed, noise(foreign, 7)])
+    if not len(images):
+        return
+    edit_set = edits(images, [None] * len(images))
+    location = locate(of_source(edit_set, source="files"), dataset(test))
+    assert inside_of(location) == [*chosen, *range(6, 6 + near)]
+    assert location.indices.tolist() == [*chosen, *[-1] * (near + foreign)]
+    assert near or location.note is None
+    if near:
+        assert location.note is not None and f"{near} of {len(images)} edit images are nearly" in location.note
+        assert locate(edit_set, dataset(test)).outside is None
+
+
+def test_a_training_image_is_no_test_image_however_alike_they_are() -> None:
+    test = noise(4)
+    like = test[[2, 1, 0]].copy()
+    like[1:, 3, 3] += np.uint8(128)
+    metadata = [{"training_idx": 2}, {"training_idx": 1}, {"training_idx": 3}]
+    edit_set = of_source(replace(edits(like, [None] * 3), metadata=metadata), split="train")
+    location = locate(edit_set, dataset(test))
+    assert inside_of(location) == [2] and location.note is None
+    assert numbered(edit_set, location).metadata == [{**metadata[0], "image_idx": 2}, *metadata[1:]]
+
+
+def test_training_images_in_a_set_are_found_with_their_twins() -> None:
+    """A number whose image has other pixels is none."""
+    training = replace(dataset(noise(5)[[0, 1, 2, 1, 4]]), split="train")
+    metadata = [{"training_idx": 1}, {"training_idx": 2}, {"training_idx": 99}, {"image_idx": 4}]
+    edit_set = replace(edits(training.images[[1, 0, 0, 4]], [None] * 4), metadata=metadata)
+    assert own_training_images(edit_set, training).tolist() == [1, 3]
+
+
+def test_disputed_images_are_left_out() -> None:
+    assert without(np.array([True, False, True, True]), [0, 1]).tolist() == [False, False, True, True]

@@ -177,7 +177,10 @@ def test_impossible_shifts_are_one_sentence(digits_baseline: Path, shifts: str) 
 def test_images_that_are_no_test_images_cannot_be_shifted(digits_baseline: Path) -> None:
     images = torch.rand(1, 3, 64, 64)
     words = ["--dataset", "digits", "--weights", str(digits_baseline), "--output", "repaired.pth", "--shifts", "1"]
-    for metadata, sentence in (({}, "need images of the test set"), ({"image_idx": 4}, "1 of the edit set's are none")):
+    for metadata, sentence in (
+        ({}, "the set does not hold them"),
+        ({"image_idx": 4}, "1 of its images are no test images"),
+    ):
         save_edit_set(EditSet(images, torch.tensor([3]), [metadata]), Path("mine_edit_dataset.pt"))
         result = CliRunner().invoke(run_repair.app, ["file", "mine_edit_dataset.pt", *words])
         assert result.exit_code == 2 and sentence in result.stderr and "Traceback" not in result.output
@@ -195,6 +198,18 @@ def test_the_copies_are_in_the_order_of_the_moves(digits_test: ImageDataset) -> 
         picture = np.fliplr(digits_test.images[image]) if move.mirrored else digits_test.images[image]
         expected = to_inputs(shifted(picture, move.down, move.right)[None])[0]
         assert torch.equal(covered.images[position], expected)
+
+
+def test_pixels_that_the_set_holds_are_shifted_where_the_images_are_made_of_them(digits_test: ImageDataset) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    edit_set = EditSet(to_inputs(pixels), torch.tensor([5, 6]), [{}] * 2, pixels=torch.from_numpy(pixels))
+    covered = with_copies(edit_set, Region(shifts=1), digits_test)
+    moves = [(move.down, move.right) for move in Region(1).moves]
+    expected = [to_inputs(np.stack([shifted(image, *move) for image in pixels])) for move in moves]
+    assert torch.equal(covered.images[2:], torch.cat(expected))
+    others = replace(edit_set, pixels=torch.from_numpy(pixels[::-1].copy()))
+    with pytest.raises(UsageError, match="2 of its images are no test images"):
+        with_copies(others, Region(shifts=1), digits_test)
 
 
 def test_mirroring_before_resizing_is_mirroring_after(digits_test: ImageDataset) -> None:
@@ -217,6 +232,8 @@ def test_names_of_copies() -> None:
         "a copy (1 up and 1 left) of image 0 (cat, test image 70)",
         "a mirrored copy (1 down and 1 right) of image 1 (dog)",
     ]
+    training = replace(edit_set, metadata=[{"training_idx": 70}, {}])
+    assert image_name(0, training, ("cat", "dog"), region) == "image 0 (cat, training image 70)"
     assert str(Move(mirrored=True)) == "a mirrored copy"
     none = Multipliers(np.zeros((6, 2)), np.zeros((2, 1)))
     found, _ = contradicting_images(

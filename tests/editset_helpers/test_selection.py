@@ -12,6 +12,7 @@ from editset_helpers.selection import Correctness, Selection, default_name, reso
 from helpers.errors import ToolError, UsageError
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import to_inputs
+from helpers.images.source import Split
 
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -100,6 +101,62 @@ def test_nothing_to_select_is_explained(digits_test: ImageDataset) -> None:
         select(Selection("by-class", "2", "correct"), digits_test, -perfect)
 
 
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_only_images_taken_for_a_class(digits_test: ImageDataset, logits: torch.Tensor, split: Split) -> None:
+    """Against one image at a time; the numbers of training images have a name of their own."""
+    dataset, predicted = replace(digits_test, split=split), logits.argmax(dim=1).tolist()
+    pairs = list(enumerate(zip(digits_test.labels.tolist(), predicted, strict=True)))
+    key, other = ("image_idx", "training_idx") if split == "test" else ("training_idx", "image_idx")
+    ways: list[tuple[Selection, list[int]]] = [
+        (Selection("misclassified"), [row for row, (true, said) in pairs if said == 7 != true]),
+        (Selection("by-class", "2"), [row for row, (true, said) in pairs if (true, said) == (2, 7)]),
+        (Selection("by-class", "7", "correct"), [row for row, (true, said) in pairs if (true, said) == (7, 7)]),
+        (Selection("by-class", "7", "any"), [row for row, (true, said) in pairs if (true, said) == (7, 7)]),
+    ]
+    for selection, expected in ways:
+        found = select(replace(selection, predicted_class="7", split=split), dataset, logits)
+        assert [entry[key] for entry in found.metadata] == expected != []
+        assert not any(other in entry for entry in found.metadata)
+        assert (found.source, found.provenance["predicted_class"]) == (split, "7")
+
+
+def test_nobody_taken_for_a_class_is_explained(digits_test: ImageDataset) -> None:
+    perfect = torch.nn.functional.one_hot(torch.from_numpy(digits_test.labels), 10).float()
+    with pytest.raises(ToolError, match="takes no test image wrongly for 4"):
+        select(Selection("misclassified", predicted_class="4"), digits_test, perfect)
+    with pytest.raises(ToolError, match="takes no test image of class 2 wrongly for 4"):
+        select(Selection("by-class", "2", predicted_class="4"), digits_test, perfect)
+    with pytest.raises(UsageError, match="no class 'x'"):
+        Selection("misclassified", predicted_class="x").check(digits_test)
+
+
+def test_given_labels_take_the_place_of_the_datasets(digits_test: ImageDataset, logits: torch.Tensor) -> None:
+    """An image that is called what its given label says is right; one that was right may now be wrong."""
+    predicted = logits.argmax(dim=1).numpy()
+    wrong, right = (np.flatnonzero((predicted == digits_test.labels) == is_right)[:2] for is_right in (False, True))
+    given = {int(wrong[0]): int(predicted[wrong[0]]), int(right[0]): int(predicted[right[0]] + 1) % 10}
+    relabeled = tuple(sorted(given.items()))
+    whole = select(Selection("misclassified", relabeled=relabeled), digits_test, logits)
+    usual = [entry["image_idx"] for entry in select(Selection("misclassified"), digits_test, logits).metadata]
+    assert [entry["image_idx"] for entry in whole.metadata] == sorted({*usual, int(right[0])} - {int(wrong[0])})
+    some = select(
+        Selection("indices", indices=tuple(sorted([*given, int(right[1])])), relabeled=relabeled), digits_test, logits
+    )
+    entries = {entry["image_idx"]: entry for entry in some.metadata}
+    assert {number: entry["true_label"] for number, entry in entries.items() if number in given} == given
+    assert entries[int(wrong[0])]["margin"] > 0 > entries[int(right[0])]["margin"]
+    assert {number for number, entry in entries.items() if "dataset_class" in entry} == set(given)
+    assert some.relabeled == 2 and some.labels.tolist() == [entry["true_label"] for entry in some.metadata]
+    assert some.provenance["relabeled"] == {str(number): str(label) for number, label in relabeled}
+    assert entries[int(wrong[0])]["dataset_class"] == str(digits_test.labels[wrong[0]])
+
+
+@pytest.mark.parametrize("number", [-1, 596, 10**9])
+def test_a_number_that_no_image_has_is_refused(digits_test: ImageDataset, number: int) -> None:
+    with pytest.raises(UsageError, match=f"no test image {number} of digits: .* 0 to 595"):
+        Selection("indices", indices=(3, number)).check(digits_test)
+
+
 @pytest.mark.parametrize(("target", "position"), [("3", 3), ("cat", 3), ("Cat", 3), ("0", 0), ("truck", 9)])
 def test_a_class_is_named_or_numbered(target: str, position: int) -> None:
     assert resolve_class(target, CIFAR) == position
@@ -124,3 +181,8 @@ def test_names_of_files() -> None:
     assert default_name(replace(cat, correctness="correct"), CIFAR) == "class_3_cat_correct"
     assert default_name(Selection("by-class", "1"), ("a", "hot dog / b")) == "class_1_hot_dog_b"
     assert default_name(replace(cat, max_samples=9, seed=2), CIFAR) == "class_3_cat_9_seed2"
+    assert (
+        default_name(replace(cat, predicted_class="DOG", split="train"), CIFAR) == "class_3_cat_taken_for_5_dog_train"
+    )
+    assert default_name(Selection("indices", indices=(3, 17)), CIFAR) == "images_3_17"
+    assert default_name(Selection("indices", indices=tuple(range(9))), CIFAR) == "images_05060eca"

@@ -20,9 +20,13 @@ import editset_generator
 from editset_generator import Request
 from editset_helpers import generation
 from editset_helpers.edit_set import load_edit_set, save_edit_set
+from editset_helpers.location import locate
 from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
+from helpers.images.datasets import ImageDataset, load_dataset
+from helpers.images.decoding import decode_file
+from helpers.images.preprocessing import to_inputs
 from tests.conftest import CHECKOUT
 
 DIGITS = ["--dataset", "digits"]
@@ -156,6 +160,91 @@ def test_a_name_that_another_set_has_is_refused(network: nn.Module) -> None:
     assert len(load_edit_set(SETS / "digits/mine_edit_dataset.pt")) == 5
 
 
+def test_images_by_number_are_taken_whatever_the_network_says(network: nn.Module) -> None:
+    result = _run("indices", "17", "3", "17", "200", *DIGITS, "--split", "train")
+    path = SETS / "digits/images_3_17_200_train_edit_dataset.pt"
+    assert (result.exit_code, result.stdout) == (0, f"{path}: 3 images\n")
+    edit_set, train = load_edit_set(path), load_dataset(DatasetName.DIGITS, "train")
+    assert torch.equal(edit_set.images, to_inputs(train.images[[3, 17, 200]]))
+    assert edit_set.labels.tolist() == train.labels[[3, 17, 200]].tolist()
+    assert (edit_set.claimed_indices("train").tolist(), edit_set.test_indices()) == ([3, 17, 200], None)
+    assert (edit_set.source, edit_set.provenance["dataset_hash"]) == ("train", train.content_hash)
+    assert "kept" in _run("indices", "3", "17", "200", *DIGITS, "--split", "train").stderr
+    test = _run("indices", "3", "17", "200", *DIGITS)
+    assert test.stdout == f"{str(path).replace('_train', '')}: 3 images\n"
+    refused = _run("indices", "3", "596", *DIGITS)
+    assert refused.exit_code == 2 and "no test image 596 of digits" in refused.stderr
+
+
+def test_labels_that_the_dataset_has_wrong(network: nn.Module, digits_test: ImageDataset) -> None:
+    with torch.no_grad():
+        said = int(network.eval()(to_inputs(digits_test.images[[3]])).argmax())
+    other = (int(digits_test.labels[17]) + 1) % 10
+    Path("labels.csv").write_text(f"image,label\n17,{other}\n3,{said}\n")
+    result = _run("indices", "3", "17", "40", *DIGITS, "--relabel", "labels.csv", "--output", "mine")
+    assert result.exit_code == 0 and "have a label that was given" in result.stderr
+    edit_set = load_edit_set(SETS / "digits/mine_edit_dataset.pt")
+    assert edit_set.labels.tolist() == [said, other, digits_test.labels[40]]
+    assert edit_set.metadata[0]["margin"] > 0 and "right already" in result.stderr
+    assert edit_set.provenance["relabeled"] == {"3": str(said), "17": str(other)}
+    Path("labels.csv").write_text("image,label\n17,3\n")
+    assert "holds another selection" in _run("indices", "3", "17", *DIGITS, "--output", "mine").stderr
+
+
+@pytest.fixture
+def listed(network: nn.Module, image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Cats and dogs, and a list of three pictures: a test image, a training image, and one of another size."""
+    Image.effect_mandelbrot((90, 60), (-2, -1, 1, 1), 50).convert("RGB").save(image_folder / "own.webp")
+    pets = nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(48, 2))
+    monkeypatch.setattr(generation, "load_alexnet", lambda path, num_classes: pets)
+    rows = ["test/dog/3.png,dog", f"{image_folder.resolve()}/train/cat/1.png,0", "own.webp,cat"]
+    (image_folder / "my list.csv").write_text("\n".join(["path,label", *rows]))
+    return image_folder
+
+
+def test_pictures_of_ones_own(listed: Path) -> None:
+    result = _run("from-files", str(listed / "my list.csv"), "--data-root", str(listed))
+    assert result.stdout == "data/edit_sets/my_list_edit_dataset.pt: 3 images\n", result.stderr
+    edit_set = load_edit_set(SETS / "my_list_edit_dataset.pt")
+    test, train = (load_dataset(DatasetName.CIFAR10, split, listed) for split in ("test", "train"))
+    assert torch.equal(edit_set.images[:1], to_inputs(test.images[[8]]))
+    assert torch.equal(edit_set.images[1:2], to_inputs(train.images[[1]]))
+    assert torch.equal(edit_set.images[2:], to_inputs(decode_file(listed / "own.webp")[None]))
+    assert edit_set.labels.tolist() == [1, 0, 0]
+    assert edit_set.claimed_indices().tolist() == [8, -1, -1] and edit_set.claimed_indices("train").tolist() == [
+        -1,
+        1,
+        -1,
+    ]
+    assert (edit_set.source, edit_set.provenance["list"]) == ("files", str(listed / "my list.csv"))
+    location = locate(edit_set, test)
+    assert location.outside is not None and np.flatnonzero(~location.outside).tolist() == [8]
+    right = sum(entry["margin"] > 0 for entry in edit_set.metadata)
+    assert (f"gets {right} of them right already" in result.stderr) == (right > 0)
+    assert "kept" in _run("from-files", str(listed / "my list.csv"), "--data-root", str(listed)).stderr
+
+
+def test_a_list_with_a_fault_writes_nothing(listed: Path) -> None:
+    path = listed / "my list.csv"
+    path.write_text(path.read_text() + "\ngone.png,cat\nown.webp,\n")
+    result = _run("from-files", str(path), "--data-root", str(listed))
+    assert (result.exit_code, result.stdout) == (1, "") and not SETS.exists()
+    assert f"{path} line 5: Cannot read" in result.stderr and f"{path} line 6 has no label." in result.stderr
+
+
+@pytest.mark.parametrize("correctness", ["incorrect", "correct"])
+def test_some_of_ones_own_pictures(listed: Path, correctness: str) -> None:
+    _run("from-files", str(listed / "my list.csv"), "--data-root", str(listed))
+    margins = [entry["margin"] for entry in load_edit_set(SETS / "my_list_edit_dataset.pt").metadata]
+    expected = [margin for margin in margins if (margin > 0) == (correctness == "correct")]
+    result = _run("from-files", str(listed / "my list.csv"), "--data-root", str(listed), "--correctness", correctness)
+    if not expected:
+        assert result.exit_code == 1 and "There is nothing to select" in result.stderr
+        return
+    edit_set = load_edit_set(SETS / f"my_list_{correctness}_edit_dataset.pt")
+    assert [entry["margin"] for entry in edit_set.metadata] == expected
+
+
 class _Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -233,10 +322,10 @@ def test_the_list_names_sound_and_damaged_sets(network: nn.Module) -> None:
     result = _run("list")
     assert result.exit_code == 0
     header, broken, own, foreign = (line.split() for line in result.stdout.splitlines())
-    assert header == ["edit", "set", "images", "dataset", "weights", "seed"]
+    assert header == ["edit", "set", "images", "from", "dataset", "weights", "seed"]
     assert broken[:2] == ["data/edit_sets/broken_edit_dataset.pt", "damaged"]
-    assert own[1:3] + own[4:] == ["5", "digits", "8"]
-    assert foreign == ["data/edit_sets/foreign.pt", "2", "-", "-", "-"]
+    assert own[1:4] + own[5:] == ["5", "test", "digits", "8"]
+    assert foreign == ["data/edit_sets/foreign.pt", "2", "-", "-", "-", "-"]
     assert "broken_edit_dataset.pt is empty" in result.stderr
     entries = json.loads(_run("list", "--json").stdout)
     assert [entry["images"] for entry in entries] == [None, 5, 2]

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -103,6 +105,19 @@ def test_images_that_are_nearly_here_leave_no_drawdown_and_it_is_said(
     assert "drawdown accuracy (outside the edit set)  " in table and f"note: {edits['drawdown_note']}" in table
 
 
+def test_drawdown_is_told_with_and_without_disputed_images(network: nn.Module, digits_test: ImageDataset) -> None:
+    path = _save(digits_test, [0, 5, 9], "some.pt")
+    Path("disputed.txt").write_text("5 # in the set\n100\n101\n")
+    edits = json.loads(_run("--edit-set", str(path), "--exclude-disputed", "disputed.txt", "--json").stdout)["edit_set"]
+    with torch.no_grad():
+        right = network(to_inputs(digits_test.images)).argmax(1).numpy() == digits_test.labels
+    assert (edits["drawdown_count"], edits["undisputed_count"]) == (593, 591)
+    assert edits["undisputed_accuracy"] == pytest.approx(np.delete(right, [0, 5, 9, 100, 101]).mean())
+    assert edits["drawdown_accuracy"] == pytest.approx(np.delete(right, [0, 5, 9]).mean())
+    table = _run("--edit-set", str(path), "--exclude-disputed", "disputed.txt").stdout
+    assert re.search(rf"591 of these undisputed\) +{100 * edits['undisputed_accuracy']:.2f} %", table)
+
+
 def test_wrong_numbers_are_put_right(network: nn.Module, digits_test: ImageDataset) -> None:
     right, wrong = (_save(digits_test, [0, 5, 9], name, shift=by) for name, by in (("right.pt", 0), ("wrong.pt", 7)))
     edits = [eval_script.evaluate(dataset=DatasetName.DIGITS, edit_set=path).edit_set for path in (right, wrong)]
@@ -130,6 +145,8 @@ def test_an_edit_set_of_other_classes_is_refused(network: nn.Module, digits_test
         (["--batch-size", "0"], 2, "--batch-size"),
         (["--dataset", "mnist"], 2, "mnist"),
         (["--data-root", "x"], 2, "--data-root"),
+        (["--exclude-disputed", "x.txt"], 2, "name the --edit-set"),
+        (["--exclude-disputed", "x.txt", "--report", "x.json"], 2, "leave out --exclude-disputed"),
     ],
 )
 def test_bad_arguments(network: nn.Module, arguments: list[str], exit_code: int, message: str) -> None:

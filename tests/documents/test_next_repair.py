@@ -18,6 +18,7 @@ from tests.conftest import CHECKOUT, with_cache
 COMMANDS = re.findall(r"^uv run python (.+)$", (CHECKOUT / "docs/next_repair.md").read_text(), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_runs(
     tmp_path_factory: pytest.TempPathFactory, warm_cache: Path, digits_baseline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -181,7 +181,7 @@ def test_without_a_word_it_is_said_what_may_be_wrong(theirs: Theirs) -> None:
 def _repair(*arguments: str) -> dict[str, Any]:
     """A repair of all images that are wrong, accepted by the checker."""
     asked = ["misclassified", "--weights", "net.pth", "--data-root", "signs", "--output", "fixed.pth", "--json"]
-    told = CliRunner().invoke(repair_script.app, [*asked, *arguments])
+    told = CliRunner().invoke(repair_script.app, [*asked, "--force", *arguments])
     assert told.exit_code == 0, told.stderr
     checked = Certificate(certificate_path(Path("fixed.pth"))).check()
     assert checked.accepted, checked.lines

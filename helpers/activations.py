@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +33,13 @@ class Activations:
 
 
 def layer_activations(
-    model: nn.Module, weights_hash: str, layer: str, images: ImageDataset, chosen: NDArray[np.int64] | None = None
+    model: nn.Module,
+    weights_hash: str,
+    layer: str,
+    images: ImageDataset,
+    chosen: NDArray[np.int64] | None = None,
+    *,
+    also: Sequence[str] = (),
 ) -> Activations:
     """The inputs of a layer for the images of a split, from the cache where they are there.
 
@@ -40,14 +49,17 @@ def layer_activations(
         layer: the name of a module.
         images: the split.
         chosen: positions of the images; None for all.
+        also: layers whose inputs are kept, too, where the images have to run through the network anyway.
     """
     positions = np.arange(len(images)) if chosen is None else chosen
+    one = _run(model, [layer], images, positions[:1])[layer]
     path = activations_file(weights_hash, layer, images, chosen)
-    one = _run(model, layer, images, positions[:1])
     inputs = read_array(path, (len(positions), *one.shape[1:]))
     if inputs is None:
-        inputs = _run(model, layer, images, positions)
-        keep_array(path, inputs)
+        found = _run(model, [layer, *also], images, positions)
+        for name, seen in found.items():
+            keep_array(activations_file(weights_hash, name, images, chosen), seen)
+        inputs = found[layer]
     return Activations(inputs, images.labels[positions])
 
 
@@ -74,13 +86,19 @@ def linear_logits(inputs: NDArray[np.float32], weight: torch.Tensor, bias: torch
     return torch.cat(parts).clone()
 
 
-def _run(model: nn.Module, layer: str, images: ImageDataset, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    seen: list[torch.Tensor] = []
-    handle = model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    try:
-        with torch.inference_mode():
-            for part in progress.parts(len(positions), BATCH_SIZE, f"{images.split} images, once for this network"):
-                model(images.inputs(positions[part]))
-    finally:
-        handle.remove()
-    return np.asarray(torch.cat(seen).numpy())
+def _run(
+    model: nn.Module, layers: Sequence[str], images: ImageDataset, positions: NDArray[np.int64]
+) -> dict[str, NDArray[np.float32]]:
+    """What some layers get, by name, from one pass of the images through the network."""
+    seen: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
+    with contextlib.ExitStack() as hooks, torch.inference_mode():
+        for layer, values in seen.items():
+            keep = functools.partial(_keep_input, values)
+            hooks.callback(model.get_submodule(layer).register_forward_pre_hook(keep).remove)
+        for part in progress.parts(len(positions), BATCH_SIZE, f"{images.split} images, once for this network"):
+            model(images.inputs(positions[part]))
+    return {layer: np.asarray(torch.cat(values).numpy()) for layer, values in seen.items()}
+
+
+def _keep_input(values: list[torch.Tensor], _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    values.append(inputs[0])

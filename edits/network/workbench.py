@@ -18,7 +18,7 @@ from edits.network.prepared import Network
 from edits.network.tail import added, run_modules
 from edits.network.training_images import TrainingImages
 from edits.network.training_metric import MetricSample
-from edits.options import RepairOptions
+from edits.options import PLANTED_LAYER, RepairOptions
 from helpers.activations import layer_activations
 from helpers.cli import DatasetName
 from helpers.errors import UsageError
@@ -175,7 +175,8 @@ class Workbench:
 
     def layer_inputs_of_test_images(self, layer: str) -> NDArray[np.float32]:
         """What a linear layer gets from the test images, (T, n)."""
-        return layer_activations(self.model, self.weights_hash, layer, self.test).inputs
+        also = [PLANTED_LAYER] if layer == self.network.last_layer else []
+        return layer_activations(self.model, self.weights_hash, layer, self.test, also=also).inputs
 
     @remembers(2)
     def _layer_metric(self, layer: str, count: int | None) -> KroneckerMetric:

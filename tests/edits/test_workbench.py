@@ -10,6 +10,7 @@ import torch
 
 from edits.network.tail import layer_inputs
 from edits.network.workbench import open_workbench
+from helpers import activations
 from helpers.cli import DatasetName
 from helpers.evaluation import predict_logits
 from helpers.images.preprocessing import to_inputs
@@ -25,6 +26,16 @@ def test_cached_activations_give_the_logits_of_the_full_pass(digits_baseline: Pa
         full = predict_logits(bench.model, bench.test.images)
         torch.testing.assert_close(bench.test_logits, full, rtol=0, atol=1e-4)
         assert torch.equal(bench.test_logits.argmax(dim=1), full.argmax(dim=1))
+
+
+@pytest.mark.usefixtures("workplace")
+def test_one_pass_gives_what_two_layers_get(digits_baseline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+    _ = bench.test_logits
+    expected = layer_inputs(bench.model, "classifier.4", bench.test.inputs(slice(None)))
+    monkeypatch.setattr(activations, "keep_array", lambda path, array: pytest.fail(f"{path} was computed again"))
+    seen = torch.from_numpy(np.array(bench.layer_inputs_of_test_images("classifier.4")))
+    torch.testing.assert_close(seen, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.usefixtures("warm_workplace")

@@ -147,7 +147,7 @@ class Teller:
         estimate = steps.left
         if estimate is not None and not steps.told and steps.seconds >= ESTIMATED:
             steps.told = True
-            self.progress(f"{steps.name}: {steps.total:,} {steps.unit}s, {duration(steps.seconds + estimate)}")
+            self.progress(f"{steps.name}: {steps.total:,} {plural(steps.unit)}, {duration(steps.seconds + estimate)}")
         elif time.monotonic() - self._spoke >= steps.wait:
             rest = "" if estimate is None else f", {steps.done:,} of {steps.total:,}, {duration(estimate)} left"
             self.progress(f"{steps.name}: {steps.seconds:.0f} s so far{rest}")
@@ -290,6 +290,11 @@ def duration(seconds: float) -> str:
     if minutes < 90:
         return "about a minute" if minutes == 1 else f"about {minutes} minutes"
     return f"about {round(seconds / 3600)} hours"
+
+
+def plural(unit: str) -> str:
+    """``images``, ``batches``."""
+    return f"{unit}es" if unit.endswith("ch") else f"{unit}s"
 
 
 def _meters(running: list[Steps], width: int) -> str:

@@ -117,3 +117,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
 )
 def test_durations_in_words(seconds: float, told: str) -> None:
     assert progress.duration(seconds) == f"about {told}"
+
+
+def test_units_of_a_loop_are_told_as_one_says_them() -> None:
+    assert [progress.plural(unit) for unit in ("image", "batch", "step")] == ["images", "batches", "steps"]

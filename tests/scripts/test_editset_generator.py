@@ -204,8 +204,8 @@ def listed(network: nn.Module, image_folder: Path, monkeypatch: pytest.MonkeyPat
 
 def test_pictures_of_ones_own(listed: Path) -> None:
     result = _run("from-files", str(listed / "my list.csv"), "--data-root", str(listed))
-    assert result.stdout == "data/edit_sets/my_list_edit_dataset.pt: 3 images\n", result.stderr
-    edit_set = load_edit_set(SETS / "my_list_edit_dataset.pt")
+    assert result.stdout == "data/edit_sets/pets/my_list_edit_dataset.pt: 3 images\n", result.stderr
+    edit_set = load_edit_set(SETS / "pets/my_list_edit_dataset.pt")
     test, train = (load_dataset(DatasetName.CIFAR10, split, listed) for split in ("test", "train"))
     assert torch.equal(edit_set.images[:1], to_inputs(test.images[[8]]))
     assert torch.equal(edit_set.images[1:2], to_inputs(train.images[[1]]))
@@ -235,13 +235,13 @@ def test_a_list_with_a_fault_writes_nothing(listed: Path) -> None:
 @pytest.mark.parametrize("correctness", ["incorrect", "correct"])
 def test_some_of_ones_own_pictures(listed: Path, correctness: str) -> None:
     _run("from-files", str(listed / "my list.csv"), "--data-root", str(listed))
-    margins = [entry["margin"] for entry in load_edit_set(SETS / "my_list_edit_dataset.pt").metadata]
+    margins = [entry["margin"] for entry in load_edit_set(SETS / "pets/my_list_edit_dataset.pt").metadata]
     expected = [margin for margin in margins if (margin > 0) == (correctness == "correct")]
     result = _run("from-files", str(listed / "my list.csv"), "--data-root", str(listed), "--correctness", correctness)
     if not expected:
         assert result.exit_code == 1 and "There is nothing to select" in result.stderr
         return
-    edit_set = load_edit_set(SETS / f"my_list_{correctness}_edit_dataset.pt")
+    edit_set = load_edit_set(SETS / f"pets/my_list_{correctness}_edit_dataset.pt")
     assert [entry["margin"] for entry in edit_set.metadata] == expected
 
 

@@ -19,10 +19,12 @@ from sytorch.metrics.last_layer import (
     SharedMetric,
     second_moment_metric,
 )
+from sytorch.network.applying import apply
 from sytorch.network.chain import Chain, chain_of
 from sytorch.network.layer_view import LayerView, linearise
 from sytorch.network.parts import Part, part_named
 from sytorch.network.symbolic import symbolic, symbolic_layers
+from sytorch.one_call.repairing import Repaired, Tried, repair
 from sytorch.problem.answer import Answer, Status
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import (
@@ -37,9 +39,19 @@ from sytorch.problem.errors import (
     SytorchError,
     UnsupportedLayerError,
 )
-from sytorch.problem.margins import Margins, margin
+from sytorch.problem.margins import Inequalities, Margins, Requirements, at_least, margin
 from sytorch.problem.norms import NormName, norm
 from sytorch.problem.outputs import AffineOutputs, append_one
+from sytorch.problem.properties import (
+    Property,
+    between,
+    close_to,
+    greatest,
+    halfspaces,
+    least,
+    not_greatest,
+    not_least,
+)
 from sytorch.problem.solution import Effort, Multipliers, Solution
 from sytorch.solvers import AutoSolver, GurobiSolver, HighsSolver, SolverName, solver_named
 from sytorch.solvers.linear_program import Solver
@@ -57,6 +69,7 @@ __all__ = [
     "GurobiSolver",
     "HighsSolver",
     "IdentityMetric",
+    "Inequalities",
     "InfeasibleProgramError",
     "InvalidInputError",
     "KroneckerMetric",
@@ -71,7 +84,10 @@ __all__ = [
     "PerClassMetric",
     "Polytopes",
     "Program",
+    "Property",
     "Relinearised",
+    "Repaired",
+    "Requirements",
     "SecondMomentMetric",
     "SharedMetric",
     "Solution",
@@ -82,25 +98,36 @@ __all__ = [
     "SplitPolytopeError",
     "Status",
     "SytorchError",
+    "Tried",
     "UnsupportedLayerError",
     "Verdict",
     "append_one",
+    "apply",
     "as_deadline",
+    "at_least",
+    "between",
     "chain_of",
     "check_polytopes",
+    "close_to",
     "fixed_pattern_program",
+    "greatest",
+    "halfspaces",
     "identity_metric",
     "kronecker_metric",
+    "least",
     "linearise",
     "linearise_polytopes",
     "lower_bound",
     "margin",
     "minimise",
     "norm",
+    "not_greatest",
+    "not_least",
     "part_named",
     "polytopes",
     "refuted_bound",
     "relinearise",
+    "repair",
     "second_moment_metric",
     "solver_named",
     "symbolic",

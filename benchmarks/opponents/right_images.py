@@ -55,4 +55,4 @@ def _margins(case: Case, right: sytorch.AffineOutputs, labels: Indices) -> sytor
     both = sytorch.AffineOutputs(
         np.concatenate([part.outputs.logits for part in parts]), np.concatenate([part.outputs.inputs for part in parts])
     )
-    return sytorch.Margins(both, labels, np.concatenate([part.required for part in parts]))
+    return sytorch.Margins(both, np.concatenate([part.required for part in parts]), labels)

@@ -7,6 +7,7 @@ from torch import nn
 
 from edits.network.tail import parameters_of
 from model_classes.changes import restorable
+from sytorch.network import applying
 from sytorch.problem.arrays import Matrix
 
 
@@ -26,14 +27,8 @@ def apply_changes(model: nn.Module, changes: dict[str, torch.Tensor], bound: flo
 
 
 def moved(before: torch.Tensor, change: torch.Tensor, bound: float) -> torch.Tensor:
-    """Float32 weights with a change added, each within the bound of what it was.
-
-    The sum is clipped in float64, which holds the bound; rounding it to float32 then passes the bound by half of the
-    spacing of numbers there at most, so the neighbouring number is within it.
-    """
-    after = (before.double() + change.double().clamp(-bound, bound)).float()
-    beyond = (after.double() - before.double()).abs() > bound
-    after = torch.where(beyond, torch.nextafter(after, before), after)
+    """Float32 weights with a change added, each within the bound of what it was, and such that it can be undone."""
+    after = applying.moved(before, change, bound)
     zeroed = restorable(before, after)
     return torch.where((zeroed.double() - before.double()).abs() > bound, after, zeroed)
 

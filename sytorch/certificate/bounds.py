@@ -6,7 +6,7 @@ import numpy as np
 
 from sytorch.metrics.last_layer import Coordinates
 from sytorch.problem.arrays import Matrix
-from sytorch.problem.margins import Margins
+from sytorch.problem.margins import Requirements
 from sytorch.problem.norms import Norm
 from sytorch.problem.solution import Multipliers
 
@@ -14,18 +14,18 @@ ROUNDING = 1e-13  # of a sum, relative to its terms
 ZERO = 1e-10  # a sum that is nothing but rounding, relative to its terms
 
 
-def constraint_gradient(margins: Margins, multipliers: Matrix) -> Matrix:
+def constraint_gradient(margins: Requirements, multipliers: Matrix) -> Matrix:
     """The gradient in ``D``, (C, d), of the sum of the margin constraints with these multipliers, (N, C)."""
     return margins.combine(multipliers).T @ margins.outputs.inputs
 
 
-def slope(coordinates: Coordinates, margins: Margins, multipliers: Multipliers) -> Matrix:
+def slope(coordinates: Coordinates, margins: Requirements, multipliers: Multipliers) -> Matrix:
     """The gradient in the coordinates, (C, m), of all constraints weighted with their multipliers."""
     return coordinates.pull_back(constraint_gradient(margins, multipliers.margins) - multipliers.bounds)
 
 
 def lower_bound(
-    norm: Norm, coordinates: Coordinates, margins: Margins, bound: float, multipliers: Multipliers
+    norm: Norm, coordinates: Coordinates, margins: Requirements, bound: float, multipliers: Multipliers
 ) -> float:
     """A value that the norm of no feasible change falls below (weak duality).
 
@@ -52,7 +52,9 @@ def bound_from(value: float, dual_norm: float) -> float:
     return value / dual_norm if dual_norm > 0.0 else np.inf
 
 
-def farkas(coordinates: Coordinates, margins: Margins, bound: float, multipliers: Multipliers) -> Multipliers | None:
+def farkas(
+    coordinates: Coordinates, margins: Requirements, bound: float, multipliers: Multipliers
+) -> Multipliers | None:
     """The multipliers as a proof that no change ``x @ basis`` within the bound has the margins; else None.
 
     Those of the bound are completed, so that the weighted constraints have no gradient in the coordinates. Then for
@@ -73,25 +75,25 @@ def farkas(coordinates: Coordinates, margins: Margins, bound: float, multipliers
     return proof if refuted > bound else None
 
 
-def refuted_by(margins: Margins, proof: Multipliers) -> float:
+def refuted_by(margins: Requirements, proof: Multipliers) -> float:
     """Every smaller bound is refuted by multipliers that `farkas` completed; rounding counts against them."""
     certain = margins.total(proof.margins) - ROUNDING * margins.total(proof.margins, magnitudes=True)
     return bound_from(certain, float(np.abs(proof.bounds).sum()) + ROUNDING * _terms(margins, proof))
 
 
-def _terms(margins: Margins, proof: Multipliers) -> float:
+def _terms(margins: Requirements, proof: Multipliers) -> float:
     """The sum of the magnitudes of which the gradient of the weighted constraints is made."""
     weights, inputs = np.abs(margins.combine(proof.margins)), np.abs(margins.outputs.inputs)
     return float((weights.T @ inputs).sum()) + float(np.abs(proof.bounds).sum())
 
 
-def refutation(margins: Margins, bound: float, multipliers: Matrix) -> Multipliers | None:
+def refutation(margins: Requirements, bound: float, multipliers: Matrix) -> Multipliers | None:
     """The multipliers of margins, (N, C), as a proof that no change of any form is within the bound; else None."""
     any_change = Coordinates(margins.outputs.inputs, None)
     return farkas(any_change, margins, bound, Multipliers(multipliers, np.zeros((0, 0))))
 
 
-def refuted_bound(margins: Margins, multipliers: Matrix) -> float:
+def refuted_bound(margins: Requirements, multipliers: Matrix) -> float:
     """Every ``param_bound`` below this value is impossible, whatever form the change has (Farkas' lemma).
 
     A change with ``|D| <= b`` raises the weighted constraints by at most ``b`` times the L1 norm of their gradient.

@@ -15,7 +15,7 @@ import torch
 from sytorch.network.activation_pattern import WINNERS_ROUNDING, FixedSigns
 from sytorch.network.layer_view import LayerView
 from sytorch.problem.arrays import Matrix
-from sytorch.problem.margins import Margins
+from sytorch.problem.margins import Requirements
 from sytorch.problem.solution import Multipliers
 
 ROUNDING = 2e-8
@@ -106,7 +106,7 @@ class Constraints:
     """
 
     view: LayerView
-    margins: Margins
+    margins: Requirements
     slack: dict[int, torch.Tensor]
     bounds: BoundRows
     allowance: float = ALLOWANCE
@@ -234,8 +234,8 @@ class Constraints:
             (R, C) and, for each layer of the pattern, (R, Q).
         """
         images = self.view.images if images is None else images
-        logits, own = moves[self.view.pattern.end], torch.from_numpy(self.margins.labels)[images, None]
-        rises = [(logits.gather(1, own) - logits).masked_fill(self._void_margins[images], 0.0)]
+        rise = torch.from_numpy(self.margins.at(moves[self.view.pattern.end].detach().numpy(), images.numpy()))
+        rises = [rise.masked_fill(self._void_margins[images], 0.0)]
         for position, slack in self.slack.items():
             rise = self.view.pattern.fixed[position].of(images).apply(moves[position])
             rises.append(rise.masked_fill(torch.isinf(slack[images]), 0.0))
@@ -263,9 +263,8 @@ class Constraints:
             position, slack = list(self.slack.items())[place - 1]
             said = multipliers.masked_fill(torch.isinf(slack[images]), 0.0)
             return {position: self.view.pattern.fixed[position].of(images).adjoint(said)}
-        own = torch.from_numpy(self.margins.labels)[images, None]
-        weights = -multipliers.masked_fill(self._void_margins[images], 0.0)
-        return {self.view.pattern.end: weights.scatter_add(1, own, -weights.sum(dim=1, keepdim=True))}
+        weights = self.margins.combine(multipliers.detach().numpy(), images.numpy())
+        return {self.view.pattern.end: torch.from_numpy(weights)}
 
     def bound_multipliers(self, values: torch.Tensor) -> torch.Tensor:
         """Multipliers of bounds, (B,), as a matrix like ``D``, with the sides' signs."""

@@ -7,25 +7,29 @@ cut until the network itself misses less. Nothing is proved: the forward pass is
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import nn
+from scipy import sparse
 
+from sytorch.hidden_layer.program import margins_of
 from sytorch.metrics.kronecker import KroneckerMetric
 from sytorch.network.layer_view import LayerView
-from sytorch.numerics.newton import DenseRows, beginning, soften
-from sytorch.problem.checks import checked_bound, checked_labels, checked_sizes
+from sytorch.numerics.newton import DenseRows, Point, beginning, soften
+from sytorch.problem.arrays import Indices, Matrix
+from sytorch.problem.checks import checked_bound, checked_sizes
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import SolverFailedError
+from sytorch.problem.margins import Requirements
+from sytorch.problem.outputs import AffineOutputs
 
 STEP_LIMIT = 40
 SHARES = (1.0, 0.6, 0.4, 0.25, 0.12, 0.05, 0.02, 0.005)
 WORTH = 0.3
 AHEAD = 0.02
-ELASTIC = 1e-8
+ELASTIC = (1e-2, 1e-4, 1e-6, 1e-8)  # of the largest product
 
 
 def logit_gram(gradients: torch.Tensor, whitened: torch.Tensor, metric: KroneckerMetric) -> torch.Tensor:
@@ -39,6 +43,9 @@ def logit_gram(gradients: torch.Tensor, whitened: torch.Tensor, metric: Kronecke
     count, classes, units, pixels = gradients.shape
     rows = metric.whitened_gradients(gradients.flatten(0, 1)).view(gradients.shape)
     flat = rows.flatten(2)
+    if pixels == 1:
+        kernel = (whitened[:, 0] @ whitened[:, 0].T).repeat_interleave(classes, 0).repeat_interleave(classes, 1)
+        return (flat.flatten(0, 1) @ flat.flatten(0, 1).T) * kernel
     gram = torch.zeros(count, classes, count, classes, dtype=gradients.dtype)
     for image in range(count):
         kernels = whitened @ whitened[image].T
@@ -67,8 +74,8 @@ class _Job:
     """What is moved, and toward what."""
 
     start: LayerView
-    labels: torch.Tensor
-    size: float
+    margins: Requirements
+    ahead: float
     metric: KroneckerMetric
     deadline: Deadline
 
@@ -81,9 +88,13 @@ class _Job:
         self.deadline.check()
         return self.start.after(change)
 
+    def required(self, view: LayerView) -> Matrix:
+        """By how much each constraint is to rise from a view on, (N, R)."""
+        return self.margins.posed(AffineOutputs(view.logits.numpy(), self.margins.outputs.inputs)).required
+
     def missing(self, view: LayerView) -> float:
-        """What the margins miss together."""
-        return float(shortfall(view.logits, self.labels, self.size).sum())
+        """What the constraints miss together."""
+        return float(self.required(view).clip(min=0.0).sum())
 
 
 def relinearise(
@@ -110,9 +121,31 @@ def relinearise(
         SolverFailedError: the steps stop making progress before that.
         SolverTimeLimitError: the time is up.
     """
-    own = torch.from_numpy(checked_labels(labels, *view.logits.shape))
-    (least,), bound = checked_sizes([size], 1), checked_bound(bound)
-    job = _Job(view, own, float(least), metric.restricted(view), as_deadline(time_limit))
+    (least,) = checked_sizes([size], 1)
+    return move(view, margins_of(view, labels, least), least, metric=metric, bound=bound, time_limit=time_limit)
+
+
+def move(
+    view: LayerView,
+    margins: Requirements,
+    scale: float,
+    *,
+    metric: KroneckerMetric,
+    bound: float,
+    time_limit: float | Deadline | None = None,
+) -> Relinearised:
+    """Move the layer of a view until its images meet any requirements; see `relinearise`.
+
+    Args:
+        view: the layer as the images see it.
+        margins: what is required of their outputs.
+        scale: what is much of them; each step asks for a small part of it beyond what is required.
+        metric: of the layer.
+        bound: on every entry of the change.
+        time_limit: seconds, or a deadline that others share, or None.
+    """
+    bound = checked_bound(bound)
+    job = _Job(view, margins, AHEAD * scale, metric.restricted(view), as_deadline(time_limit))
     change = torch.zeros(len(view.units), view.inputs.shape[2], dtype=torch.float64)
     for steps in range(STEP_LIMIT):
         job.deadline.check()
@@ -122,45 +155,36 @@ def relinearise(
     raise SolverFailedError(f"The margins are not reached in {STEP_LIMIT} steps that linearise anew.")
 
 
-def shortfall(logits: torch.Tensor, labels: torch.Tensor, size: float) -> torch.Tensor:
-    """By how much the own logit's margin over each other is below ``size``, (N, C); zero where it is not."""
-    own = logits.gather(1, labels[:, None])
-    return (size - (own - logits)).clamp(min=0.0).scatter(1, labels[:, None], 0.0)
-
-
 def _step(job: _Job, view: LayerView) -> torch.Tensor:
     """The least further change that reaches the margins if patterns stay as they now are."""
-    gradients = view.logit_gradients()
+    gradients, required = view.logit_gradients(), job.required(view)
     gram = logit_gram(gradients, job.metric.whitened_inputs(view.inputs), job.metric)
-    own = nn.functional.one_hot(job.labels, gradients.shape[1]).double()
-    weights = _least_weights(
-        gram,
-        own,
-        (1 + AHEAD) * job.size * (1 - own) - _margins(view.logits, own),
-        AHEAD * job.size / 2,
-        lambda _: job.deadline.check(),
-    )
+    images, places = np.nonzero(np.isfinite(required))
+    rows = _rows(job.margins, images, places)
+    products = torch.from_numpy(rows @ (rows @ gram.numpy()).T)
+    constraints = DenseRows(products, torch.from_numpy(required[images, places]) + job.ahead)
+    weights = torch.from_numpy(rows.T @ _multipliers(job, constraints).numpy()).view(view.logits.shape)
     return job.metric.dual_change(torch.einsum("nc,ncmp->nmp", weights, gradients), view.inputs)
 
 
-def _margins(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """The margin of the own logit over each other, (N, C)."""
-    return ((logits * own).sum(dim=1, keepdim=True) - logits) * (1 - own)
+def _multipliers(job: _Job, constraints: DenseRows) -> torch.Tensor:
+    """Those of the softened program, (R,); each softer one is where the next begins, which saves half of the steps."""
+    scale = max(float(constraints.products.diagonal().max()), 1e-300)
+    point, enough = beginning(constraints), torch.full_like(constraints.required, job.ahead / 2)
+    for elastic in ELASTIC:
+        softness = torch.full_like(constraints.required, elastic * scale)
+        point, _ = soften(constraints, softness, point, enough, lambda _: job.deadline.check())
+        point = Point(point.weights, constraints.required - constraints.scores(point.weights))
+    return point.weights
 
 
-def _least_weights(
-    gram: torch.Tensor, own: torch.Tensor, needed: torch.Tensor, enough: float, watch: Callable[[torch.Tensor], None]
-) -> torch.Tensor:
-    """The weights of the logits' gradients in the least change that raises all margins as needed, up to ``enough``."""
-
-    logits, first = torch.eye(own.numel(), dtype=torch.float64), torch.nonzero(own.flatten())[:, 0]
-    rows = (logits[first].repeat_interleave(own.shape[1], dim=0) - logits)[own.flatten() == 0]
-    products = rows @ gram @ rows.T
-    margins = DenseRows(products, needed[own == 0])
-    elastic = torch.full_like(margins.required, ELASTIC * max(float(products.diagonal().max()), 1e-300))
-    point, _ = soften(margins, elastic, beginning(margins), torch.full_like(elastic, enough), watch)
-    weights: torch.Tensor = point.weights @ rows
-    return weights.view(needed.shape)
+def _rows(margins: Requirements, images: Indices, places: Indices) -> sparse.csr_array:
+    """The weights that chosen constraints, (R,), have of all images' logits, (R, N * C)."""
+    weights = margins.weights_of(images, places)
+    rows, classes = np.nonzero(weights)
+    columns = images[rows] * margins.classes + classes
+    shape = len(images), len(margins.required) * margins.classes
+    return sparse.csr_array((weights[rows, classes], (rows, columns)), shape=shape)
 
 
 def _cut(

@@ -28,7 +28,7 @@ from sytorch.problem.answer import Answer
 from sytorch.problem.checks import check_required, checked_bound
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import ContradictionError, InvalidInputError, SolverFailedError, gave_up
-from sytorch.problem.margins import Margins, margin
+from sytorch.problem.margins import Margins, Requirements, margin
 from sytorch.problem.outputs import AffineOutputs
 from sytorch.problem.solution import Effort, Solution
 
@@ -51,7 +51,7 @@ class FixedPatternProgram:
     """
 
     view: LayerView
-    margins: Margins
+    margins: Requirements
     metric: KroneckerMetric
     bound: float = np.inf
     fix_pattern: bool = True
@@ -115,10 +115,7 @@ class FixedPatternProgram:
     def of(self, images: torch.Tensor) -> FixedPatternProgram:
         """The program of chosen images."""
         chosen = images.numpy()
-        inputs = self.margins.outputs.inputs[chosen]
-        outputs = AffineOutputs(self.margins.outputs.logits[chosen], inputs)
-        margins = Margins(outputs, self.margins.labels[chosen], self.margins.required[chosen])
-        return replace(self, view=self.view.of(images), margins=margins)
+        return replace(self, view=self.view.of(images), margins=self.margins.of(chosen))
 
     def _ask_few(self, deadline: Deadline) -> None:
         """Raise where a few images contradict each other already, or one itself: those that lack most.

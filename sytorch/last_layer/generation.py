@@ -132,12 +132,13 @@ def _add_rows(working: RestrictedProgram, missed: Mask, change: Matrix) -> bool:
 
 
 def _add_first_columns(working: RestrictedProgram) -> None:
-    """For each margin that is missed at the start, the coordinate that acts on that image the most, in both classes."""
-    images, others = np.nonzero(working.margin_rows)
+    """For each margin that is missed at the start, the coordinate that acts on that image the most, in its classes."""
+    images, places = np.nonzero(working.margin_rows)
     strongest = np.abs(working.coordinates.rows).argmax(axis=1)[images]
-    up = (working.coordinates.rows[images, strongest] < 0).astype(int)
-    working.entries[up, working.margins.labels[images], strongest] = True
-    working.entries[1 - up, others, strongest] = True
+    weights = working.margins.weights_of(images, places)
+    rows, classes = np.nonzero(weights)
+    pull = weights[rows, classes] * working.coordinates.rows[images, strongest][rows]
+    working.entries[(pull < 0).astype(int), classes, strongest[rows]] = True
 
 
 def _add_columns(working: RestrictedProgram, point: Point) -> bool:

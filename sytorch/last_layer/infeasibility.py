@@ -7,9 +7,9 @@ import numpy as np
 from sytorch.certificate.bounds import bound_from, constraint_gradient, refutation, refuted_by
 from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.shortfall import CannotMeetError, least_bound
-from sytorch.problem.arrays import Matrix, Vector
+from sytorch.problem.arrays import Matrix
 from sytorch.problem.errors import Contradiction, LicenceError, SolverFailedError, SolverTimeLimitError
-from sytorch.problem.margins import Margins
+from sytorch.problem.margins import Margins, Requirements
 from sytorch.problem.solution import Multipliers
 from sytorch.solvers.counted import CountedSolver
 
@@ -18,13 +18,13 @@ SPARE = 1e-3  # of a bound that is said to be enough
 NO_ANSWER = (CannotMeetError, LicenceError, SolverFailedError, SolverTimeLimitError)
 
 
-def contradicting_pair(margins: Margins, bound: float) -> Multipliers | None:
+def contradicting_pair(margins: Requirements, bound: float) -> Multipliers | None:
     """A proof by two images with different labels whose inputs are too close for any change within the bound.
 
     The sum of ``z_i[y_i] - z_i[y_k] >= margin`` and of the same with i and k exchanged contains ``D`` only in
     ``(e_yi - e_yk) D (h_i - h_k)``, which is at most ``2 * bound * |h_i - h_k|_1``.
     """
-    if not np.isfinite(bound):
+    if not (isinstance(margins, Margins) and np.isfinite(bound)):
         return None
     inputs, labels = margins.outputs.inputs, margins.labels
     needed = margins.required[:, labels]
@@ -71,7 +71,7 @@ def diagnose(problem: Problem, solver: CountedSolver, proof: Multipliers, quick:
     )
 
 
-def _least_bound(margins: Margins, bound: float, solver: CountedSolver) -> tuple[Matrix, float] | None:
+def _least_bound(margins: Requirements, bound: float, solver: CountedSolver) -> tuple[Matrix, float] | None:
     """The least bound of any change and the multipliers of margins that prove it; None if it is not found."""
     try:
         proof, enough = least_bound(margins, bound, solver)
@@ -80,7 +80,7 @@ def _least_bound(margins: Margins, bound: float, solver: CountedSolver) -> tuple
     return None if proof is None else (proof.margins, enough)
 
 
-def _thinned(margins: Margins, multipliers: Matrix, bound: float) -> tuple[int, ...]:
+def _thinned(margins: Requirements, multipliers: Matrix, bound: float) -> tuple[int, ...]:
     """Leave out one image after the other, the least weighty first, while the rest still refutes the bound."""
     total, gradient = margins.total(multipliers), constraint_gradient(margins, multipliers)
     nothing = NOTHING * total
@@ -93,9 +93,7 @@ def _thinned(margins: Margins, multipliers: Matrix, bound: float) -> tuple[int, 
     return tuple(sorted(kept))
 
 
-def _of_one_image(margins: Margins, multipliers: Matrix, image: int) -> tuple[Matrix, float]:
+def _of_one_image(margins: Requirements, multipliers: Matrix, image: int) -> tuple[Matrix, float]:
     """What one image adds to the gradient and to the total of the weighted constraints."""
-    weights: Vector = -multipliers[image]
-    weights[margins.labels[image]] += multipliers[image].sum()
-    required = np.where(np.isfinite(margins.required[image]), margins.required[image], 0.0)
-    return np.outer(weights, margins.outputs.inputs[image]), float(multipliers[image] @ required)
+    alone, own = margins.of(np.array([image])), multipliers[[image]]
+    return constraint_gradient(alone, own), alone.total(own)

@@ -11,7 +11,7 @@ import numpy as np
 from sytorch.metrics.last_layer import Coordinates, IdentityMetric, Metric, PerClassMetric
 from sytorch.problem.arrays import Mask, Matrix
 from sytorch.problem.checks import check_required
-from sytorch.problem.margins import Margins
+from sytorch.problem.margins import Requirements
 from sytorch.problem.norms import Norm, NormName, norm
 from sytorch.problem.solution import Effort, Multipliers, Solution
 
@@ -36,12 +36,12 @@ class Problem:
 
     norm_name: NormName
     metric: Metric
-    margins: Margins
+    margins: Requirements
     bound: float
 
     def __post_init__(self) -> None:
         check_required(self.margins.required)
-        self.metric.check(self.margins.required.shape[1], self.margins.outputs.inputs.shape[1])
+        self.metric.check(self.margins.classes, self.margins.outputs.inputs.shape[1])
 
     @functools.cached_property
     def coordinates(self) -> Coordinates:
@@ -54,7 +54,7 @@ class Problem:
     @functools.cached_property
     def norm(self) -> Norm:
         """That is taken in the coordinates; ``l2`` is taken in the metric."""
-        return norm(self.norm_name, self.margins.required.shape[1] * self.coordinates.rows.shape[1])
+        return norm(self.norm_name, self.margins.classes * self.coordinates.rows.shape[1])
 
     @property
     def admits_any_change(self) -> bool:
@@ -85,7 +85,7 @@ class Problem:
     @property
     def no_multipliers(self) -> Multipliers:
         """Zeros."""
-        shape = self.margins.required.shape[1], self.margins.outputs.inputs.shape[1]
+        shape = self.margins.classes, self.margins.outputs.inputs.shape[1]
         return Multipliers(np.zeros(self.margins.required.shape), np.zeros(shape))
 
     def solution(

@@ -28,7 +28,7 @@ from sytorch.problem.errors import (
     SolverFailedError,
     SolverTimeLimitError,
 )
-from sytorch.problem.margins import Margins
+from sytorch.problem.margins import Requirements
 from sytorch.problem.norms import NormName, norm_name
 from sytorch.problem.solution import Effort, Multipliers, Solution
 from sytorch.solvers import AutoSolver, SolverName, solver_named
@@ -51,7 +51,7 @@ class Objective:
     norm: NormName
     metric: Metric
 
-    def subject_to(self, margins: Margins, bound: float = np.inf) -> Program:
+    def subject_to(self, margins: Requirements, bound: float = np.inf) -> Program:
         """Add the constraints: the margins, and ``|D| <= bound`` entry by entry.
 
         Raises:

@@ -32,6 +32,7 @@ MISSED = 5e-7  # of a margin of 1, or of the bound
 NEARLY = 1e-6
 REFINEMENTS = 3
 EXACT_LIMIT = 1000  # rows, for methods that do not lose digits
+DEPENDENT = 1e-13  # of the largest eigenvalue
 ROOT_LIMIT = 20_000_000  # numbers
 LONG_ASCENTS = (1_000, 4_000, 16_000)
 
@@ -91,6 +92,8 @@ class _Step:
     def _candidates(self, known: Vector) -> Iterator[Vector]:
         """Approximate multipliers, by ever more effort."""
         gram, rhs, size = self.gram, self.rhs, len(self.rhs)
+        if self._is_degenerate and self._root is not None:
+            yield from least_distance(self._root, rhs)
         for cap in () if self.solver.by_ascent else CAPS:
             yield from _by_solver(_dual_program(gram, rhs, self.working, cap), self.solver)
         self.solver.count(0, size, size)
@@ -112,6 +115,19 @@ class _Step:
     def _lacking(self, values: Vector) -> Vector:
         """By how much each working constraint is missed, from the change, which is more exact than products."""
         return np.asarray(self.rhs - self.working.raised(self.constraints.change(values)))
+
+    @functools.cached_property
+    def _is_degenerate(self) -> bool:
+        """Whether the constraints depend on each other, as those of many points with few features do.
+
+        Solvers then try one active set after the other until the time is up.
+        """
+        kernel, classes = self.constraints.kernel, self.constraints.weights.shape[1]
+        if len(self.rhs) > EXACT_LIMIT:
+            return False
+        sizes = np.linalg.eigvalsh(kernel)
+        rank = (sizes > DEPENDENT * sizes.max(axis=1, keepdims=True)).sum(axis=1)
+        return bool(rank.mean() * classes < len(self.rhs))
 
     @functools.cached_property
     def _root(self) -> Matrix | None:

@@ -88,7 +88,7 @@ class WorkingRows:
         least = np.sort(margins.required, axis=1)[:, -min(FIRST_ROWS, margins.required.shape[1]), None]
         missed = (margins.required > FEASIBILITY) & (margins.required >= least)
         self.margin_rows: Mask = most_missed(missed, margins.required)
-        self.bound_rows: Mask = np.zeros((2, margins.required.shape[1], margins.outputs.inputs.shape[1]), dtype=bool)
+        self.bound_rows: Mask = np.zeros((2, margins.classes, margins.outputs.inputs.shape[1]), dtype=bool)
         inputs = margins.outputs.inputs
         self._features: list[int] = []
         self._solved = self.metric.solved(inputs)
@@ -96,14 +96,14 @@ class WorkingRows:
 
     def constraints(self) -> WorkingConstraints:
         """What the rows ask for."""
-        images, others = np.nonzero(self.margin_rows)
+        images, constraints = np.nonzero(self.margin_rows)
         sides, rows, features = np.nonzero(self.bound_rows)
         self._add_units(sorted(set(features.tolist()) - set(self._features)))
-        units = [len(self.margins.labels) + self._features.index(feature) for feature in features.tolist()]
-        one_hot = np.eye(self.margins.required.shape[1])
+        units = [len(self.margins.required) + self._features.index(feature) for feature in features.tolist()]
+        one_hot = np.eye(self.margins.classes)
         outward = np.where(sides == 0, -1.0, 1.0)[:, None]
         return WorkingConstraints(
-            weights=np.vstack([one_hot[self.margins.labels[images]] - one_hot[others], outward * one_hot[rows]]),
+            weights=np.vstack([self.margins.weights_of(images, constraints), outward * one_hot[rows]]),
             places=np.concatenate([images, np.array(units, dtype=np.int64)]),
             solved=self._solved,
             kernel=self._kernel,

@@ -36,7 +36,7 @@ class RestrictedProgram:
 
     def __init__(self, problem: Problem):
         coordinates, margins = problem.coordinates, problem.margins
-        classes, depth = margins.required.shape[1], coordinates.rows.shape[1]
+        classes, depth = margins.classes, coordinates.rows.shape[1]
         self.problem, self.coordinates, self.margins, self.bound = problem, coordinates, margins, problem.bound
         self.margin_rows: Mask = np.zeros(margins.required.shape, dtype=bool)
         self.bound_rows: Mask = np.zeros((2, classes, margins.outputs.inputs.shape[1]), dtype=bool)
@@ -66,10 +66,9 @@ class RestrictedProgram:
         return Point(both[0] - both[1], self._multipliers(solution.duals), float(solution.x[0]))
 
     def _margin_block(self) -> sparse.csr_array:
-        images, others = np.nonzero(self.margin_rows)
-        seen = self.coordinates.rows
-        own, other = (self._same_class(seen, images, classes) for classes in (self.margins.labels[images], others))
-        return sparse.csr_array(sparse.hstack([np.ones((len(images), 1)), own - other]))
+        images, places = np.nonzero(self.margin_rows)
+        moved = self._weighted(self.coordinates.rows, images, self.margins.weights_of(images, places))
+        return sparse.csr_array(sparse.hstack([np.ones((len(images), 1)), moved]))
 
     def _bound_block(self) -> sparse.csr_array:
         """Rows ``-D >= -bound`` and ``D >= -bound`` for the entries of ``D`` that are watched."""
@@ -77,22 +76,23 @@ class RestrictedProgram:
         basis = self.coordinates.basis
         if basis is None or not len(sides):
             return sparse.csr_array((0, 1 + int(self.entries.sum())))
-        outward = sparse.dia_array((np.where(sides == 0, -1.0, 1.0)[None], [0]), shape=(len(sides), len(sides)))
-        moved = outward @ self._same_class(basis.T, features, rows)
+        weights = np.zeros((len(sides), self.margins.classes))
+        weights[np.arange(len(sides)), rows] = np.where(sides == 0, -1.0, 1.0)
+        moved = self._weighted(basis.T, features, weights)
         return sparse.csr_array(sparse.hstack([sparse.csr_array((len(sides), 1)), moved]))
 
-    def _same_class(self, values: Matrix, places: Indices, classes: Indices) -> sparse.csr_array:
-        """What the entries of ``x`` add to rows: ``values[places[r], depth]`` where entry and row are of one class."""
+    def _weighted(self, values: Matrix, places: Indices, weights: Matrix) -> sparse.csr_array:
+        """What the entries of ``x`` add to rows: ``weights[r, class] * values[places[r], depth]``; weights (R, C)."""
         signs, own, depths = np.nonzero(self.entries)
         turned = np.where(signs == 0, 1.0, -1.0)
         none = np.zeros(0, dtype=np.int64)
         found: list[tuple[Vector, Indices, Indices]] = [(np.zeros(0), none, none)]
-        for number in np.unique(classes):
-            rows, columns = np.flatnonzero(classes == number), np.flatnonzero(own == number)
-            block = values[np.ix_(places[rows], depths[columns])] * turned[columns]
+        for number in np.flatnonzero(weights.any(axis=0)):
+            rows, columns = np.flatnonzero(weights[:, number]), np.flatnonzero(own == number)
+            block = values[np.ix_(places[rows], depths[columns])] * turned[columns] * weights[rows, number, None]
             found.append((block.ravel(), rows.repeat(len(columns)), np.tile(columns, len(rows))))
         entries, at, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return sparse.csr_array((entries, (at, columns)), shape=(len(classes), len(own)))
+        return sparse.csr_array((entries, (at, columns)), shape=(len(weights), len(own)))
 
     def _multipliers(self, duals: Vector) -> Multipliers:
         margins, bounds = int(self.margin_rows.sum()), int(self.bound_rows.sum())

@@ -14,9 +14,9 @@ from scipy import sparse
 from sytorch.certificate.bounds import farkas, refuted_by
 from sytorch.last_layer.problem import Problem
 from sytorch.metrics.last_layer import Coordinates, IdentityMetric
-from sytorch.problem.arrays import Indices, Mask, Matrix
+from sytorch.problem.arrays import Mask, Matrix
 from sytorch.problem.errors import UNKNOWN, InfeasibleProgramError, SolverFailedError
-from sytorch.problem.margins import Margins
+from sytorch.problem.margins import Requirements
 from sytorch.problem.solution import Multipliers
 from sytorch.solvers.counted import CountedSolver
 from sytorch.solvers.linear_program import LinearProgram
@@ -57,9 +57,9 @@ class Point:
 class Shortfall:
     """Minimise what is ``missing`` of margins that a change ``x @ basis`` within a bound is to meet."""
 
-    def __init__(self, coordinates: Coordinates, margins: Margins):
+    def __init__(self, coordinates: Coordinates, margins: Requirements):
         self.coordinates, self.margins = coordinates, margins
-        self.shape = margins.required.shape[1], coordinates.rows.shape[1]
+        self.shape = margins.classes, coordinates.rows.shape[1]
         self.margin_rows: Mask = margins.required > FEASIBILITY
         self.bound_rows: Mask = np.zeros((2, self.shape[0], margins.outputs.inputs.shape[1]), dtype=bool)
 
@@ -87,15 +87,15 @@ class Shortfall:
         return bound if self.coordinates.basis is None and np.isfinite(bound) else 1.0
 
     def _program(self, bound: float, scale: float) -> LinearProgram:
-        images, others = np.nonzero(self.margin_rows)
-        own = self.margins.labels[images]
-        raised = outer_rows(own, others, scale * self.coordinates.rows[images], self.shape)
-        kept = bound_rows(self.coordinates, self.bound_rows, self.shape)
+        images, places = np.nonzero(self.margin_rows)
+        weights = self.margins.weights_of(images, places)
+        raised = outer_rows(weights, scale * self.coordinates.rows[images])
+        kept = bound_rows(self.coordinates, self.bound_rows)
         blocks = [
             sparse.hstack([raised, np.ones((raised.shape[0], 1))]),
             sparse.hstack([kept, sparse.csr_array((kept.shape[0], 1))]),
         ]
-        rhs = [self.margins.required[images, others], np.full(kept.shape[0], -bound)]
+        rhs = [self.margins.required[images, places], np.full(kept.shape[0], -bound)]
         matrix = sparse.csr_array(sparse.vstack(blocks, format="csr"))
         cost, upper = np.zeros(matrix.shape[1]), np.full(matrix.shape[1], np.inf)
         cost[-1] = 1.0
@@ -125,7 +125,7 @@ def refute(problem: Problem, solver: CountedSolver) -> None:
     raise SolverFailedError(f"Whether any change meets the margins is not shown: {UNKNOWN}")
 
 
-def least_bound(margins: Margins, bound: float, solver: CountedSolver) -> tuple[Multipliers | None, float]:
+def least_bound(margins: Requirements, bound: float, solver: CountedSolver) -> tuple[Multipliers | None, float]:
     """The least bound within which a change of any form has the margins, but for `STEP`, and at least ``bound``.
 
     What the margins lack is a convex function of the bound, and its multipliers are a tangent: Newton's method goes
@@ -154,22 +154,23 @@ def least_bound(margins: Margins, bound: float, solver: CountedSolver) -> tuple[
     raise SolverFailedError(f"The least bound is not shown: {UNKNOWN}")
 
 
-def bound_rows(coordinates: Coordinates, broken: Mask, shape: tuple[int, int]) -> sparse.csr_array:
+def bound_rows(coordinates: Coordinates, broken: Mask) -> sparse.csr_array:
     """Rows ``-D >= -bound`` and ``D >= -bound`` of the entries of ``D`` that are ``broken``, (2, C, d)."""
     sides, classes, features = np.nonzero(broken)
     if coordinates.basis is None or not len(sides):
-        return sparse.csr_array((0, shape[0] * shape[1]))
-    outward = np.where(sides == 0, -1.0, 1.0)[:, None]
-    return outer_rows(classes, None, outward * coordinates.basis[:, features].T, shape)
+        return sparse.csr_array((0, broken.shape[1] * coordinates.rows.shape[1]))
+    weights = np.zeros((len(sides), broken.shape[1]))
+    weights[np.arange(len(sides)), classes] = np.where(sides == 0, -1.0, 1.0)
+    return outer_rows(weights, coordinates.basis[:, features].T)
 
 
-def outer_rows(classes: Indices, others: Indices | None, vectors: Matrix, shape: tuple[int, int]) -> sparse.csr_array:
-    """Rows that take ``vectors``, (R, m), in the block of one class, and with the other sign in that of another."""
-    parts = [(classes, vectors)] if others is None else [(classes, vectors), (others, -vectors)]
-    places = np.arange(shape[1])
-    columns = np.hstack([(block[:, None] * shape[1] + places) for block, _ in parts])
-    values = np.hstack([part for _, part in parts])
-    starts = np.arange(len(values) + 1) * values.shape[1]
-    rows = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(len(values), shape[0] * shape[1]))
+def outer_rows(weights: Matrix, vectors: Matrix) -> sparse.csr_array:
+    """Rows with the products of weights, (R, C), and vectors, (R, m), class by class: (R, C * m)."""
+    (count, classes), depth = weights.shape, vectors.shape[1]
+    own, blocks = np.nonzero(weights)
+    columns = blocks[:, None] * depth + np.arange(depth)
+    values = weights[own, blocks, None] * vectors[own]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(own, minlength=count))]) * depth
+    rows = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(count, classes * depth))
     rows.eliminate_zeros()
     return rows

@@ -34,7 +34,7 @@ def minimise_whole(problem: Problem, solver: CountedSolver) -> Solution:
     metric, margins, bound = problem.metric, problem.margins, problem.bound
     if isinstance(metric, PerClassMetric):
         raise TypeError("the whole program is not written out in a metric of each class")
-    broken: Mask = np.zeros((2, margins.required.shape[1], margins.outputs.inputs.shape[1]), dtype=bool)
+    broken: Mask = np.zeros((2, margins.classes, margins.outputs.inputs.shape[1]), dtype=bool)
     for _ in range(ITERATION_LIMIT):
         program = _Whole(problem, _coordinates(problem, metric, broken), broken)
         try:
@@ -69,13 +69,13 @@ class _Whole:
     def __init__(self, problem: Problem, coordinates: Coordinates, broken: Mask):
         self.margins, self.bound = problem.margins, problem.bound
         self.coordinates, self.broken = coordinates, broken
-        self.shape = self.margins.required.shape[1], coordinates.rows.shape[1]
+        self.shape = self.margins.classes, coordinates.rows.shape[1]
         self.norm: Norm = norm(problem.norm_name, self.shape[0] * self.shape[1])
-        self.images, self.others = np.nonzero(np.isfinite(self.margins.required))
+        self.images, self.places = np.nonzero(np.isfinite(self.margins.required))
 
     def linear_program(self) -> LinearProgram:
-        rows = [self._margin_rows(), bound_rows(self.coordinates, self.broken, self.shape)]
-        rhs = [self.margins.required[self.images, self.others], np.full(rows[1].shape[0], -self.bound)]
+        rows = [self._margin_rows(), bound_rows(self.coordinates, self.broken)]
+        rhs = [self.margins.required[self.images, self.places], np.full(rows[1].shape[0], -self.bound)]
         return self._quadratic(rows, rhs) if self.norm.is_euclidean else self._linear(rows, rhs)
 
     def _quadratic(self, rows: list[sparse.csr_array], rhs: list[Vector]) -> LinearProgram:
@@ -111,12 +111,12 @@ class _Whole:
         return Solution(change, value, low, multipliers, "whole", solver.effort(), coordinates=own)
 
     def _margin_rows(self) -> sparse.csr_array:
-        own = self.margins.labels[self.images]
-        return outer_rows(own, self.others, self.coordinates.rows[self.images], self.shape)
+        weights = self.margins.weights_of(self.images, self.places)
+        return outer_rows(weights, self.coordinates.rows[self.images])
 
     def _multipliers(self, duals: Vector) -> Multipliers:
         margins, bounds = np.zeros(self.margins.required.shape), np.zeros(self.broken.shape)
-        margins[self.images, self.others] = duals[: len(self.images)]
+        margins[self.images, self.places] = duals[: len(self.images)]
         if self.coordinates.basis is None:
             return Multipliers(margins, self._bounds_of_columns(margins, duals))
         count = int(self.broken.sum())

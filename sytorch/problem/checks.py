@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from sytorch.problem.arrays import Indices, Matrix, Vector
+from sytorch.problem.arrays import Indices, Matrix, Stack, Vector
 from sytorch.problem.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ def check_outputs(outputs: AffineOutputs) -> None:
     logits, inputs = outputs.logits, outputs.inputs
     if logits.ndim != 2 or inputs.ndim != 2 or len(logits) != len(inputs):
         raise InvalidInputError(f"Logits {logits.shape} and inputs {inputs.shape} are not of the same N images.")
-    if logits.shape[1] < 2:
-        raise InvalidInputError("A margin needs two classes at least.")
     if not (np.isfinite(logits).all() and np.isfinite(inputs).all()):
         raise InvalidInputError("The outputs hold NaN or infinity: look at the images and the weights.")
 
@@ -87,6 +85,37 @@ def checked_sizes(size: ArrayLike | torch.Tensor, count: int) -> Vector:
     if np.isnan(array).any() or (array == np.inf).any():
         raise InvalidInputError("Margins must be finite, or minus infinity where nothing is required.")
     return np.broadcast_to(array, (count,)).copy()
+
+
+def checked_weights(weights: ArrayLike, least: ArrayLike, count: int, outputs: int) -> tuple[Stack, Matrix]:
+    """The constraints ``A y >= b`` of ``count`` images, A float64, (N, R, C), and b, (N, R).
+
+    Args:
+        weights: A, (R, C) for all images or (N, R, C).
+        least: b, one number, (R,) or (N, R); minus infinity where nothing is required.
+        count: N, of images.
+        outputs: C, of each.
+
+    Raises:
+        InvalidInputError: they are NaN or infinite, or of another shape.
+    """
+    rows, asked = np.asarray(weights, dtype=np.float64), np.asarray(least, dtype=np.float64)
+    if (
+        rows.ndim not in (2, 3)
+        or not rows.shape[-2]
+        or rows.shape[-1] != outputs
+        or rows.shape[:-2] not in ((), (count,))
+    ):
+        raise InvalidInputError(
+            f"The weights of {count} images' {outputs} outputs must be (R, {outputs}) or ({count}, R, {outputs}), "
+            f"not {rows.shape}."
+        )
+    rows = np.broadcast_to(rows, (count, *rows.shape[-2:]))
+    if asked.shape not in ((), rows.shape[1:2], rows.shape[:2]):
+        raise InvalidInputError(f"There must be a number for each of {rows.shape[:2]} constraints, not {asked.shape}.")
+    if not np.isfinite(rows).all() or np.isnan(asked).any() or (asked == np.inf).any():
+        raise InvalidInputError("Constraints must be finite; minus infinity where nothing is required.")
+    return rows, np.broadcast_to(asked, rows.shape[:2]).copy()
 
 
 def checked_bound(bound: float) -> float:

@@ -136,9 +136,7 @@ def test_a_copy_that_misses_the_margin_is_not_verified(digits_baseline: Path, mo
 
     def blind(problem: LastLayer, allowance: float) -> Program:
         program = seeing(problem, allowance)
-        outputs, labels, required = program.margins.outputs, program.margins.labels, program.margins.required
-        alone = Margins(AffineOutputs(outputs.logits[:2], outputs.inputs[:2]), labels[:2], required[:2])
-        return replace(program, margins=alone)
+        return replace(program, margins=program.margins.of(np.arange(2)))
 
     monkeypatch.setattr(LastLayer, "program", blind)
     result = run(digits_baseline, "--prepare", "none", "--max-samples", "2", "--shifts", "2")

@@ -1,0 +1,1 @@
+"""The whole job in one call, for any network: prepare, solve, apply, check."""

@@ -1,0 +1,226 @@
+"""``repair(model, points, labels, ordinary=...)``: choose a way on ordinary points, repair, check by a forward pass."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import nn
+
+from sytorch.metrics.last_layer import SharedMetric
+from sytorch.one_call.task import Margin, Points, Task, Wanted, as_points, choosing, margin_of, outputs_of
+from sytorch.one_call.ways import Attempt, Way, ways_for
+from sytorch.problem.arrays import Indices
+from sytorch.problem.checks import check_model, checked_bound
+from sytorch.problem.deadline import Deadline, as_deadline
+from sytorch.problem.errors import (
+    ContradictionError,
+    InvalidInputError,
+    SolverTimeLimitError,
+    SytorchError,
+)
+from sytorch.problem.outputs import AffineOutputs
+from sytorch.problem.properties import Property
+from sytorch.problem.solution import Solution
+from sytorch.solvers import SolverName, solver_named
+from sytorch.solvers.linear_program import Solver
+
+TRIED_POINTS = 25  # for which each way is tried
+FIRST_POINTS = 100  # for which it is repaired at first; others enter when they lack something
+ROUNDS = 20
+TURNS = 20  # of a choice that cannot be had
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a way came to.
+
+    Attributes:
+        way: its name.
+        points: how many it was tried for.
+        lost: which share of the ordinary points said something else afterwards; None where it failed.
+        why: it failed; empty where it did not.
+    """
+
+    way: str
+    points: int
+    lost: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """A repaired copy of a network, and what is known of it.
+
+    Attributes:
+        model: in which every point has what is required, as its own forward pass says.
+        way: how it was repaired.
+        layers: that changed.
+        margin: by which comparisons are strict.
+        least_slack: by how much the point that is nearest to failing has more than is required.
+        lost: which share of the ordinary points no longer says what it said; None without ordinary points.
+        solution: of the last layer's program, with multipliers, lower bound and gap; None where nothing is proved.
+        metric: of that program.
+        tried: what each way came to on a few points, and the chosen one on all.
+        seconds: it took.
+    """
+
+    model: nn.Module
+    way: str
+    layers: tuple[str, ...]
+    margin: float
+    least_slack: float
+    lost: float | None
+    solution: Solution | None = field(repr=False)
+    metric: SharedMetric | None = field(repr=False)
+    tried: tuple[Tried, ...]
+    seconds: float
+
+
+def repair(
+    model: nn.Module,
+    points: Points,
+    wanted: Wanted,
+    *,
+    ordinary: Points | None = None,
+    margin: Margin = "auto",
+    bound: float = np.inf,
+    layer: str = "auto",
+    solver: Solver | SolverName | str = "auto",
+    time_limit: float | Deadline | None = None,
+) -> Repaired:
+    """Repair a copy of a network for points; the network itself is left as it was.
+
+    With ``auto`` each way is tried for a few points: the last layer alone, its spare units, every hidden layer. Taken
+    is the one after which fewest ordinary points say something else. Points enter the program when they lack something.
+
+    Args:
+        model: in evaluation mode. Its last layer can be repaired where that is linear with a bias, whatever is before
+            it; hidden layers where it is a chain (see `sytorch.chain_of`).
+        points: (N, ...), a tensor or an array of floats.
+        wanted: of their outputs: labels, (N,), a property of all points, or one for each.
+        ordinary: (R, ...), points that are to go on saying what they say. Without them the least change of the last
+            layer's weights is made, which usually costs more.
+        margin: by how much comparisons are to be strict; ``auto`` is a tenth of the median margin of ordinary points.
+        bound: on every entry of every change.
+        layer: ``auto``, or a name.
+        solver: of linear and quadratic programs: ``auto``, ``gurobi``, ``highs``.
+        time_limit: seconds for everything, or a deadline, or None.
+
+    Raises:
+        InvalidInputError: the model is in training mode, or anything given does not fit; the message says what.
+        UnsupportedLayerError: there is no such layer, or none that can be repaired.
+        ContradictionError: no change of the last layer within the bound does it, with the proof; `images` are positions
+            of points.
+        SolverFailedError, SolverTimeLimitError: no way came to an end; the message says of each why.
+    """
+    began = time.perf_counter()
+    check_model(model)
+    given = as_points(points, model)
+    usual = None if ordinary is None else as_points(ordinary, model)
+    outputs = outputs_of(model, given)
+    size = margin_of(wanted, outputs if usual is None else outputs_of(model, usual), margin)
+    choice = choosing(wanted, outputs, size)
+    nothing = AffineOutputs(np.zeros_like(outputs), np.zeros((len(outputs), 1)))
+    chosen = solver_named(solver) if isinstance(solver, str) else solver
+    kept = wanted if isinstance(wanted, Property) else None
+    for turn in range(TURNS):
+        task = Task(
+            model,
+            given,
+            choice.posed(nothing),
+            size,
+            usual,
+            kept,
+            checked_bound(bound),
+            chosen,
+            as_deadline(time_limit),
+        )
+        try:
+            way, attempt, tried = _best(task, layer)
+        except ContradictionError as error:
+            if turn + 1 == TURNS or not choice.turn(error.contradiction.images):
+                raise
+            continue
+        slack = -float(task.missing(attempt.model).max())
+        seconds = time.perf_counter() - began
+        return Repaired(
+            attempt.model,
+            way.name,
+            attempt.layers,
+            size,
+            slack,
+            task.lost(attempt.model),
+            attempt.solution,
+            attempt.metric,
+            tuple(tried),
+            seconds,
+        )
+    raise AssertionError
+
+
+def _best(task: Task, layer: str) -> tuple[Way, Attempt, list[Tried]]:
+    """The way that costs ordinary points least, and what it made; see `repair` for what is raised."""
+    ways = ways_for(task, layer)
+    if not ways:
+        raise InvalidInputError("Without ordinary points only the last layer can be repaired, and there is none.")
+    tried: list[Tried] = []
+    ranked = _ranked(task, ways, tried) if len(ways) > 1 else ways
+    first: SytorchError | None = None
+    for way in ranked:
+        try:
+            attempt = _for_all(task, way)
+        except SolverTimeLimitError:
+            raise
+        except SytorchError as error:
+            first = first or error
+            tried.append(Tried(way.name, len(task.points), None, str(error)))
+            continue
+        tried.append(Tried(way.name, len(task.points), task.lost(attempt.model)))
+        return way, attempt, tried
+    assert first is not None
+    raise first
+
+
+def _ranked(task: Task, ways: list[Way], tried: list[Tried]) -> list[Way]:
+    """The ways by how many ordinary points they cost, tried for a few points until one costs none; failures last."""
+    few = _spread(len(task.points), TRIED_POINTS)
+    for way in ways:
+        task.deadline.check()
+        try:
+            lost = task.lost(way.attempt(few).model)
+            tried.append(Tried(way.name, len(few), lost))
+            if lost == 0.0:
+                break
+        except SolverTimeLimitError:
+            raise
+        except SytorchError as error:
+            tried.append(Tried(way.name, len(few), None, str(error)))
+    costs = [np.inf if one.lost is None else one.lost for one in tried] + [np.inf] * (len(ways) - len(tried))
+    return [ways[int(place)] for place in np.argsort(costs, kind="stable")]
+
+
+def _for_all(task: Task, way: Way) -> Attempt:
+    """Repair for the points that lack something, until none does."""
+    working, lacking = _first(task), np.zeros(len(task.points))
+    for _ in range(ROUNDS):
+        attempt = way.attempt(working)
+        lacking = task.missing(attempt.model)
+        lacking[working] = 0.0
+        if lacking.max() <= 0.0:
+            return attempt
+        more = np.argsort(-lacking, kind="stable")[:FIRST_POINTS]
+        working = np.union1d(working, more[lacking[more] > 0.0])
+    return way.attempt(np.arange(len(task.points)))
+
+
+def _first(task: Task) -> Indices:
+    lacking = np.flatnonzero(task.missing(task.model) > 0.0)
+    lacking = lacking if lacking.size else np.arange(len(task.points))
+    return np.asarray(lacking[_spread(len(lacking), FIRST_POINTS)])
+
+
+def _spread(count: int, most: int) -> Indices:
+    """Positions spread over all, at most so many."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))

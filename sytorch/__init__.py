@@ -6,6 +6,8 @@
 """
 
 from sytorch.certificate.bounds import lower_bound, refuted_bound
+from sytorch.files.nnet import NnetFile, read_nnet, write_nnet
+from sytorch.files.onnx_chain import read_onnx, write_onnx
 from sytorch.hidden_layer.linearised_steps import Relinearised, relinearise
 from sytorch.hidden_layer.polytopes import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
 from sytorch.hidden_layer.program import FixedPatternProgram, fixed_pattern_program
@@ -28,9 +30,11 @@ from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import (
     Contradiction,
     ContradictionError,
+    FileError,
     InfeasibleProgramError,
     InvalidInputError,
     LicenceError,
+    MissingPackageError,
     SolverFailedError,
     SolverTimeLimitError,
     SplitPolytopeError,
@@ -53,6 +57,7 @@ __all__ = [
     "ContradictionError",
     "Deadline",
     "Effort",
+    "FileError",
     "FixedPatternProgram",
     "GurobiSolver",
     "HighsSolver",
@@ -64,7 +69,9 @@ __all__ = [
     "LicenceError",
     "Margins",
     "Metric",
+    "MissingPackageError",
     "Multipliers",
+    "NnetFile",
     "NormName",
     "Objective",
     "Part",
@@ -99,10 +106,14 @@ __all__ = [
     "norm",
     "part_named",
     "polytopes",
+    "read_nnet",
+    "read_onnx",
     "refuted_bound",
     "relinearise",
     "second_moment_metric",
     "solver_named",
     "symbolic",
     "symbolic_layers",
+    "write_nnet",
+    "write_onnx",
 ]

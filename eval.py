@@ -17,7 +17,11 @@ from helpers.cli import (
     DatasetName,
     DatasetOption,
     DisputedOption,
+    InputSizeOption,
     JsonOption,
+    MeanOption,
+    ResizeOption,
+    StdOption,
     WeightsOption,
     new_app,
     print_json,
@@ -45,12 +49,6 @@ PresetOption = Annotated[
         "centre 224, normalised. [default: what is remembered, else cifar]",
     ),
 ]
-InputSizeOption = Annotated[int | None, typer.Option(help="Side of the inputs, in pixels: CenterCrop.")]
-ResizeOption = Annotated[int | None, typer.Option(help="What a picture's shorter side is resized to before: Resize.")]
-MeanOption = Annotated[
-    tuple[float, float, float] | None, typer.Option(help="Of red, green and blue in [0, 1]: Normalize.")
-]
-StdOption = Annotated[tuple[float, float, float] | None, typer.Option(help="The same, standard deviations.")]
 ClassesOption = Annotated[
     Path | None, typer.Option(help="A text file of the classes in the order of the outputs, one name a line.")
 ]

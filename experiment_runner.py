@@ -29,6 +29,7 @@ from helpers.cli import (
     DataRootOption,
     DatasetName,
     DatasetOption,
+    DisputedOption,
     DryRunOption,
     WeightsOption,
     command_line,
@@ -125,6 +126,7 @@ def main(
     shifts: ShiftsOption = 0,
     flip: FlipOption = False,
     max_drawdown: DrawdownOption = None,
+    exclude_disputed: DisputedOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the cores.")] = 1,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster to run on: auto, or HOST:PORT.")] = None,
     dataset: DatasetOption = DatasetName.CIFAR10,
@@ -148,6 +150,7 @@ def main(
     from experiments.single import bench_at
     from experiments.sweep import Executor, run_sweep
     from experiments.table.writing import check_output
+    from helpers.files.tensors import check_readable
     from model_classes.training import ensure_baseline
 
     chosen_norms = [read_norm(name) for name in norms or []]
@@ -165,6 +168,8 @@ def main(
         max_drawdown=max_drawdown,
     )
     check_output(output, force)
+    if exclude_disputed is not None:
+        check_readable(exclude_disputed, "disputed images")  # before a baseline is trained
     if dry_run:
         place = open_place(dataset, data_root, weights)
     else:
@@ -187,7 +192,7 @@ def main(
         sequence=sequence or 0,
     )
     former = replace(sweep, norms=sweep.norms or ("l1",), fixed=replace(fixed, prepare=prepare or "none"))
-    context, executor = context_of(place, sweep, output), Executor(workers, ray)
+    context, executor = context_of(place, sweep, output, exclude_disputed), Executor(workers, ray)
     if dry_run:
         print(listed(forecast_sweep(place, (sweep, former), context, None if force else output, executor)))
         return
@@ -198,11 +203,17 @@ def main(
         raise ExperimentsFailedError(f"{failed} experiments failed; error_message in {output} says why.")
 
 
-def context_of(place: Place, sweep: Sweep, output: Path) -> Context:
-    """What all experiments share; hashes are empty where what they are of is still to be made."""
+def context_of(place: Place, sweep: Sweep, output: Path, disputed: Path | None = None) -> Context:
+    """What all experiments share; hashes are empty where what they are of is still to be made.
+
+    Raises:
+        ToolError: ``disputed`` is no list of test images.
+    """
+    from editset_helpers.lists import read_numbers
     from experiments.plan import results_folder
 
     bench = place.bench
+    numbers = () if bench is None or disputed is None else tuple(read_numbers(disputed, bench.test).tolist())
     return Context(
         dataset=place.dataset,
         data_root=place.data_root,
@@ -213,6 +224,7 @@ def context_of(place: Place, sweep: Sweep, output: Path) -> Context:
         folder=results_folder(output),
         edit_sets=edit_sets(place.dataset, place.data_root) / "experiments",
         command=command_line(),
+        disputed=numbers,
     )
 
 

@@ -7,7 +7,7 @@ import helpers.start  # noqa: F401 - before the slow imports
 # isort: split
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,7 +15,11 @@ from helpers.cli import (
     DataRootOption,
     DatasetName,
     DatasetOption,
+    InputSizeOption,
     JsonOption,
+    MeanOption,
+    ResizeOption,
+    StdOption,
     new_app,
     print_json,
     tells_failures,
@@ -33,7 +37,17 @@ EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes over the i
 SeedOption = Annotated[int, typer.Option(min=0, help="Of everything random: the same seed, the same weights.")]
 OutputOption = Annotated[Path | None, typer.Option(help="The weights file. [default: artifacts/alexnet_base.pth]")]
 DeviceOption = Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1; auto is CUDA where there is one.")]
+PresetOption = Annotated[
+    Literal["cifar", "imagenet"] | None,
+    typer.Option(
+        "--preprocessing",
+        help="How pictures become inputs. cifar: 32, 70, centre 64; imagenet: torchvision's, 256, centre 224, "
+        "normalised. It is written beside the weights. [default: cifar]",
+    ),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a weights file that exists.")]
+
+PART = 256 / 224  # of an input's side: what torchvision resizes to before it crops
 
 app = new_app(__doc__)
 
@@ -49,6 +63,11 @@ def main(
     seed: SeedOption = 0,
     output: OutputOption = None,
     device: DeviceOption = "auto",
+    preprocessing: PresetOption = None,
+    input_size: InputSizeOption = None,
+    resize: ResizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,9 +75,16 @@ def main(
     path = output or baseline_weights(dataset, data_root)
     if path.is_file() and not force:
         raise ToolError(f"{path} exists and was kept; --force replaces it, --output writes elsewhere.")
+    from helpers.images.input_spec import USUAL, spec_with
     from model_classes.training import train_alexnet
 
-    baseline = train_alexnet(dataset, path, data_root=data_root, epochs=epochs, seed=seed, device=choose_device(device))
+    if input_size is not None and resize is None and preprocessing is None:
+        resize = round(input_size * PART)
+    made = spec_with(USUAL, preprocessing, (input_size, resize), (mean, std)).preprocessing
+    chosen = choose_device(device)
+    baseline = train_alexnet(
+        dataset, path, data_root=data_root, epochs=epochs, seed=seed, device=chosen, preprocessing=made
+    )
     if as_json:
         print_json(asdict(baseline))
     else:

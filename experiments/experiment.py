@@ -42,6 +42,7 @@ class Context:
         folder: for weights and reports of this table alone.
         edit_sets: for edit sets, which tables share.
         command: what was typed.
+        disputed: test images, by number, without which drawdown is told once more.
     """
 
     dataset: DatasetName
@@ -53,6 +54,7 @@ class Context:
     folder: Path
     edit_sets: Path
     command: str
+    disputed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

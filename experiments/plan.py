@@ -134,6 +134,7 @@ def _named(unnamed: Experiment, context: Context) -> Experiment:
         "training images": context.training_hash if needs_training_images(unnamed.options) else None,
         "asked": _asked(unnamed),
     }
+    facts |= {"disputed": context.disputed} if context.disputed else {}
     name = f"{unnamed.set_name}_{_digest(facts)[:12]}"
     return replace(unnamed, id=name, former_id=_former_id(unnamed, context))
 
@@ -160,6 +161,7 @@ def _former_id(unnamed: Experiment, context: Context) -> str | None:
     if (
         unnamed.iteration
         or unnamed.options.plants
+        or context.disputed
         or (context.data_root is not None and needs_training_images(unnamed.options))
     ):
         return None

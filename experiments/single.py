@@ -128,6 +128,7 @@ def _asked(context: Context, experiment: Experiment, bench: Workbench) -> Row:
         iteration=experiment.iteration or None,
         more_options=options.more,
         sequence="step" if experiment.iteration else "alone",
+        disputed="excluded" if context.disputed else "none",
     )
 
 
@@ -191,7 +192,8 @@ def _repair(
 ) -> RepairReport:
     output = context.folder / f"{experiment.id}.pth"
     task = task_of(bench, [member], experiment.options, output, earlier)
-    return repair_edit_set(replace(task, command=context.command, kept_weights=experiment.kept_weights))
+    task = replace(task, command=context.command, disputed=context.disputed)
+    return repair_edit_set(replace(task, kept_weights=experiment.kept_weights))
 
 
 def _with_report(row: Row, report: RepairReport) -> Row:
@@ -212,6 +214,7 @@ def _with_report(row: Row, report: RepairReport) -> Row:
         gap=report.gap,
         min_margin=report.min_margin,
         drawdown_points=report.drawdown_points,
+        drawdown_undisputed_points=report.drawdown_undisputed_points,
         generalization_before=report.generalization_before,
         generalization_after=report.generalization_after,
         peak_memory_mb=report.peak_memory_mb,

@@ -73,6 +73,12 @@ DisputedOption = Annotated[
         help="Numbers of test images whose labels people dispute, one a line: drawdown is told with and without them.",
     ),
 ]
+InputSizeOption = Annotated[int | None, typer.Option(help="Side of the inputs, in pixels: CenterCrop.")]
+ResizeOption = Annotated[int | None, typer.Option(help="What a picture's shorter side is resized to before: Resize.")]
+MeanOption = Annotated[
+    tuple[float, float, float] | None, typer.Option(help="Of red, green and blue in [0, 1]: Normalize.")
+]
+StdOption = Annotated[tuple[float, float, float] | None, typer.Option(help="The same, standard deviations.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 

@@ -66,6 +66,13 @@ def feature_layers() -> nn.Sequential:
     )
 
 
+def map_side(input_size: int) -> int:
+    """The side of the feature map that the convolutions make of inputs of a size: 1 of 64, 6 of 224."""
+    with torch.device("meta"):
+        made: Tensor = feature_layers()(torch.empty(1, 3, input_size, input_size))
+    return made.shape[-1]
+
+
 def blank_alexnet(num_classes: int = 10) -> AlexNet:
     """An AlexNet without storage or initial values: a list of names and shapes that weights are assigned to."""
     with torch.device("meta"):

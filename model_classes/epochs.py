@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from helpers import progress
 from helpers.evaluation import evaluate_logits, predict_logits
 from helpers.images.datasets import ImageDataset
+from helpers.images.preprocessing import Preprocessing
 from helpers.progress import Steps
-from model_classes.alexnet import AlexNet
+from model_classes.alexnet import AlexNet, map_side
 from model_classes.augmentation import Augmentation, augmented_inputs
-from model_classes.folding import folded_alexnet, unfold
+from model_classes.folding import folded_alexnet, fresh_alexnet, taken_down, unfold
 
 
 @dataclass(frozen=True)
@@ -63,32 +64,34 @@ class Epoch:
 def train_epochs(
     train: ImageDataset, test: ImageDataset, plan: TrainingPlan, seed: int, device: torch.device
 ) -> Iterator[Epoch]:
-    """Train an AlexNet from scratch, in the folded network, and yield it after every epoch.
+    """Train an AlexNet from scratch, and yield it after every epoch; in the folded network where its map is one pixel.
 
     The learning rate rises and falls once over the whole plan (Smith and Topin, 2018). The same arguments give the
     same weights on one machine's CPU; torch's global generator is seeded.
     """
     torch.manual_seed(seed)
     began = time.monotonic()
-    model = folded_alexnet(len(train.class_names)).to(memory_format=torch.channels_last).to(device)
+    is_folded = map_side(train.preprocessing.input_size) == 1
+    fresh, whole = (folded_alexnet, unfold) if is_folded else (fresh_alexnet, taken_down)
+    model = fresh(len(train.class_names)).to(memory_format=torch.channels_last).to(device)
     images = torch.from_numpy(train.images.copy()).permute(0, 3, 1, 2).contiguous().to(device)
     labels = torch.from_numpy(train.labels).to(device)
     steps = -(-len(labels) // plan.batch_size)
-    descent = _Descent(model, plan, steps)
+    descent = _Descent(model, plan, steps, train.preprocessing)
     tested: tuple[float, ...] = ()
     with progress.loop("training", plan.epochs * steps, "batch") as bar:
         for number in range(1, plan.epochs + 1):
             loss, accuracy = _run_epoch(descent, images, labels, bar)
             tested = (*tested, _accuracy(model, test))
             bar.detail = f"epoch {number}/{plan.epochs}, test accuracy {tested[-1]:.1%}"
-            yield Epoch(number, loss, accuracy, tested, time.monotonic() - began, unfold(model.state_dict()))
+            yield Epoch(number, loss, accuracy, tested, time.monotonic() - began, whole(model.state_dict()))
 
 
 class _Descent:
     """A model with what moves it: one step takes a batch."""
 
-    def __init__(self, model: AlexNet, plan: TrainingPlan, steps: int) -> None:
-        self.model, self.plan = model, plan
+    def __init__(self, model: AlexNet, plan: TrainingPlan, steps: int, preprocessing: Preprocessing) -> None:
+        self.model, self.plan, self.preprocessing = model, plan, preprocessing
         self.device = next(model.parameters()).device
         self.optimizer = torch.optim.AdamW(
             model.parameters(), plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True
@@ -105,7 +108,8 @@ class _Descent:
 
     def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss summed over the batch, and how many of it were right; both before the step."""
-        inputs = augmented_inputs(images, self.plan.augmentation).contiguous(memory_format=torch.channels_last)
+        inputs = augmented_inputs(images, self.plan.augmentation, self.preprocessing)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=has_fast_bfloat16(self.device)):
             logits: Tensor = self.model(inputs)
         loss = nn.functional.cross_entropy(logits.float(), labels)

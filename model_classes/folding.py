@@ -23,9 +23,16 @@ def folded_alexnet(num_classes: int) -> AlexNet:
 
     The first dropout is weaker than AlexNet's: it drops a whole channel where AlexNet drops one of 36 copies.
     """
+    model = fresh_alexnet(num_classes, pool=1)
+    model.classifier[0] = nn.Dropout(INPUT_DROPOUT)
+    return model
+
+
+def fresh_alexnet(num_classes: int, pool: int = POOL) -> AlexNet:
+    """A network of one's own pool, initialised in the same way."""
     with torch.device("meta"):
-        model = AlexNet(num_classes, pool=1)
-    model.to_empty(device="cpu").classifier[0] = nn.Dropout(INPUT_DROPOUT)
+        model = AlexNet(num_classes, pool=pool)
+    model.to_empty(device="cpu")
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -39,12 +46,17 @@ def fold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**weights, POOLED_WEIGHT: columns.reshape(len(columns), CHANNELS, POOL * POOL).sum(dim=2)}
 
 
+def taken_down(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Fresh float32 tensors on the CPU, which nothing changes any more."""
+    return {
+        name: value.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
+        for name, value in weights.items()
+    }
+
+
 def unfold(folded: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """An AlexNet's weights, from those of a folded network: fresh float32 tensors on the CPU."""
-    weights = {
-        name: value.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
-        for name, value in folded.items()
-    }
+    weights = taken_down(folded)
     copies = POOL * POOL
     weights[POOLED_WEIGHT] = (weights[POOLED_WEIGHT] / copies).repeat_interleave(copies, dim=1)
     return weights

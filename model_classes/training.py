@@ -16,6 +16,8 @@ from helpers.files.paths import baseline_weights
 from helpers.files.writing import exclusive
 from helpers.images.datasets import load_dataset
 from helpers.images.input_spec import InputSpec
+from helpers.images.preprocessing import CIFAR, Preprocessing
+from helpers.images.source import SPLITS
 from model_classes.augmentation import Augmentation
 from model_classes.baseline import Baseline, TrainingRun, save_baseline, was_interrupted
 from model_classes.epochs import Epoch, TrainingPlan, has_fast_bfloat16, train_epochs
@@ -59,6 +61,7 @@ def train_alexnet(
     epochs: int | None = None,
     seed: int = 0,
     device: torch.device | None = None,
+    preprocessing: Preprocessing = CIFAR,
 ) -> Baseline:
     """Train an AlexNet and save its weights, with a `Baseline` as JSON beside them.
 
@@ -72,6 +75,7 @@ def train_alexnet(
         epochs: at least 1, instead of the plan's.
         seed: of everything random.
         device: where to train; by default CUDA where there is one.
+        preprocessing: how pictures become inputs, which is written beside the weights unless it is the usual.
 
     Raises:
         ToolError: ``output`` cannot be written, another run writes it, or there are no images.
@@ -80,8 +84,9 @@ def train_alexnet(
     plan = PLANS[dataset] if epochs is None else dataclasses.replace(PLANS[dataset], epochs=epochs)
     device = device or usual_device()
     with exclusive(output):
-        train, test = load_dataset(dataset, "train", data_root), load_dataset(dataset, "test", data_root)
-        spec = InputSpec(classes=None if sorted(train.class_names) == [*train.class_names] else train.class_names)
+        train, test = (load_dataset(dataset, split, data_root, InputSpec(preprocessing)) for split in SPLITS)
+        in_order = sorted(train.class_names) == [*train.class_names]
+        spec = InputSpec(preprocessing, None if in_order else train.class_names)
         run = TrainingRun(
             dataset=train.name,
             dataset_hash=train.content_hash,

@@ -6,6 +6,8 @@
 """
 
 from sytorch.certificate.bounds import lower_bound, refuted_bound
+from sytorch.files.nnet import NnetFile, read_nnet, write_nnet
+from sytorch.files.onnx_chain import read_onnx, write_onnx
 from sytorch.hidden_layer.linearised_steps import Relinearised, relinearise
 from sytorch.hidden_layer.polytopes import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
 from sytorch.hidden_layer.program import FixedPatternProgram, fixed_pattern_program
@@ -30,9 +32,11 @@ from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import (
     Contradiction,
     ContradictionError,
+    FileError,
     InfeasibleProgramError,
     InvalidInputError,
     LicenceError,
+    MissingPackageError,
     SolverFailedError,
     SolverTimeLimitError,
     SplitPolytopeError,
@@ -65,6 +69,7 @@ __all__ = [
     "ContradictionError",
     "Deadline",
     "Effort",
+    "FileError",
     "FixedPatternProgram",
     "GurobiSolver",
     "HighsSolver",
@@ -77,7 +82,9 @@ __all__ = [
     "LicenceError",
     "Margins",
     "Metric",
+    "MissingPackageError",
     "Multipliers",
+    "NnetFile",
     "NormName",
     "Objective",
     "Part",
@@ -125,6 +132,8 @@ __all__ = [
     "not_least",
     "part_named",
     "polytopes",
+    "read_nnet",
+    "read_onnx",
     "refuted_bound",
     "relinearise",
     "repair",
@@ -132,4 +141,6 @@ __all__ = [
     "solver_named",
     "symbolic",
     "symbolic_layers",
+    "write_nnet",
+    "write_onnx",
 ]

@@ -73,6 +73,8 @@ class Row:
     last_drawdown_points: float | None = None
     more_options: str = "none"
     sequence: str = "alone"
+    drawdown_undisputed_points: float | None = None
+    disputed: str = "none"
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -81,6 +83,7 @@ LATER = {
     **dict.fromkeys(("certificate_path", "status", "planted_units", "planted_loss", "images_not_separable"), ""),
     **{"largest_ordinary_response": "", "outside_detected": "", "reach": "none", "iteration": "", "images_so_far": ""},
     **{"repaired_accuracy_type": "", "last_drawdown_points": "", "more_options": "none", "sequence": "alone"},
+    **{"drawdown_undisputed_points": "", "disputed": "none"},
 }
 # Options of older tables that are no more: they tell rows with such an option from others, which hold this.
 FORMER = {"keep": "0", "prepare_copies": "none"}
@@ -96,6 +99,7 @@ CLOSED = {
     "status": STATUSES,
     "reach": ("none", "exact", "near", "wide"),
     "sequence": ("alone", "step"),
+    "disputed": ("none", "excluded"),
     "edit_set_sizing_strategy": ("flexible", "strict"),
     "repair_set_focus": ("incorrect_only", "correct_only"),
 }

@@ -131,6 +131,11 @@ def find_source(dataset: DatasetName, data_root: Path | None = None) -> ImageSou
     return source
 
 
+def is_there(dataset: DatasetName, data_root: Path | None = None) -> bool:
+    """Whether there are images without downloading any."""
+    return _source_here(dataset, data_root) is not None
+
+
 def _source_here(dataset: DatasetName, data_root: Path | None) -> ImageSource | None:
     """The same, or None where it is still to be fetched or unpacked."""
     if dataset is DatasetName.DIGITS:

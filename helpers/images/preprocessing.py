@@ -86,7 +86,7 @@ class Preprocessing:
         """Inputs of pixels in [0, 1], (N, 3, H, W), to the bit torchvision's."""
         if self == self.unnormalised:
             return pixels
-        mean, std = _per_channel(self.mean), _per_channel(self.std)
+        mean, std = (_per_channel(values).to(pixels.device) for values in (self.mean, self.std))
         return (pixels - mean) / std
 
     def unit(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
+from sytorch.network.permute import Permute
 from sytorch.problem.checks import check_model
 from sytorch.problem.errors import UnsupportedLayerError
 
-AFFINE = (nn.Linear, nn.Conv2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d)
+MOVING = (nn.Unflatten, nn.ZeroPad2d, Permute)
+AFFINE = (nn.Linear, nn.Conv2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, *MOVING)
 IDLE = (nn.Dropout, nn.Identity)
 KNOWN = (*AFFINE, *IDLE, nn.ReLU, nn.MaxPool2d, nn.Flatten)
 REPAIRABLE = (nn.Linear, nn.Conv2d)
@@ -90,7 +92,7 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield "", model
         return
     try:
-        nodes = list(fx.Tracer().trace(model).nodes)
+        nodes = list(_Tracer().trace(model).nodes)
     except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise UnsupportedLayerError(f"{type(model).__name__} cannot be traced, so it is no plain chain.") from error
     seen: set[str] = set()
@@ -103,6 +105,13 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             raise UnsupportedLayerError(f"{node.target!r} runs twice: a change of it would not be affine.")
         seen.add(str(node.target))
         yield _label(node), _layer(model, node)
+
+
+class _Tracer(fx.Tracer):
+    """Looks into no layer that is known."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, KNOWN) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _layer(model: nn.Module, node: fx.Node) -> nn.Module:
@@ -131,6 +140,8 @@ def _why_unknown(layer: nn.Module) -> str:
         return "normalises with the statistics of each batch, so images are not independent"
     if isinstance(layer, nn.MaxPool2d) and (layer.return_indices or layer.ceil_mode):
         return "returns indices or uses ceil_mode, which is not supported"
+    if isinstance(layer, nn.Unflatten) and layer.dim != 1:
+        return "does not unflatten the vector of every image"
     if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) != (1, -1):
         return "does not flatten every image to a vector"
     return ""

@@ -42,6 +42,17 @@ class SplitPolytopeError(SytorchError):
         self.layer, self.polytope, self.units = layer, polytope, units
 
 
+class FileError(SytorchError):
+    """A file is damaged, or holds no chain of layers that this package knows; the message names the step.
+
+    Of a file to be written: the module is not one that it can hold.
+    """
+
+
+class MissingPackageError(SytorchError, ImportError):
+    """A package is missing that only one function needs; the message says how to install it."""
+
+
 class LicenceError(SytorchError):
     """The solver has no licence, or its licence does not admit a program of this size."""
 

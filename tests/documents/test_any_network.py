@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import pytest
 
 from tests.conftest import CHECKOUT
 
+PAGE = (CHECKOUT / "docs/any_network.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+OF_ONNX = [block for block in BLOCKS if "onnx" in block]
+
 
 def test_the_pages_code_runs() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs/any_network.md").read_text(), re.DOTALL)
-    assert len(blocks) == 7
-    exec("\n".join(blocks), {})
+    assert len(BLOCKS) == 9 and BLOCKS[-2:] == OF_ONNX
+    exec("\n".join(BLOCKS[:-2]), {})
+
+
+def test_its_code_for_onnx_runs_behind_the_rest(workplace: Path) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra `onnx` is not installed: uv sync --extra onnx")
+    reader = next(number for number, block in enumerate(BLOCKS) if "load_digits" in block)
+    exec("\n".join([*BLOCKS[:1], *BLOCKS[reader:]]), {})
+    assert {path.name for path in workplace.iterdir()} == {"reader.onnx", "repaired.onnx"}

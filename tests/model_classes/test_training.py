@@ -15,10 +15,13 @@ import torchvision
 
 from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
+from helpers.evaluation import is_right, predict_logits
 from helpers.files.paths import baseline_weights
 from helpers.images.datasets import ImageDataset
-from helpers.images.preprocessing import to_inputs
+from helpers.images.input_spec import InputSpec
+from helpers.images.preprocessing import CIFAR, Preprocessing, to_inputs
 from model_classes import training
+from model_classes.alexnet import AlexNet
 from model_classes.augmentation import Augmentation, augmented_inputs
 from model_classes.epochs import Epoch, TrainingPlan, train_epochs
 from model_classes.folding import POOLED_WEIGHT, fold, folded_alexnet, unfold
@@ -92,6 +95,14 @@ def test_no_augmentation_is_the_usual_preprocessing(digits_test: ImageDataset) -
     assert (variants - to_inputs(digits_test.images[:20])).abs().max() <= 0.51 / 255
 
 
+def test_nor_is_it_another_one_at_other_sizes() -> None:
+    """Of photos the bytes are those of the crop, so nothing is interpolated at all."""
+    made = Preprocessing(96, 110, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    pixels = torch.randint(256, (4, 96, 96, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    variants = augmented_inputs(pixels.permute(0, 3, 1, 2), Augmentation(), made)
+    torch.testing.assert_close(variants, to_inputs(pixels.numpy(), made), rtol=0, atol=1e-3)
+
+
 def test_a_flip_mirrors_about_half(digits_test: ImageDataset) -> None:
     torch.manual_seed(0)
     images = as_batch(digits_test, 1).expand(200, -1, -1, -1)
@@ -137,6 +148,21 @@ def test_the_same_seed_gives_the_same_weights(digits_train: ImageDataset, digits
     assert len(set(first)) == 2
     assert hashes(3) == first
     assert hashes(4)[0] != first[0]
+
+
+def test_maps_of_several_pixels_are_trained_unfolded(digits_train: ImageDataset, digits_test: ImageDataset) -> None:
+    """With inputs of 96 pixels the map has two by two; what is tested while training is the network that is saved."""
+    made = dataclasses.replace(CIFAR, input_size=96, resize=110)
+    train, test = (
+        dataclasses.replace(some_of(images, 32), spec=InputSpec(made)) for images in (digits_train, digits_test)
+    )
+    (epoch,) = train_epochs(train, test, dataclasses.replace(PLAN, epochs=1), 0, CPU)
+    columns = epoch.weights[POOLED_WEIGHT].reshape(4096, 256, 36)
+    assert not torch.equal(columns[..., 0], columns[..., 1])
+    model = AlexNet(10)
+    model.load_state_dict(epoch.weights)
+    right = is_right(predict_logits(model, test), test.labels)
+    assert epoch.test_accuracies == (right.mean(),)
 
 
 def test_an_epoch_is_a_snapshot(digits_train: ImageDataset, digits_test: ImageDataset) -> None:

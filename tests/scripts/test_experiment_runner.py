@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -567,6 +568,30 @@ def test_a_table_from_before_some_columns_is_read_and_gone_on_with(place: Path, 
     before, new = table[:-1], table.iloc[-1]
     assert before.equals(made[:-1].assign(**{name: "" for name in lacking if name == "certificate_path"}))
     assert new["experiment_id"] == made["experiment_id"].iloc[-1] and new["certificate_path"]
+
+
+def test_drawdown_is_told_with_and_without_disputed_images(place: Path) -> None:
+    Path("disputed.txt").write_text("# people read these in two ways\n" + "\n".join(map(str, range(300))))
+    asked = ["--dataset", "digits", "--edit-set-sizes", "4", "--edit-set-types", "misclassified"]
+    asked += ["--output", str(TABLE)]
+    run_sweep(*asked)
+    [plain] = pd.read_csv(TABLE).to_dict("records")
+    assert plain["disputed"] == "none" and np.isnan(plain["drawdown_undisputed_points"])
+    with_list = [*asked, "--exclude-disputed", "disputed.txt"]
+    assert "not of this sweep" in run_sweep(*with_list, code=2)
+    run_sweep(*with_list, "--force")
+    [row] = pd.read_csv(TABLE).to_dict("records")
+    assert row["disputed"] == "excluded" and row["drawdown_points"] == plain["drawdown_points"]
+    test = load_dataset(DatasetName.DIGITS, "test")
+    kept = np.arange(len(test)) >= 300
+    kept[json.loads(Path(row["repaired_model_path"]).with_suffix(".json").read_text())["edit_test_indices"]] = False
+    before, after = (
+        (predict_logits(load_alexnet(Path(row[path])), test).argmax(dim=1).numpy() == test.labels)[kept].mean()
+        for path in ("baseline_model_path", "repaired_model_path")
+    )
+    assert row["drawdown_undisputed_points"] == pytest.approx(100 * (before - after))
+    assert "holds 1 of 1 experiments" in run_sweep(*with_list)
+    assert "none.txt" in run_sweep(*asked, "--exclude-disputed", "none.txt", code=1)
 
 
 def test_a_sweep_with_spare_units_says_what_was_planted(place: Path) -> None:

@@ -20,7 +20,7 @@ COMMANDS = [
     *(("editset_generator.py", command) for command in ("misclassified", "by-class", "list")),
 ]
 SLOW = {"torch", "torchvision", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "gurobipy", "highspy", "flask"}
-SLOW |= {"plotly", "PIL", "tqdm", "ray", "safetensors", "werkzeug"}
+SLOW |= {"plotly", "PIL", "tqdm", "ray", "safetensors", "werkzeug", "onnx", "onnxruntime"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

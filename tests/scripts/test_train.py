@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 import train
 from helpers.cli import DatasetName
 from helpers.files.writing import exclusive
-from helpers.images.datasets import load_dataset
+from helpers.images.datasets import ImageDataset, load_dataset
+from helpers.images.input_spec import InputSpec, spec_of
+from helpers.images.preprocessing import CIFAR, IMAGENET, Preprocessing
 from helpers.images.source import SPLITS
 from model_classes import training
 from model_classes.alexnet import load_alexnet
@@ -102,6 +104,8 @@ def test_ctrl_c_is_130_and_keeps_the_last_epoch(workplace: Path, monkeypatch: py
         (["--device", "toaster"], 2, "--device toaster cannot be used here"),
         (["--device", "cuda:99"], 2, "--device cuda:99 cannot be used here"),
         (["--dataset", "mnist"], 2, "mnist"),
+        (["--input-size", "20"], 2, "The input size is a whole number of pixels from 63 on"),
+        (["--input-size", "96", "--resize", "80"], 2, "they cannot be 96 and 80"),
         (["--output", "."], 2, "cannot be the weights file"),
         (["--output", "/proc/w.pth"], 1, "Cannot write /proc/w.pth"),
         (["--dataset", "cifar10", "--data-root", "nowhere"], 1, "nowhere"),
@@ -112,6 +116,32 @@ def test_what_cannot_work_is_told(workplace: Path, arguments: list[str], exit_co
     assert result.exit_code == exit_code, result.output
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "made"),
+    [
+        ([], CIFAR),
+        (["--input-size", "112"], Preprocessing(112, 128)),
+        (
+            ["--input-size", "112", "--resize", "112", "--mean", "0.5", "0.5", "0.5"],
+            Preprocessing(112, 112, (0.5,) * 3),
+        ),
+        (["--preprocessing", "imagenet"], IMAGENET),
+    ],
+)
+def test_the_preprocessing_is_written_beside_the_weights(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], made: Preprocessing
+) -> None:
+    epoch, seen = Epoch(12, 1.0, 0.5, (0.25,) * 12, 2.0, {"weight": torch.ones(2)}), list[Preprocessing]()
+
+    def epochs(train_images: ImageDataset, test_images: ImageDataset, *_: Any) -> Iterator[Epoch]:
+        seen.extend(images.preprocessing for images in (train_images, test_images))
+        yield epoch
+
+    monkeypatch.setattr(training, "train_epochs", epochs)
+    assert run("--output", "w.pth", *options).exit_code == 0
+    assert seen == [made, made] and spec_of(Path("w.pth")) == InputSpec(made)
 
 
 def test_a_full_disk_is_told_and_the_old_weights_stay(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from sytorch.network.permute import Permute
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Sequential], str, tuple[int, ...]]] = {
     "linear": (
         lambda: nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)),
@@ -39,6 +41,21 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Sequential], str, tuple[int, ...]]] = 
         ),
         "0",
         (1, 7, 7),
+    ),
+    "moved": (
+        lambda: nn.Sequential(
+            nn.Linear(5, 12),
+            nn.ReLU(),
+            nn.Unflatten(1, (3, 2, 2)),
+            nn.ZeroPad2d((1, 0, 0, 1)),
+            nn.Conv2d(3, 2, 2),
+            nn.ReLU(),
+            Permute((0, 2, 3, 1)),
+            nn.Flatten(),
+            nn.Linear(8, 3),
+        ),
+        "0",
+        (5,),
     ),
     "repeated": (
         lambda: nn.Sequential(

@@ -10,6 +10,7 @@ from model_classes.alexnet import AlexNet
 from sytorch.network.chain import chain_of
 from sytorch.network.layer_view import linearise
 from sytorch.network.parts import part_named
+from sytorch.network.permute import Permute
 from sytorch.problem.errors import InvalidInputError, UnsupportedLayerError
 
 
@@ -69,12 +70,19 @@ def test_alexnet_is_a_chain_with_its_flattening_and_without_its_dropouts() -> No
         (nn.Sequential(nn.Linear(3, 3), nn.GELU()), "'1' (GELU)"),
         (nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False), nn.Linear(3, 3)), "'0' (BatchNorm1d)"),
         (nn.Sequential(nn.Conv2d(1, 1, 2), nn.MaxPool2d(2, ceil_mode=True)), "'1' (MaxPool2d)"),
+        (nn.Sequential(nn.Linear(4, 4), nn.Unflatten(0, (1, -1)), nn.Linear(4, 3)), "'1' (Unflatten)"),
     ],
 )
 def test_what_is_no_chain_is_refused_by_name(model: nn.Module, named: str) -> None:
     with pytest.raises(UnsupportedLayerError, match=r".") as failure:
         chain_of(model.eval())
     assert named in str(failure.value)
+
+
+@pytest.mark.parametrize("axes", [(1, 0), (0, 1, 1), ()])
+def test_axes_keep_the_batch_first_and_come_once(axes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="no order of axes"):
+        Permute(axes)
 
 
 def test_a_module_in_training_mode_is_refused() -> None:

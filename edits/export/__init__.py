@@ -1,0 +1,1 @@
+"""A network in a format that other programs run, checked by running it."""

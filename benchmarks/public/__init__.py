@@ -1,1 +1,1 @@
-"""Published experiments on networks that are not ours: each repaired by one call and judged beside the published one."""
+"""Published experiments on networks that are not ours, each repaired by one call and judged beside the published."""

@@ -234,7 +234,7 @@ class Constraints:
             (R, C) and, for each layer of the pattern, (R, Q).
         """
         images = self.view.images if images is None else images
-        rise = torch.from_numpy(self.margins.at(moves[self.view.pattern.end].detach().numpy(), images.numpy()))
+        rise = self.margins.rise(moves[self.view.pattern.end], images)
         rises = [rise.masked_fill(self._void_margins[images], 0.0)]
         for position, slack in self.slack.items():
             rise = self.view.pattern.fixed[position].of(images).apply(moves[position])

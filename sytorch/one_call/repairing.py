@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from sytorch.metrics.last_layer import SharedMetric
-from sytorch.one_call.task import Margin, Points, Task, Wanted, as_points, choosing, margin_of, outputs_of
+from sytorch.one_call.task import Margin, Points, Task, Wanted, as_points, check_count, choosing, margin_of, outputs_of
 from sytorch.one_call.ways import Attempt, Way, ways_for
 from sytorch.problem.arrays import Indices
 from sytorch.problem.checks import check_model, checked_bound
@@ -120,6 +120,7 @@ def repair(
     given = as_points(points, model)
     usual = None if ordinary is None else as_points(ordinary, model)
     outputs = outputs_of(model, given)
+    check_count(wanted, len(given))
     size = margin_of(wanted, outputs if usual is None else outputs_of(model, usual), margin)
     choice = choosing(wanted, outputs, size)
     nothing = AffineOutputs(np.zeros_like(outputs), np.zeros((len(outputs), 1)))

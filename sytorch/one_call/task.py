@@ -160,19 +160,19 @@ def as_points(points: Points, model: nn.Module) -> torch.Tensor:
 
 
 def choosing(wanted: Wanted, outputs: Matrix, margin: float) -> Choosing:
-    """What is wanted of points with these outputs, (N, C), by a margin.
-
-    Raises:
-        InvalidInputError: there is not a label or a property for each point.
-    """
+    """What is wanted of points with these outputs, (N, C), by a margin; see `checked_labels` for what is raised."""
     if isinstance(wanted, Property):
         return Choice([wanted] * len(outputs), outputs, margin)
     if _are_properties(wanted):
-        if len(wanted) != len(outputs):
-            raise InvalidInputError(f"There must be one property, or one for each of {len(outputs)} points.")
         return Choice(wanted, outputs, margin)
     (size,) = checked_sizes([margin], 1)
     return OfLabels(checked_labels(cast(Labels, wanted), *outputs.shape), float(size))
+
+
+def check_count(wanted: Wanted, count: int) -> None:
+    """Raise `InvalidInputError` where properties are not one, or one for each of so many points."""
+    if _are_properties(wanted) and len(wanted) != count:
+        raise InvalidInputError(f"There must be one property, or one for each of {count} points, not {len(wanted)}.")
 
 
 def margin_of(wanted: Wanted, outputs: Matrix, margin: Margin) -> float:

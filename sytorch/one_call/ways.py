@@ -251,7 +251,7 @@ def ways_for(task: Task, layer: str) -> list[Way]:
         UnsupportedLayerError: none; the message says which layers there are.
     """
     last, chain = _last_layer(task.model), _chain_or_none(task.model)
-    hidden = () if chain is None else tuple(name for name in chain.repairable if name != last)
+    hidden = () if chain is None else tuple(name for name in chain.repairable if name != last and _has_bias(task, name))
     if layer not in ("auto", last, *hidden) or (last is None and not hidden):
         possible = ", ".join([*hidden, *([last] if last else [])])
         raise UnsupportedLayerError(f"Layer {layer!r} cannot be repaired; choose from: {possible or 'none'}.")
@@ -263,6 +263,10 @@ def ways_for(task: Task, layer: str) -> list[Way]:
     if last and chain and _is_behind_relu(chain, last):
         found.append(SpareUnits(task, chain.names[-3], last))
     return [*found, *(HiddenLayer(task, name) for name in hidden)]
+
+
+def _has_bias(task: Task, layer: str) -> bool:
+    return task.model.get_submodule(layer).bias is not None
 
 
 def _last_layer(model: nn.Module) -> str | None:

@@ -38,6 +38,10 @@ class Requirements(ABC):
         """What every constraint says of outputs, (P, C) to (P, R); of all images, or those at positions ``images``."""
 
     @abstractmethod
+    def rise(self, logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """The same of tensors, (P, C), of images at positions (P,); autograd goes through it."""
+
+    @abstractmethod
     def combine(self, multipliers: Matrix, images: Indices | None = None) -> Matrix:
         """The weight that each output has in a sum of constraints with multipliers, (P, R) to (P, C)."""
 
@@ -94,6 +98,11 @@ class Margins(Requirements):
         own = logits[np.arange(len(logits)), labels]
         return np.asarray(own[:, None] - logits)
 
+    def rise(self, logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """See `Requirements.rise`."""
+        own = torch.from_numpy(self.labels)[images, None]
+        return logits.gather(1, own) - logits
+
     def combine(self, multipliers: Matrix, images: Indices | None = None) -> Matrix:
         """See `Requirements.combine`."""
         labels = self.labels if images is None else self.labels[images]
@@ -134,6 +143,11 @@ class Inequalities(Requirements):
         """See `Requirements.at`."""
         weights = self.weights if images is None else self.weights[images]
         return np.asarray(np.einsum("nrc,nc->nr", weights, logits), dtype=logits.dtype)
+
+    def rise(self, logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """See `Requirements.rise`."""
+        weights = torch.from_numpy(self.weights[images.numpy()]).to(logits.dtype)
+        return torch.einsum("nrc,nc->nr", weights, logits)
 
     def combine(self, multipliers: Matrix, images: Indices | None = None) -> Matrix:
         """See `Requirements.combine`."""

@@ -25,7 +25,7 @@ from editset_helpers.regions import Move, Region
 from helpers.errors import UsageError
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import to_inputs
-from sytorch import AffineOutputs, Contradiction, Margins, Multipliers, Program
+from sytorch import Contradiction, Multipliers, Program
 
 EDIT_SET = Path("data/edit_sets/digits/misclassified_edit_dataset.pt")
 SLOW = pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.sytorch.networks import NETWORKS, network
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_changed_network_has_the_margins(name: str) -> None:
     model, layer, images = network(name)
-    labels = torch.from_numpy(program(name, 0).margins.labels)
+    labels = torch.from_numpy(program(name, 0).margins.kinds)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     metric = metric_for(linearise(model, layer, images), 0)
     found = relinearise(linearise(model, layer, images), labels, 0.1, metric=metric, bound=50.0)

@@ -65,7 +65,7 @@ def whole_rows(name: str, seed: int) -> tuple[Matrix, Vector]:
                 parts.append(_winner_slack(step, values))
             values = torch.func.functional_call(step, weights, (values,)) if str(number) == layer else step(values)
             behind = behind or str(number) == layer
-        own = values.gather(1, torch.from_numpy(margins.labels)[:, None])
+        own = values.gather(1, torch.from_numpy(margins.kinds)[:, None])
         parts.append((own - values)[torch.from_numpy(np.isfinite(margins.required))] - MARGIN)
         return torch.cat(parts)
 
@@ -178,7 +178,7 @@ def test_the_last_layer_agrees_with_its_own_program() -> None:
     factor = torch.from_numpy(np.tril(metric.factor))
     new = FixedPatternProgram(fixed.view, fixed.margins, KroneckerMetric(factor), 5.0).solve()
     outputs = sytorch.symbolic(model, layer)(images)
-    margins = sytorch.margin(outputs, fixed.margins.labels, MARGIN)
+    margins = sytorch.margin(outputs, fixed.margins.kinds, MARGIN)
     old = sytorch.minimise("l2", metric).subject_to(margins, 5.0).solve("highs")
     assert new.objective == pytest.approx(old.objective, rel=1e-7)
     np.testing.assert_allclose(new.change, old.change, atol=1e-6)
@@ -266,7 +266,7 @@ def test_a_bias_may_move_by_more_than_one(dense: int, monkeypatch: pytest.Monkey
 def test_a_program_of_few_images_is_that_of_those_images_alone(name: str) -> None:
     model, layer, images = network(name, 1)
     chosen = torch.tensor([0, 2])
-    labels = torch.from_numpy(program(name, 1).margins.labels)[chosen]
+    labels = torch.from_numpy(program(name, 1).margins.kinds)[chosen]
     alone = fixed_pattern_program(
         linearise(model, layer, images[chosen]), labels, MARGIN, program(name, 1).metric, bound=BOUND
     )

@@ -77,7 +77,7 @@ def test_the_nearest_branch_is_asked_first_and_each_point_turns_by_itself() -> N
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: sytorch.least(), "Name one output"),
+        (sytorch.least, "Name one output"),
         (lambda: sytorch.least(4).holds(np.zeros((1, 4))), "no output 4"),
         (lambda: sytorch.not_least(0, 1).holds(np.zeros((1, 2))), "others"),
         (lambda: sytorch.between(0), "needs an end"),

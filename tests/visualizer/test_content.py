@@ -32,7 +32,8 @@ from visualizer.content.edit_sets import Filter, chosen, count_classes, image_ro
 from visualizer.content.experiments import progress_of, read_results
 from visualizer.content.files import EDIT_SETS, find_file, list_names
 from visualizer.content.outcomes import load_outcomes
-from visualizer.content.repairs import broken_and_fixed, by_class, read_report
+from visualizer.content.repairs import broken_and_fixed, by_class
+from visualizer.content.reports import read_report
 from visualizer.drawing.charts import experiment_figures
 from visualizer.pages.formatting import page_of, whole
 

@@ -18,7 +18,7 @@ from visualizer.content.edit_sets import Classes, ImageRow, count_classes, image
 from visualizer.content.experiments import Results, read_results
 from visualizer.content.files import EDIT_SETS, OUTCOMES, REPORTS, RESULTS, Kind, find_file, list_names
 from visualizer.content.outcomes import Outcomes, load_outcomes
-from visualizer.content.repairs import read_report
+from visualizer.content.reports import read_report
 from visualizer.drawing.pictures import TestPictures
 
 

@@ -16,11 +16,9 @@ from visualizer.content.repairs import (
     by_class,
     check_same_repair,
     image_outcomes,
-    not_separable,
     outcomes_name,
-    tells_planting,
-    total_seconds,
 )
+from visualizer.content.reports import not_separable, tells_planting, total_seconds
 from visualizer.content.shelf import shelf
 from visualizer.drawing.edit_pictures import contradicting, edit_images
 from visualizer.drawing.pictures import png

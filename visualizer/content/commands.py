@@ -1,0 +1,54 @@
+"""Commands that the pages offer, to be typed in the project's folder."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePosixPath
+from typing import Any
+
+PYTHON = "uv run python "
+SWEEP = "experiment_runner.py --edit-set-types misclassified --edit-set-sizes 10 100 --seeds 0 1"
+FIRST = (
+    ("Repair a small network of handwritten digits; nothing has to be there", "run_repair.py misclassified --dataset digits"),
+    ("Repair a network of CIFAR-10", "run_repair.py misclassified --max-samples 100"),
+)  # fmt: skip
+
+
+def next_steps(report: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What to do after a repair (None: there is none yet), each with the command that does it."""
+    if report is None or report["status"] != "repaired" or not report["output_path"]:
+        return [(told, PYTHON + command) for told, command in FIRST]
+    weights, data = report["output_path"], _data(report)
+    onward = str(PurePosixPath(weights).with_name(f"{PurePosixPath(weights).stem}_next.pth"))
+    steps = [
+        ("Repair next week's mistakes upon it", _line("run_repair.py", "misclassified", "--max-samples", "20", "--seed", "1", "--weights", weights, "--output", onward, *data)),
+        ("Try many sizes in a sweep", PYTHON + " ".join([SWEEP, *map(shlex.quote, data)])),
+    ]  # fmt: skip
+    if report["certificate_path"]:
+        steps.insert(0, ("Let the checker look at it again", _line("verify.py", report["certificate_path"])))
+    return steps
+
+
+def undo(report: dict[str, Any]) -> str:
+    """What writes the network before a repair."""
+    weights = PurePosixPath(report["output_path"])
+    return _line("repairs.py", "undo", str(weights), "--output", str(weights.with_name(f"{weights.stem}_undone.pth")))
+
+
+def compare(first: dict[str, Any], second: dict[str, Any] | None) -> str | None:
+    """What compares two networks on the screen; the first with that before where there is no second."""
+    before, after = (first["weights_path"], first) if second is None else (first["output_path"], second)
+    if not before or not after["output_path"]:
+        return None
+    return _line("repairs.py", "compare", before, after["output_path"], *_data(first))
+
+
+def _data(report: dict[str, Any]) -> list[str]:
+    known = report["dataset"] in {"cifar10", "digits"} and report["data_root"] is None
+    if known:
+        return ["--dataset", "digits"] if report["dataset"] == "digits" else []
+    return ["--data-root", report["data_root"]] if report["data_root"] else []
+
+
+def _line(*words: str) -> str:
+    return PYTHON + shlex.join(words)

@@ -28,6 +28,7 @@ from model_classes.alexnet import load_alexnet
 from model_classes.weights import weights_hash
 from sytorch.problem.arrays import Indices
 
+
 @dataclass(frozen=True, eq=False)
 class Earlier:
     """A repaired network, and what is to stay of it.

@@ -3,7 +3,7 @@
 
 function themed(figure) {
   const style = getComputedStyle(document.documentElement);
-  const [text, grid] = ["--text", "--grid"].map((name) => style.getPropertyValue(name).trim());
+  const [text, grid] = ["--text", "--line"].map((name) => style.getPropertyValue(name).trim());
   const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true };
   const { xaxis, yaxis, ...layout } = structuredClone(figure.layout);
   return {

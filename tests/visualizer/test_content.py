@@ -364,8 +364,10 @@ def test_lists_that_do_not_fit_are_not_shown(folder: Path, client: FlaskClient) 
 def test_a_page_says_how_many_copies_are_right(folder: Path, client: FlaskClient) -> None:
     write_json(folder / "artifacts/r.json", report(generalization_before=0.125, generalization_after=0.625))
     page = _text(client, "/repairs/artifacts/r.json")
-    row = page[page.index("copies of edit images") : page.index("peak memory")].partition("</tr>")[0]
+    row = page[page.index("copies of edit images</th>") :].partition("</tr>")[0]
     assert re.findall(r"[+\d.]+", row) == ["12.50", "62.50", "+50.00"]
+    tile = page[page.index("<dt>Copies right</dt>") :].partition("</div>")[0]
+    assert re.findall(r"[\d.]+", _words(tile)) == ["62.5", "12.5"]
 
 
 @pytest.mark.parametrize(
@@ -455,7 +457,7 @@ def test_nothing_there_yet(tmp_path: Path) -> None:
     assert "uv run python editset_generator.py misclassified" in _text(client, "/edit-sets")
     assert "uv run python run_repair.py misclassified" in _text(client, "/repairs")
     assert "uv run python experiment_runner.py" in _text(client, "/experiments")
-    assert "0 files" in _text(client, "/")
+    assert "There are no repairs yet" in _text(client, "/")
 
 
 def test_broken_files_are_named_and_the_others_shown(folder: Path, client: FlaskClient) -> None:
@@ -475,7 +477,7 @@ def test_broken_files_are_named_and_the_others_shown(folder: Path, client: Flask
         problems = page[page.index("Files that cannot be read") :]
         assert all(name in problems for name in broken), address
         assert str(folder) not in page
-        assert f"{kept}</a>" in page or f"{kept} <span" in page
+        assert f"{kept}</span>" in page or f"{kept} <span" in page
     assert "cut.pt" in _text(client, "/edit-sets/data/edit_sets/cut.pt", 422)
 
 

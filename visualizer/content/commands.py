@@ -3,30 +3,57 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 PYTHON = "uv run python "
-SWEEP = "experiment_runner.py --edit-set-types misclassified --edit-set-sizes 10 100 --seeds 0 1"
-FIRST = (
-    ("Repair a small network of handwritten digits; nothing has to be there", "run_repair.py misclassified --dataset digits"),
-    ("Repair a network of CIFAR-10", "run_repair.py misclassified --max-samples 100"),
-)  # fmt: skip
+SWEEP = [
+    "experiment_runner.py",
+    "--edit-set-types",
+    "misclassified",
+    "--edit-set-sizes",
+    "10",
+    "100",
+    "--seeds",
+    "0",
+    "1",
+]
+FIRST = [
+    ("Repair a small network of handwritten digits; nothing has to be there", ["--dataset", "digits"]),
+    ("Repair a network of CIFAR-10", ["--max-samples", "100"]),
+]
 
 
 def next_steps(report: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What to do after a repair (None: there is none yet), each with the command that does it."""
     if report is None or report["status"] != "repaired" or not report["output_path"]:
-        return [(told, PYTHON + command) for told, command in FIRST]
+        return [(told, _line("run_repair.py", "misclassified", *options)) for told, options in FIRST]
     weights, data = report["output_path"], _data(report)
     onward = str(PurePosixPath(weights).with_name(f"{PurePosixPath(weights).stem}_next.pth"))
+    upon = ["--max-samples", "20", "--seed", "1", "--weights", weights, "--output", onward]
     steps = [
-        ("Repair next week's mistakes upon it", _line("run_repair.py", "misclassified", "--max-samples", "20", "--seed", "1", "--weights", weights, "--output", onward, *data)),
-        ("Try many sizes in a sweep", PYTHON + " ".join([SWEEP, *map(shlex.quote, data)])),
-    ]  # fmt: skip
+        ("Repair next week's mistakes upon it", _line("run_repair.py", "misclassified", *upon, *data)),
+        ("Try many sizes in a sweep", sweep(data)),
+    ]
     if report["certificate_path"]:
-        steps.insert(0, ("Let the checker look at it again", _line("verify.py", report["certificate_path"])))
+        steps.insert(0, ("Let the checker look at it again", check(report["certificate_path"])))
     return steps
+
+
+def sweep(data: Sequence[str] = ()) -> str:
+    """What runs a small sweep; ``data`` names the dataset where it is not the usual one."""
+    return _line(*SWEEP, *data)
+
+
+def repair_set(name: str, dataset: str | None) -> str:
+    """What repairs an edit set."""
+    return _line("run_repair.py", "file", name, *(["--dataset", "digits"] if dataset == "digits" else []))
+
+
+def check(certificate: str) -> str:
+    """What lets the checker look at a certificate."""
+    return _line("verify.py", certificate)
 
 
 def undo(report: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from helpers.errors import ToolError
 from visualizer.content.files import OUTCOMES, name_of
 from visualizer.content.outcomes import Answers, Outcomes
 
+
 def outcomes_name(root: Path, name: str, report: dict[str, Any]) -> str:
     """The name of the outcomes of a report.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +20,20 @@ from visualizer.caching import UNREADABLE, FileCache, version_of
 from visualizer.content.edit_sets import Classes, ImageRow, count_classes, image_rows
 from visualizer.content.experiments import Results, read_results
 from visualizer.content.files import EDIT_SETS, OUTCOMES, REPORTS, RESULTS, Kind, find_file, list_names
-from visualizer.content.outcomes import Outcomes, load_outcomes
+from visualizer.content.outcomes import Glimpse, Outcomes, load_glimpse, load_outcomes
 from visualizer.content.reports import read_report
 from visualizer.drawing.pictures import TestPictures
+
+
+@dataclass(frozen=True)
+class Brief:
+    """An edit set in a list: its images, when its file was written (seconds), and what it says of its origin."""
+
+    images: int
+    written: float
+    dataset: str | None
+    target_class: str | None
+    weights: str | None
 
 
 class Shelf:
@@ -29,9 +43,10 @@ class Shelf:
         self.root = root
         self.pictures = TestPictures(root)
         self._edit_sets = FileCache(_load_set, 3, metadata_path)
-        self._sizes = FileCache(_count_images, 1000)
+        self._briefs = FileCache(_brief, 1000)
         self._reports = FileCache(read_report, 10_000)
         self._outcomes = FileCache(load_outcomes, 8)
+        self._glimpses = FileCache(load_glimpse, 64)
         self._results = FileCache(read_results, 32)
 
     def names(self, kind: Kind) -> list[str]:
@@ -46,9 +61,9 @@ class Shelf:
         """A text that differs when the set may differ."""
         return version_of(find_file(self.root, EDIT_SETS, name))
 
-    def edit_set_size(self, name: str) -> int:
-        """The number of its images, without reading them; raises `ToolError` for a damaged file."""
-        return self._sizes.get(find_file(self.root, EDIT_SETS, name))
+    def brief(self, name: str) -> Brief:
+        """What a list says of an edit set, without reading its images; raises `ToolError` for a damaged file."""
+        return self._briefs.get(find_file(self.root, EDIT_SETS, name))
 
     def report(self, name: str) -> dict[str, Any] | None:
         """A report; None for other JSON files."""
@@ -58,9 +73,41 @@ class Shelf:
         """The outcomes of a repair."""
         return self._outcomes.get(find_file(self.root, OUTCOMES, name))
 
+    def glimpse(self, name: str) -> list[Glimpse]:
+        """The first edit images of some outcomes, one of each class."""
+        return self._glimpses.get(find_file(self.root, OUTCOMES, name))
+
+    def latest_reports(self) -> list[str]:
+        """The names of reports, those written last first."""
+        return sorted(self.names(REPORTS), key=lambda name: _written(self.root / name), reverse=True)
+
+    def repairs(self) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+        """All reports with their names, the latest first, and what is wrong with damaged files."""
+        found: list[tuple[str, dict[str, Any]]] = []
+        problems: list[str] = []
+        for name in self.names(REPORTS):
+            try:
+                report = self.report(name)
+            except ToolError as error:
+                problems.append(self.tell(error))
+                continue
+            if report is not None:
+                found.append((name, report))
+        return sorted(found, key=lambda entry: str(entry[1]["timestamp"]), reverse=True), problems
+
+    def is_older(self, edit_set: str, report: str) -> bool:
+        """Whether a set has not been written since a report: the report's pictures are then its own."""
+        return _written(self.root / edit_set) <= _written(self.root / report)
+
     def results(self, name: str) -> Results:
         """A result table."""
         return self._results.get(find_file(self.root, RESULTS, name))
+
+    def all_results(self) -> Iterator[tuple[str, Results]]:
+        """All tables that can be read, with their names."""
+        for name in self.names(RESULTS):
+            with contextlib.suppress(ToolError):
+                yield name, self.results(name)
 
     def planned(self, name: str) -> int | None:
         """How many rows a result table is to have, where its runner said so."""
@@ -101,10 +148,22 @@ def _load_set(path: Path) -> tuple[EditSet, list[ImageRow], Classes]:
     return edit_set, rows, count_classes(edit_set, rows)
 
 
-def _count_images(path: Path) -> int:
-    """Only shapes are looked at, in a file mapped into memory: no pixel is read."""
+def _brief(path: Path) -> Brief:
+    """Only shapes and facts are looked at, in a file mapped into memory: no pixel is read."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return len(content["images"])
+        count, facts = len(content["images"]), content.get("provenance")
     except UNREADABLE:  # whatever it was, reading all of it finds it again and says it in words
-        return len(load_edit_set(path, num_classes=None))
+        edit_set = load_edit_set(path, num_classes=None)
+        count, facts = len(edit_set), edit_set.provenance
+    told = facts if isinstance(facts, dict) else {}
+    texts = {key: told.get(key) for key in ("dataset", "target_class", "weights")}
+    return Brief(count, _written(path), **{key: text if isinstance(text, str) else None for key, text in texts.items()})
+
+
+def _written(path: Path) -> float:
+    """When, in seconds; 0 for a file that has vanished."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -9,10 +9,12 @@ from typing import Any
 from visualizer.content.repairs import ClassOutcome
 
 DATASETS = {"cifar10": "CIFAR-10", "digits": "handwritten digits"}
-FOCUS = {"_correct": "rightly classified ", "_any": "", "": "misclassified "}
+FOCUS = {"_correct": "rightly classified ", "_any": "", "_incorrect": "misclassified ", "": "misclassified "}
+# What tells files of one kind apart: which experiment, how many and which images, of which network and dataset.
+TAIL = re.compile(r"(?:_n\d+_s\d+.*|_\d+_seed\d+)?(?:_[0-9a-f]{8,12})*")
 SHAPE = re.compile(
-    r"(?:(misclassified)|class_\d+_(?P<name>.+?)(?P<focus>_correct|_any)?|images_.+?)"
-    r"(?:_taken_for_\d+_(?P<taken>.+?))?(?P<train>_train)?(?P<labels>_relabeled_\w+)?(?:_\d+_seed\d+)?"
+    r"(?:(misclassified)|class_?(?P<number>\d+)(?:_(?P<name>.+?))??(?P<focus>_(?:in)?correct|_any)?|images_.+?)"
+    rf"(?:_taken_for_\d+_(?P<taken>.+?))?(?P<train>_train)?(?P<labels>_relabeled)?{TAIL.pattern}"
 )
 PAYS, PAYS_OF_CLASS = 5, 0.01  # images, and the part of a class, from which a class is named as one that pays
 
@@ -30,11 +32,13 @@ def images_in_words(name: str, count: int | None, dataset: str | None) -> str:
         return f"{number} {many}{of}"
     if found is None:
         return f"{number} {many}{of}, {name}"
-    kind = "misclassified " if found[1] else FOCUS[found["focus"] or ""] if found["name"] else "chosen "
+    of_class = found["name"] or found["number"]
+    kind = "misclassified " if found[1] else FOCUS[found["focus"] or ""] if of_class else "chosen "
     train, taken = "training " * bool(found["train"]), f" taken for {found['taken']}" if found["taken"] else ""
-    of_class = f" of class {found['name']}," if found["name"] and dataset else ""
+    told = f" of class {of_class}" if of_class else ""
+    of = of.replace(" of ", ", ", 1) if of_class else of
     labels = " with labels that were given" if found["labels"] else ""
-    return f"{number} {kind}{train}{many}{of_class}{of}{taken}{labels}"
+    return f"{number} {kind}{train}{many}{told}{of}{taken}{labels}"
 
 
 def dataset_name(dataset: str | None) -> str:

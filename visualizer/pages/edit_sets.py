@@ -7,30 +7,57 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, make_response, render_template, request
 
+from editset_helpers.copies import copies
+from editset_helpers.edit_set import EditSet
 from helpers.errors import ToolError
-from visualizer.content.edit_sets import SORTS, Classes, Filter, chosen
-from visualizer.content.files import EDIT_SETS
+from visualizer.content.cards import Card
+from visualizer.content.commands import repair_set
+from visualizer.content.edit_sets import SORTS, Classes, Filter, ImageRow, chosen
+from visualizer.content.files import EDIT_SETS, name_of
 from visualizer.content.shelf import shelf
+from visualizer.content.telling import dataset_name, images_in_words, set_name
 from visualizer.drawing.pictures import input_png
 from visualizer.pages.formatting import page_of, told, whole
 
 pages = Blueprint("edit_sets", __name__)
+# What a page says of a set's provenance; hashes and long lists stay in the file.
+HOW = {
+    "dataset": "dataset", "split": "split", "source": "source", "kind": "kind", "target_class": "class",
+    "correctness": "which of them", "predicted_class": "taken for", "candidates": "images that qualify",
+    "max_samples": "at most", "seed": "seed", "weights": "network", "command": "command",
+}  # fmt: skip
 SIZES = {"small": 64, "medium": 96, "large": 160, "huge": 320}
 PER_PAGE = (30, 60, 120, 240)
 MOST_CLASSES = 40
+COPIES = ("mirrored", "shifted right", "shifted left", "shifted down", "shifted up")  # as `copies` makes them
 
 
 @pages.get("/edit-sets")
 def index() -> str:
-    """The edit sets there are, the damaged ones among them."""
-    return render_template("edit_sets.html", files=[_listed(name) for name in shelf().names(EDIT_SETS)])
+    """The edit sets there are, those written last first, and the damaged ones among them."""
+    made_of = repairs_by_set()
+    files = [_listed(name, made_of.get(name, [])) for name in shelf().names(EDIT_SETS)]
+    files.sort(key=lambda file: 0.0 if file["problem"] else -file["brief"].written)
+    return render_template("edit_sets.html", files=files)
 
 
-def _listed(name: str) -> dict[str, Any]:
+def _listed(name: str, repairs: list[Card]) -> dict[str, Any]:
     try:
-        return {"name": name, "images": shelf().edit_set_size(name), "problem": None}
+        brief = shelf().brief(name)
     except ToolError as error:
-        return {"name": name, "images": None, "problem": shelf().tell(error)}
+        return {"name": name, "problem": shelf().tell(error)}
+    title = images_in_words(set_name(name), brief.images, brief.dataset)
+    version = shelf().edit_set_version(name)
+    return {"name": name, "title": title, "brief": brief, "repairs": repairs, "version": version, "problem": None}
+
+
+def repairs_by_set() -> dict[str, list[Card]]:
+    """The repairs of each edit set, the latest first."""
+    found: dict[str, list[Card]] = {}
+    for name, report in shelf().repairs()[0]:
+        if edit_set := name_of(shelf().root, EDIT_SETS, report["edit_set_path"]):
+            found.setdefault(edit_set, []).append(Card(name, report))
+    return found
 
 
 @pages.get("/edit-sets/<path:name>")
@@ -45,6 +72,9 @@ def show(name: str) -> str:
     return render_template(
         "edit_set.html",
         name=name,
+        title=images_in_words(set_name(name), len(rows), _text(edit_set.provenance.get("dataset"))),
+        repairs=repairs_by_set().get(name, []),
+        repair_command=repair_set(name, _text(edit_set.provenance.get("dataset"))),
         version=shelf().edit_set_version(name),
         provenance=_facts(edit_set.provenance),
         count=len(rows),
@@ -73,7 +103,10 @@ def _show_image(name: str, position: int, wanted: Filter, query: dict[str, Any])
         version=shelf().edit_set_version(name),
         row=rows[position],
         classes=classes,
-        told=_facts(edit_set.metadata[position]),
+        title=images_in_words(set_name(name), len(rows), _text(edit_set.provenance.get("dataset"))),
+        where=_where(rows[position], edit_set),
+        copies=list(enumerate(COPIES))[_text(edit_set.provenance.get("dataset")) == "digits" :],
+        repairs=_repairs_of(name, position),
         before=order[place - 1] if place > 0 else None,
         after=order[place + 1] if place + 1 < len(order) else None,
         place=place + 1,
@@ -90,6 +123,16 @@ def picture(name: str, position: int) -> Response:
     if position >= len(edit_set):
         abort(404)
     return png_response(input_png(edit_set.preprocessing.unit(edit_set.images[position])))
+
+
+@pages.get("/pictures/copy/<path:name>/<int:position>/<int:number>.png")
+def copy_picture(name: str, position: int, number: int) -> Response:
+    """One of the mirrored and shifted copies of an image, by its number in `COPIES`."""
+    edit_set, _, _ = shelf().edit_set(name)
+    if position >= len(edit_set) or number >= len(COPIES):
+        abort(404)
+    image = edit_set.preprocessing.unit(edit_set.images[position])
+    return png_response(input_png(list(copies(image[None], flip=True))[number][0]))
 
 
 def png_response(content: bytes) -> Response:
@@ -117,7 +160,31 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 def _facts(provenance: dict[str, Any]) -> list[tuple[str, str]]:
     """How the set was made, as short texts."""
-    return [(told(key).replace("_", " "), told(value)) for key, value in provenance.items() if value is not None]
+    named = ((HOW[key], provenance[key]) for key in HOW if provenance.get(key) is not None)
+    return [(words, told(value)) for words, value in named]
+
+
+def _where(row: ImageRow, edit_set: EditSet) -> str:
+    """Where an image is from, as its set says."""
+    dataset = _text(edit_set.provenance.get("dataset"))
+    of = f" of {dataset_name(dataset)}" if dataset else ""
+    if row.test_index is not None:
+        return f"Test image {row.test_index}{of}, says the set."
+    if row.training_index is not None:
+        return f"Training image {row.training_index}{of}, says the set."
+    return "The set does not say where this image is from."
+
+
+def _repairs_of(name: str, position: int) -> list[tuple[Card, int]]:
+    """The repairs that an image of a set was in, each with its place among their edit images."""
+    cards = repairs_by_set().get(name, [])
+    return [
+        (card, card.report["edit_images"].index(position)) for card in cards if position in card.report["edit_images"]
+    ]
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _confusion_table(classes: Classes) -> dict[str, Any] | None:

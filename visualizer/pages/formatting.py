@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
+
+from visualizer.content.telling import dataset_name
 
 MISSING = "\N{EN DASH}"
 T = TypeVar("T")
@@ -19,6 +22,31 @@ def percent(value: float | None, digits: int = 2) -> str:
 def signed(value: float | None, digits: int = 2) -> str:
     """``0.5`` -> ``+0.50``."""
     return MISSING if _absent(value) else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def points(value: float | None, digits: int = 2) -> str:
+    """Percentage points: ``0.641`` -> ``0.64``, ``-0.031`` -> a minus and ``0.03``."""
+    if _absent(value):
+        return MISSING
+    return f"{round(value or 0.0, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def duration(seconds: float | None) -> str:
+    """``8.41`` -> ``8.4 s``, ``17.6`` -> ``18 s``, ``200`` -> ``3.3 min``."""
+    if seconds is None or _absent(seconds):
+        return MISSING
+    number, unit = (seconds / 60, "min") if seconds >= 120 else (seconds, "s")
+    return f"{number:,.{0 if unit == 's' and number >= 10 else 1}f}\N{NO-BREAK SPACE}{unit}"
+
+
+def moment(text: str | float | None) -> str:
+    """``2026-11-27T21:52:17+00:00``, or seconds since 1970 -> ``27 Nov 2026, 21:52``; anything else as it is."""
+    if isinstance(text, float):
+        text = datetime.fromtimestamp(text, UTC).isoformat(timespec="minutes")
+    try:
+        return datetime.fromisoformat(text or "").strftime("%-d %b %Y, %H:%M").removesuffix(", 00:00")
+    except ValueError:
+        return text or MISSING
 
 
 def short(value: Any) -> str:
@@ -55,6 +83,10 @@ def _absent(value: Any) -> bool:
 FILTERS: dict[str, Callable[..., str]] = {
     "percent": percent,
     "signed": signed,
+    "points": points,
+    "duration": duration,
+    "moment": moment,
+    "dataset": dataset_name,
     "short": short,
     "file_size": file_size,
 }

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, jsonify, render_template, request, url_fo
 
 from experiments.table.values import joined
 from helpers.errors import ToolError
+from visualizer.content.commands import sweep
 from visualizer.content.experiments import Progress, SummaryError, progress_of
 from visualizer.content.files import RESULTS, UnknownFileError
 from visualizer.content.shelf import shelf
@@ -35,6 +36,8 @@ def index() -> str:
         "experiments.html",
         files=files,
         chosen=chosen,
+        sweep=sweep(),
+        any_steps=bool(len(table) and (table["sequence"] == "step").any()),
         rows=[{**row, "link": link} for row, link in zip(table.to_dict("records"), links, strict=True)],
         figures=experiment_figures(_with_iterations(table), links) if len(table) else {},
         live=live_state(chosen) if chosen else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,16 @@ from visualizer.content.shelf import shelf
 from visualizer.content.telling import title_of, verdict_of
 
 FEW = 4
+ORDERS: dict[str, Callable[[Card], Any]] = {
+    "name": lambda card: card.title,
+    "drawdown": lambda card: card.report["drawdown_points"],
+    "copies": lambda card: card.report["generalization_after"],
+    "images": lambda card: card.report["edit_set_size"],
+    "time": lambda card: card.seconds,
+    "status": lambda card: card.report["status"],
+    "made": lambda card: card.report["timestamp"],
+    "accuracy": lambda card: card.report["test_accuracy_after"],
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,11 @@ class Card:
     def title(self) -> str:
         """In words."""
         return title_of(self.report)
+
+    @property
+    def text(self) -> str:
+        """What a search looks through, in small letters."""
+        return f"{self.title} {self.name} {self.report['status']}".lower()
 
     @property
     def seconds(self) -> float:
@@ -67,3 +83,18 @@ def picture_source(name: str, report: dict[str, Any]) -> tuple[str | None, str]:
     if edit_set is None or not shelf().is_older(edit_set, name):
         return None, ""
     return edit_set, shelf().edit_set_version(edit_set)
+
+
+def matching(cards: list[Card], words: str) -> list[Card]:
+    """Those in whose title, file or status every word is."""
+    wanted = words.lower().split()
+    return [card for card in cards if all(word in card.text for word in wanted)] if wanted else cards
+
+
+def in_order(cards: list[Card], order: str) -> list[Card]:
+    """By a key of `ORDERS`, downwards after a ``-``; those that lack it come last."""
+    key = ORDERS.get(order.removeprefix("-"), ORDERS["made"])
+    keyed = [(key(card), card) for card in cards]
+    there = [pair for pair in keyed if pair[0] is not None]
+    there.sort(key=lambda pair: pair[0], reverse=order.startswith("-"))
+    return [card for _, card in there] + [card for value, card in keyed if value is None]

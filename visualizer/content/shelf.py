@@ -87,7 +87,7 @@ class Shelf:
         problems: list[str] = []
         for name in self.names(REPORTS):
             try:
-                report = self.report(name)
+                report = self._reports.get(self.root / name)
             except ToolError as error:
                 problems.append(self.tell(error))
                 continue

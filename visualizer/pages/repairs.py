@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, render_template, request
 from numpy.typing import NDArray
 
 from helpers.errors import ToolError
-from visualizer.content.cards import Card, picture_source
+from visualizer.content.cards import Card, in_order, matching, picture_source
 from visualizer.content.commands import next_steps
 from visualizer.content.files import EDIT_SETS, UnknownFileError, name_of
 from visualizer.content.outcomes import Outcomes
@@ -34,6 +34,7 @@ from visualizer.security import allow_plots
 
 pages = Blueprint("repairs", __name__)
 PER_PAGE = 48
+LISTED = 100
 OUTSIDE_SORTS = {"gain": "margin lost most, first", "-gain": "margin gained most, first", "position": "test order"}
 
 
@@ -41,8 +42,12 @@ OUTSIDE_SORTS = {"gain": "margin lost most, first", "-gain": "margin gained most
 def index() -> str:
     """The reports there are; JSON files that are no reports are passed over, damaged ones are named."""
     found, problems = shelf().repairs()
-    cards = [Card(name, report, *picture_source(name, report)) for name, report in found]
-    return render_template("repairs.html", cards=cards, problems=problems, first_steps=next_steps(None))
+    order, words = request.args.get("sort", "-made"), request.args.get("words", "")[:200]
+    cards = in_order(matching([Card(name, report) for name, report in found], words), order)
+    page = page_of(cards, whole(request.args.get("page"), 1) or 1, LISTED)
+    shown = [Card(card.name, card.report, *picture_source(card.name, card.report)) for card in page.items]
+    looked = {"page": page, "cards": shown, "sort": order, "words": words}
+    return render_template("repairs.html", **looked, any=found, problems=problems, first_steps=next_steps(None))
 
 
 @pages.get("/repairs/<path:name>")

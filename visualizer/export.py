@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 import tempfile
 from dataclasses import dataclass, field
@@ -59,7 +58,7 @@ def export(app: Flask, what: Path | None, folder: Path) -> Path:
             _write_pages(Written(app.test_client(), whole), address)
             if folder.exists():
                 folder.rmdir()
-            os.replace(whole, folder)
+            whole.replace(folder)
     return folder / "index.html"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import re
@@ -77,7 +78,7 @@ def address_of(shelf: Shelf, what: Path | None) -> str:
 
 def _write_pages(written: Written, address: str) -> None:
     """The page, then the pages that it links to; links from these to others become plain text."""
-    first = _get(written, address)
+    first = _get(written, address).decode()
     written.names[_without_place(address)] = "index.html"
     linked = dict.fromkeys(_without_place(html.unescape(link)) for _, link in LINK.findall(first))
     pages = [link for link in linked if LINKED.fullmatch(link) and link not in written.names]
@@ -85,11 +86,11 @@ def _write_pages(written: Written, address: str) -> None:
         written.names[link] = f"page_{number}.html"
     _write(written, "index.html", first)
     for link in pages:
-        _write(written, written.names[link], _get(written, link))
+        _write(written, written.names[link], _get(written, link).decode())
 
 
 def _write(written: Written, name: str, text: str) -> None:
-    text = LIVE.sub("", LINK.sub(lambda found: _relinked(written, found[1], html.unescape(found[2])), text))
+    text = LINK.sub(lambda found: _relinked(written, found[1], html.unescape(found[2])), LIVE.sub("", text))
     text = FIGURES.sub(lambda found: found[1] + _figures(written, found[2]) + found[3], text)
     (written.folder / name).write_text(text, encoding="utf-8")
 
@@ -108,12 +109,9 @@ def _relinked(written: Written, attribute: str, link: str) -> str:
 
 def _keep(written: Written, address: str) -> None:
     """Write a picture, a script or a style."""
-    answer = written.client.get(address)
-    if answer.status_code != 200:
-        raise ToolError(f"{address} cannot be written: {answer.status}.")
     name = Path(urlsplit(address).path)
     kept = name.name if "/pictures/" not in address else f"picture_{len(written.names)}{name.suffix}"
-    (written.folder / kept).write_bytes(answer.data)
+    (written.folder / kept).write_bytes(_get(written, address))
     written.names[address] = kept
 
 
@@ -126,11 +124,11 @@ def _figures(written: Written, text: str) -> str:
     return str(htmlsafe_json_dumps(figures))
 
 
-def _get(written: Written, address: str) -> str:
-    answer = written.client.get(address)
-    if answer.status_code != 200:
-        raise ToolError(f"The page {address} cannot be written: {answer.status}.")
-    return answer.text
+def _get(written: Written, address: str) -> bytes:
+    with contextlib.closing(written.client.get(address)) as answer:
+        if answer.status_code != 200:
+            raise ToolError(f"{address} cannot be written: {answer.status}.")
+        return bytes(answer.data)
 
 
 def _without_place(link: str) -> str:

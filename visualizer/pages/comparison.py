@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from flask import Blueprint, render_template, request
 
-from visualizer.content.cards import Card, card_of
-from visualizer.content.commands import compare
 from visualizer.content.comparison import Comparison, compared
 from visualizer.content.outcomes import Outcomes
 from visualizer.pages.formatting import page_of, whole
 from visualizer.pages.repairs import PER_PAGE, outcomes_of, report_of, why_no_pictures
+from visualizer.telling.cards import Card, card_of
+from visualizer.telling.commands import compare
 
 pages = Blueprint("comparison", __name__)
 KINDS = {

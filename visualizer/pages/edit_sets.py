@@ -10,14 +10,14 @@ from flask import Blueprint, Response, abort, make_response, render_template, re
 from editset_helpers.copies import copies
 from editset_helpers.edit_set import EditSet
 from helpers.errors import ToolError
-from visualizer.content.cards import Card
-from visualizer.content.commands import repair_set
 from visualizer.content.edit_sets import SORTS, Classes, Filter, ImageRow, chosen
 from visualizer.content.files import EDIT_SETS, name_of
 from visualizer.content.shelf import shelf
-from visualizer.content.telling import dataset_name, images_in_words, set_name
 from visualizer.drawing.pictures import input_png
 from visualizer.pages.formatting import page_of, told, whole
+from visualizer.telling.cards import Card
+from visualizer.telling.commands import repair_set
+from visualizer.telling.words import dataset_name, images_in_words, set_name
 
 pages = Blueprint("edit_sets", __name__)
 # What a page says of a set's provenance; hashes and long lists stay in the file.

@@ -11,13 +11,13 @@ from flask import Blueprint, Response, jsonify, render_template, request, url_fo
 
 from experiments.table.values import joined
 from helpers.errors import ToolError
-from visualizer.content.commands import sweep
 from visualizer.content.experiments import Progress, SummaryError, progress_of
 from visualizer.content.files import RESULTS, UnknownFileError
 from visualizer.content.shelf import shelf
-from visualizer.content.story import report_name
 from visualizer.drawing.charts import experiment_figures
 from visualizer.security import allow_plots
+from visualizer.telling.commands import sweep
+from visualizer.telling.story import report_name
 
 pages = Blueprint("experiments", __name__)
 LIVE_SECONDS = 120

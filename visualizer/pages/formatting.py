@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from flask import current_app
 
-from visualizer.content.telling import dataset_name
+from visualizer.telling.words import dataset_name
 
 MISSING = "\N{EN DASH}"
 EXPORTED = 4  # times as many items as on a page that is served

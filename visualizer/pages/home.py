@@ -8,11 +8,11 @@ from typing import Any
 from flask import Blueprint, render_template
 
 from helpers.errors import ToolError
-from visualizer.content.cards import Card, card_of
-from visualizer.content.commands import next_steps
 from visualizer.content.files import EDIT_SETS, RESULTS
 from visualizer.content.shelf import shelf
 from visualizer.pages.experiments import LIVE_SECONDS, live_state
+from visualizer.telling.cards import Card, card_of
+from visualizer.telling.commands import next_steps
 
 pages = Blueprint("home", __name__)
 LATEST = 6

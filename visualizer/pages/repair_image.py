@@ -14,10 +14,10 @@ from visualizer.content.files import EDIT_SETS, name_of
 from visualizer.content.outcomes import Answers, Outcomes
 from visualizer.content.repairs import broken_and_fixed, image_outcomes
 from visualizer.content.shelf import shelf
-from visualizer.content.telling import title_of
 from visualizer.drawing.edit_pictures import EditPictures, edit_pictures
 from visualizer.pages.edit_sets import COPIES
 from visualizer.pages.formatting import whole
+from visualizer.telling.words import title_of
 
 
 @dataclass(frozen=True)

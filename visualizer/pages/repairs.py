@@ -9,8 +9,6 @@ from flask import Blueprint, Response, abort, render_template, request
 from numpy.typing import NDArray
 
 from helpers.errors import ToolError
-from visualizer.content.cards import Card, in_order, matching, picture_source
-from visualizer.content.commands import next_steps
 from visualizer.content.files import EDIT_SETS, UnknownFileError, name_of
 from visualizer.content.outcomes import Outcomes
 from visualizer.content.repairs import (
@@ -22,8 +20,6 @@ from visualizer.content.repairs import (
 )
 from visualizer.content.reports import not_separable, tells_planting, total_seconds
 from visualizer.content.shelf import shelf
-from visualizer.content.story import story_of
-from visualizer.content.telling import harm_of
 from visualizer.drawing.edit_pictures import contradicting, edit_images
 from visualizer.drawing.pictures import png
 from visualizer.drawing.repair_charts import change_figure, classes_figure, gains_figure, margins_figure
@@ -31,6 +27,10 @@ from visualizer.pages.edit_sets import png_response
 from visualizer.pages.formatting import page_of, whole
 from visualizer.pages.repair_image import show_image
 from visualizer.security import allow_plots
+from visualizer.telling.cards import Card, in_order, matching, picture_source
+from visualizer.telling.commands import next_steps
+from visualizer.telling.story import story_of
+from visualizer.telling.words import harm_of
 
 pages = Blueprint("repairs", __name__)
 PER_PAGE = 48

@@ -13,7 +13,7 @@ from visualizer.content.outcomes import Glimpse
 from visualizer.content.repairs import outcomes_name
 from visualizer.content.reports import total_seconds
 from visualizer.content.shelf import shelf
-from visualizer.content.telling import title_of, verdict_of
+from visualizer.telling.words import title_of, verdict_of
 
 FEW = 4
 ORDERS: dict[str, Callable[[Card], Any]] = {

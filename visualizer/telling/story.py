@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from visualizer.content import commands
 from visualizer.content.files import REPORTS, name_of
 from visualizer.content.shelf import Shelf
-from visualizer.content.telling import dataset_name, title_of, verdict_of
+from visualizer.telling import commands
+from visualizer.telling.words import dataset_name, title_of, verdict_of
 
 
 def story_of(report: dict[str, Any], shelf: Shelf) -> dict[str, Any]:

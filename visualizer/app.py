@@ -17,6 +17,7 @@ from visualizer.pages import comparison as comparison_pages
 from visualizer.pages import edit_sets as edit_set_pages
 from visualizer.pages import experiments as experiment_pages
 from visualizer.pages import home as home_pages
+from visualizer.pages import pictures as picture_pages
 from visualizer.pages import repairs as repair_pages
 from visualizer.pages.formatting import FILTERS, encodable
 from visualizer.security import protect
@@ -37,7 +38,7 @@ def create_app(root: Path, host: str = "127.0.0.1") -> Flask:
     app.jinja_env.finalize = encodable
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     protect(app, host)
-    for module in (home_pages, edit_set_pages, repair_pages, comparison_pages, experiment_pages):
+    for module in (home_pages, edit_set_pages, repair_pages, comparison_pages, experiment_pages, picture_pages):
         app.register_blueprint(module.pages)
     app.add_url_rule("/plotly.min.js", "plotly", plotly)
     app.register_error_handler(ToolError, tell_failure)

@@ -141,29 +141,3 @@ def _fit(answers: Answers, classes: int) -> bool:
     if any(array.shape != (len(answers.labels),) for array in [*arrays, *margins]):
         return False
     return all(len(array) == 0 or (array.min() >= 0 and array.max() < classes) for array in arrays)
-
-
-@dataclass(frozen=True)
-class Glimpse:
-    """One edit image: its position in the edit set's file, its class, and what it was taken for."""
-
-    position: int
-    true: str
-    before: str
-    after: str
-
-
-def load_glimpse(path: Path) -> list[Glimpse]:
-    """The first edit images of a file of outcomes, most classes first; raises `ToolError` where it is none."""
-    content = load_tensors(path, "outcomes")
-    try:
-        names, keys = content["class_names"], ("edit_labels", "edit_predicted_before", "edit_predicted_after")
-        labels, before, after = (content[key].tolist() for key in keys)
-        places = content["edit_positions"].tolist() if "edit_positions" in content else range(len(labels))
-        rows = [
-            Glimpse(place, *(str(names[label])[:80] for label in labels_of))
-            for place, *labels_of in zip(places, labels, before, after, strict=True)
-        ]
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ToolError(f"{path} does not hold the outcomes of a repair ({error}).") from error
-    return list({row.true: row for row in reversed(rows)}.values())[::-1]

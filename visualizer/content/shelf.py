@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from flask import current_app
 from numpy.typing import NDArray
 
@@ -17,23 +15,13 @@ from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path
 from helpers.errors import ToolError
 from helpers.files.writing import read_json
 from visualizer.caching import UNREADABLE, FileCache, version_of
-from visualizer.content.edit_sets import Classes, ImageRow, count_classes, image_rows
+from visualizer.content.edit_sets import Brief, Classes, ImageRow, count_classes, image_rows, read_brief
 from visualizer.content.experiments import Results, read_results
 from visualizer.content.files import EDIT_SETS, OUTCOMES, REPORTS, RESULTS, Kind, find_file, list_names
-from visualizer.content.outcomes import Glimpse, Outcomes, load_glimpse, load_outcomes
+from visualizer.content.glimpse import Glimpse, load_glimpse
+from visualizer.content.outcomes import Outcomes, load_outcomes
 from visualizer.content.reports import read_report
 from visualizer.drawing.pictures import TestPictures
-
-
-@dataclass(frozen=True)
-class Brief:
-    """An edit set in a list: its images, when its file was written (seconds), and what it says of its origin."""
-
-    images: int
-    written: float
-    dataset: str | None
-    target_class: str | None
-    weights: str | None
 
 
 class Shelf:
@@ -43,7 +31,7 @@ class Shelf:
         self.root = root
         self.pictures = TestPictures(root)
         self._edit_sets = FileCache(_load_set, 3, metadata_path)
-        self._briefs = FileCache(_brief, 1000)
+        self._briefs = FileCache(read_brief, 1000)
         self._reports = FileCache(read_report, 10_000)
         self._outcomes = FileCache(load_outcomes, 8)
         self._glimpses = FileCache(load_glimpse, 64)
@@ -146,19 +134,6 @@ def _load_set(path: Path) -> tuple[EditSet, list[ImageRow], Classes]:
     edit_set = load_edit_set(path, num_classes=None)
     rows = image_rows(edit_set)
     return edit_set, rows, count_classes(edit_set, rows)
-
-
-def _brief(path: Path) -> Brief:
-    """Only shapes and facts are looked at, in a file mapped into memory: no pixel is read."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        count, facts = len(content["images"]), content.get("provenance")
-    except UNREADABLE:  # whatever it was, reading all of it finds it again and says it in words
-        edit_set = load_edit_set(path, num_classes=None)
-        count, facts = len(edit_set), edit_set.provenance
-    told = facts if isinstance(facts, dict) else {}
-    texts = {key: told.get(key) for key in ("dataset", "target_class", "weights")}
-    return Brief(count, _written(path), **{key: text if isinstance(text, str) else None for key, text in texts.items()})
 
 
 def _written(path: Path) -> float:

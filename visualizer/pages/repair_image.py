@@ -15,9 +15,8 @@ from visualizer.content.outcomes import Answers, Outcomes
 from visualizer.content.repairs import broken_and_fixed, image_outcomes
 from visualizer.content.shelf import shelf
 from visualizer.drawing.edit_pictures import EditPictures, edit_pictures
-from visualizer.pages.edit_sets import COPIES
 from visualizer.pages.formatting import whole
-from visualizer.telling.words import title_of
+from visualizer.telling.words import COPIES, title_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def _edit_image(report: dict[str, Any], outcomes: Outcomes, position: int) -> Sh
     found, likely = edit_pictures(report, outcomes, edit_set), outcomes.likely
     picture = None
     if edit_set is not None and found.positions is not None:
-        picture = url_for("edit_sets.picture", name=edit_set, position=found.positions[position], v=found.version)
+        picture = url_for("pictures.edit_set", name=edit_set, position=found.positions[position], v=found.version)
     probabilities = None if likely is None else likely.edit[:, position]
     copies = _copies(outcomes, position, edit_set, found)
     order = list(range(len(outcomes.edit.labels)))
@@ -87,7 +86,7 @@ def _copies(outcomes: Outcomes, position: int, edit_set: str | None, found: Edit
         picture = None
         if edit_set is not None and found.positions is not None:
             place = found.positions[position]
-            picture = url_for("edit_sets.copy_picture", name=edit_set, position=place, number=number, v=found.version)
+            picture = url_for("pictures.copy", name=edit_set, position=place, number=number, v=found.version)
         rows.append(Copy(how, picture, names[before], names[after]))
     return rows
 
@@ -96,7 +95,7 @@ def _test_image(name: str, report: dict[str, Any], outcomes: Outcomes, position:
     likely, picture, why_not = outcomes.likely, None, ""
     try:
         shelf().test_images(report, outcomes)
-        picture = url_for("repairs.picture", name=name, position=position, v=outcomes.dataset_hash[:12])
+        picture = url_for("pictures.test", name=name, position=position, v=outcomes.dataset_hash[:12])
     except ToolError as error:
         why_not = shelf().tell(error)
     places = np.flatnonzero(likely.moved == position) if likely is not None else np.zeros(0, int)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from flask import Blueprint, Response, abort, render_template, request
+from flask import Blueprint, render_template, request
 from numpy.typing import NDArray
 
 from helpers.errors import ToolError
@@ -21,9 +21,7 @@ from visualizer.content.repairs import (
 from visualizer.content.reports import not_separable, tells_planting, total_seconds
 from visualizer.content.shelf import shelf
 from visualizer.drawing.edit_pictures import contradicting, edit_images
-from visualizer.drawing.pictures import png
 from visualizer.drawing.repair_charts import change_figure, classes_figure, gains_figure, margins_figure
-from visualizer.pages.edit_sets import png_response
 from visualizer.pages.formatting import page_of, whole
 from visualizer.pages.repair_image import show_image
 from visualizer.security import allow_plots
@@ -68,16 +66,6 @@ def show(name: str) -> str:
         return render_template("repair.html", **shown, outcomes=None, why_not=shelf().tell(error))
     edits = edit_images(report, outcomes, edit_set_name)
     return render_template("repair.html", **shown, outcomes=outcomes, edits=edits, **_outside(report, outcomes))
-
-
-@pages.get("/pictures/test/<path:name>/<int:position>.png")
-def picture(name: str, position: int) -> Response:
-    """One of the test images that a repair was measured on."""
-    report = report_of(name)
-    images = shelf().test_images(report, outcomes_of(name, report))
-    if position >= len(images):
-        abort(404)
-    return png_response(png(images[position]))
 
 
 def report_of(name: str) -> dict[str, Any]:

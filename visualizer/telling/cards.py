@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers.errors import ToolError
 from visualizer.content.files import EDIT_SETS, name_of
-from visualizer.content.outcomes import Glimpse
+from visualizer.content.glimpse import Glimpse
 from visualizer.content.repairs import outcomes_name
 from visualizer.content.reports import total_seconds
 from visualizer.content.shelf import shelf
@@ -98,3 +98,12 @@ def in_order(cards: list[Card], order: str) -> list[Card]:
     there = [pair for pair in keyed if pair[0] is not None]
     there.sort(key=lambda pair: pair[0], reverse=order.startswith("-"))
     return [card for _, card in there] + [card for value, card in keyed if value is None]
+
+
+def repairs_by_set() -> dict[str, list[Card]]:
+    """The repairs of each edit set, the latest first."""
+    found: dict[str, list[Card]] = {}
+    for name, report in shelf().repairs()[0]:
+        if edit_set := name_of(shelf().root, EDIT_SETS, report["edit_set_path"]):
+            found.setdefault(edit_set, []).append(Card(name, report))
+    return found

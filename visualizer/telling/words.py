@@ -8,6 +8,8 @@ from typing import Any
 
 from visualizer.content.repairs import ClassOutcome
 
+# The copies of an image, in the order of `editset_helpers.copies.copies`.
+COPIES = ("mirrored", "shifted right", "shifted left", "shifted down", "shifted up")
 DATASETS = {"cifar10": "CIFAR-10", "digits": "handwritten digits"}
 FOCUS = {"_correct": "rightly classified ", "_any": "", "_incorrect": "misclassified ", "": "misclassified "}
 # What tells files of one kind apart: which experiment, how many and which images, of which network and dataset.

@@ -11,7 +11,8 @@ from edits.methods.writing import Repaired
 from edits.network.prepared import Network
 from edits.options import PLANTED_LAYER
 from edits.outcome.generalization import answers_on_copies, generalization
-from edits.outcome.outcomes import EditAnswers, LogitsPair, save_outcomes
+from edits.outcome.nearest import nearest_training_images
+from edits.outcome.outcomes import EditAnswers, LogitsPair, NearImages, save_outcomes
 from edits.outcome.report import RepairReport
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
@@ -68,7 +69,9 @@ def measure_repair(
     if task.kept_weights != "none":
         changes = {name: change.float() for name, change in changes_of(bench.model, repaired.state).items()}
         path = outcomes_path(task.output)
-        edits = EditAnswers(edit_set, edit_logits, task.location, on_copies)
+        with bench.clock.phase("generalization"):
+            near = NearImages(bench.training.content_hash, nearest_training_images(bench, edit_set))
+        edits = EditAnswers(edit_set, edit_logits, task.location, on_copies, near)
         save_outcomes(publishing.staged(path), bench.test, test_logits, edits, changes)
         report.outcomes_path = str(path)
 

@@ -36,6 +36,14 @@ class LogitsPair:
 
 
 @dataclass(frozen=True, eq=False)
+class NearImages:
+    """The training images that are most like each edit image: the split's hash, and positions in it, int64 (N, n)."""
+
+    training_hash: str
+    positions: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class EditAnswers:
     """What became of the N edit images.
 
@@ -44,12 +52,14 @@ class EditAnswers:
         logits: of them.
         location: where they are among the test images.
         on_copies: the classes that their copies are taken for, before and after, int64 (2, N, K).
+        near: the training images most like them.
     """
 
     edit_set: EditSet
     logits: LogitsPair
     location: Location
     on_copies: NDArray[np.int64]
+    near: NearImages
 
 
 def save_outcomes(
@@ -77,6 +87,8 @@ def save_outcomes(
         "edit_indices": torch.from_numpy(edits.location.indices),
         "outside": None if outside is None else torch.from_numpy(outside),
         "copies_predicted": torch.from_numpy(edits.on_copies).to(torch.int16),
+        "training_hash": edits.near.training_hash,
+        "nearest": torch.from_numpy(edits.near.positions),
         "moved": moved,
         "moved_probabilities": _probabilities(LogitsPair(test_logits.before[moved], test_logits.after[moved])),
         "edit_probabilities": _probabilities(edits.logits),

@@ -263,6 +263,26 @@ def test_cache_reads_again_when_the_file_changes(tmp_path: Path) -> None:
         cache.get(path)
 
 
+def test_a_file_that_takes_long_holds_up_no_other(tmp_path: Path) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def read(path: Path) -> str:
+        if path.name == "slow":
+            begun.set()
+            assert may_end.wait(20)
+        return path.name
+
+    cache = FileCache(read, 2)
+    for name in ("slow", "quick"):
+        (tmp_path / name).touch()
+    other = threading.Thread(target=cache.get, args=(tmp_path / "slow",))
+    other.start()
+    assert begun.wait(20)
+    assert cache.get(tmp_path / "quick") == "quick"
+    may_end.set()
+    other.join()
+
+
 # What is shown
 
 

@@ -21,6 +21,8 @@ from typer.core import TyperGroup
 from editset_helpers.edit_set import save_edit_set
 from helpers.errors import UsageError
 from helpers.files.writing import save_tensors, write_json
+from helpers.images.cache import content_hash
+from helpers.images.digits import Digits
 from tests.visualizer.test_content import (
     HOSTILE,
     noise_set,
@@ -307,6 +309,19 @@ def test_a_test_image_that_changed(folder: Path, client: FlaskClient) -> None:
         text_of(client, f"/repairs/artifacts/r.json?{wrong}", 404)
 
 
+def test_training_images_that_are_near(folder: Path, client: FlaskClient) -> None:
+    hashed = content_hash(Digits().read("train"))
+    near = {"nearest": torch.tensor([[5, 7], [9, 10**6]]), "training_hash": hashed}
+    save_tensors(folder / "artifacts/r_outcomes.pt", outcomes() | likely() | near)
+    assert "training image 7" in text_of(client, "/repairs/artifacts/r.json?edit_image=0")
+    assert text_of(client, "/repairs/artifacts/r.json?edit_image=1").count("training image ") == 1
+    assert client.get("/pictures/training/artifacts/r.json/7.png").mimetype == "image/png"
+    text_of(client, "/pictures/training/artifacts/r.json/8.png", 404)  # no other one is shown
+    text_of(client, f"/pictures/training/artifacts/r.json/{10**6}.png", 404)
+    save_tensors(folder / "artifacts/r_outcomes.pt", outcomes() | likely() | near | {"training_hash": "another"})
+    assert "training image" not in text_of(client, "/repairs/artifacts/r.json?edit_image=0")
+
+
 def test_outcomes_of_earlier_versions_have_no_probabilities(client: FlaskClient) -> None:
     assert "Probabilities are kept of edit images" in text_of(client, "/repairs/artifacts/r.json?edit_image=0")
 
@@ -318,6 +333,8 @@ def test_outcomes_of_earlier_versions_have_no_probabilities(client: FlaskClient)
         {"moved_probabilities": torch.zeros(2, 4, 3)},
         {"copies_predicted": torch.full((2, 2, 2), 9)},
         {"moved": None},
+        {"nearest": torch.zeros(3, 5)},
+        {"nearest": "no"},
     ],
 )
 def test_probabilities_that_do_not_fit(folder: Path, client: FlaskClient, wrong: dict[str, Any]) -> None:

@@ -52,12 +52,15 @@ class Likely:
         moved: which test images were taken for another class after than before, int64 (M,), ascending.
         of_moved: of these, float (2, M, C).
         copies: the classes that K copies of each edit image are taken for, int64 (2, N, K).
+        nearest: the training images most like each edit image, int64 (N, n); ``training_hash`` is their split's.
     """
 
     edit: NDArray[np.float64]
     moved: NDArray[np.int64]
     of_moved: NDArray[np.float64]
     copies: NDArray[np.int64]
+    nearest: NDArray[np.int64]
+    training_hash: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +126,9 @@ def _answers(content: dict[str, Any], what: str) -> Answers:
 def _likely(content: dict[str, Any]) -> Likely:
     edit, of_moved = (content[key].numpy().astype(float) for key in ("edit_probabilities", "moved_probabilities"))
     moved, copies = (content[key].numpy().astype(np.int64) for key in ("moved", "copies_predicted"))
-    return Likely(edit, moved, of_moved, copies)
+    nearest, hashed = content.get("nearest"), str(content.get("training_hash", ""))
+    near = np.zeros((edit.shape[1], 0), dtype=np.int64) if nearest is None else nearest.numpy().astype(np.int64)
+    return Likely(edit, moved, of_moved, copies, near, hashed)
 
 
 def _likely_fit(outcomes: Outcomes) -> bool:
@@ -132,6 +137,7 @@ def _likely_fit(outcomes: Outcomes) -> bool:
         return True
     images, copies = len(outcomes.edit.labels), likely.copies
     shapes = likely.edit.shape == (2, images, classes) and likely.of_moved.shape == (2, len(likely.moved), classes)
+    shapes &= likely.nearest.ndim == 2 and len(likely.nearest) == images
     return shapes and copies.shape[:2] == (2, images) and bool(((copies >= 0) & (copies < classes)).all())
 
 

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path
 from helpers.errors import ToolError
 from helpers.files.writing import read_json
+from helpers.images.source import DecodedImages, Split
 from visualizer.caching import UNREADABLE, FileCache, version_of
 from visualizer.content.edit_sets import Brief, Classes, ImageRow, count_classes, image_rows, read_brief
 from visualizer.content.experiments import Results, read_results
 from visualizer.content.files import EDIT_SETS, OUTCOMES, REPORTS, RESULTS, Kind, find_file, list_names
 from visualizer.content.glimpse import Glimpse, load_glimpse
-from visualizer.content.outcomes import Outcomes, load_outcomes
+from visualizer.content.outcomes import Likely, Outcomes, load_outcomes
 from visualizer.content.reports import read_report
-from visualizer.drawing.pictures import TestPictures
+from visualizer.drawing.pictures import SplitPictures
 
 
 class Shelf:
@@ -29,7 +30,7 @@ class Shelf:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.pictures = TestPictures(root)
+        self.pictures = SplitPictures(root)
         self._edit_sets = FileCache(_load_set, 3, metadata_path)
         self._briefs = FileCache(read_brief, 1000)
         self._reports = FileCache(read_report, 10_000)
@@ -114,11 +115,18 @@ class Shelf:
             raise ToolError(f"{name} has vanished.") from error
 
     def test_images(self, report: dict[str, Any], outcomes: Outcomes) -> NDArray[np.uint8]:
-        """The test images of a report; raises `ToolError` where they are not here."""
+        """The test images of a report, (R, S, S, 3); raises `ToolError` where they are not here."""
+        return self._images(report, outcomes.dataset_hash, "test").images
+
+    def training_images(self, report: dict[str, Any], likely: Likely) -> DecodedImages:
+        """The training images that are near edit images; raises `ToolError` where they are not here."""
+        return self._images(report, likely.training_hash, "train")
+
+    def _images(self, report: dict[str, Any], wanted_hash: str, split: Split) -> DecodedImages:
         try:
-            return self.pictures.find(report, outcomes.dataset_hash)
+            return self.pictures.find(report, wanted_hash, split)
         except UNREADABLE as error:
-            raise ToolError(f"the test images cannot be read: {error}") from error
+            raise ToolError(f"the {split} images cannot be read: {error}") from error
 
     def tell(self, error: ToolError) -> str:
         """The sentence of an error, with file names as the project's folder sees them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from flask import Blueprint, Response, abort, make_response
 
 from editset_helpers.copies import copies
@@ -40,6 +41,19 @@ def test(name: str, position: int) -> Response:
     if position >= len(images):
         abort(404)
     return _response(png(images[position]))
+
+
+@pages.get("/pictures/training/<path:name>/<int:position>.png")
+def training(name: str, position: int) -> Response:
+    """One of the training images that are near a repair's edit images."""
+    report = report_of(name)
+    likely = outcomes_of(name, report).likely
+    if likely is None or position not in likely.nearest:
+        abort(404)
+    images = shelf().training_images(report, likely).images
+    if position >= len(images):
+        abort(404)
+    return _response(png(np.ascontiguousarray(images[position])))
 
 
 def _response(content: bytes) -> Response:

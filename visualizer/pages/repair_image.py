@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,10 @@ class Copy:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """An image: where its picture is, the classes' probabilities before and after, its copies, its neighbours."""
+    """An image: where its picture is, the classes' probabilities before and after, its copies, its neighbours.
+
+    ``near`` are the training images most like it: position and class.
+    """
 
     kind: str
     answers: Answers
@@ -41,6 +44,7 @@ class Shown:
     probabilities: NDArray[np.float64] | None
     copies: list[Copy]
     order: list[int]
+    near: list[tuple[int, str]] = field(default_factory=list)
 
 
 def show_image(name: str, report: dict[str, Any], outcomes: Outcomes) -> str:
@@ -60,6 +64,7 @@ def show_image(name: str, report: dict[str, Any], outcomes: Outcomes) -> str:
         bars=_bars(outcomes, shown.probabilities, position, shown.answers),
         before=None if place in {None, 0} else shown.order[(place or 0) - 1],
         after=None if place is None or place + 1 == len(shown.order) else shown.order[place + 1],
+        shown_hash=outcomes.likely.training_hash[:12] if outcomes.likely else "",
         key="edit_image" if is_edit else "test_image",
     )
 
@@ -73,7 +78,20 @@ def _edit_image(report: dict[str, Any], outcomes: Outcomes, position: int) -> Sh
     probabilities = None if likely is None else likely.edit[:, position]
     copies = _copies(outcomes, position, edit_set, found)
     order = list(range(len(outcomes.edit.labels)))
-    return Shown("edit", outcomes.edit, position, picture, found.why_not, probabilities, copies, order)
+    near = _near(report, outcomes, position)
+    return Shown("edit", outcomes.edit, position, picture, found.why_not, probabilities, copies, order, near)
+
+
+def _near(report: dict[str, Any], outcomes: Outcomes, position: int) -> list[tuple[int, str]]:
+    """The training images most like an edit image, where they are known and here."""
+    if outcomes.likely is None or not outcomes.likely.nearest.shape[1]:
+        return []
+    try:
+        images = shelf().training_images(report, outcomes.likely)
+    except ToolError:
+        return []
+    places = outcomes.likely.nearest[position].tolist()
+    return [(place, images.class_names[images.labels[place]]) for place in places if 0 <= place < len(images.labels)]
 
 
 def _copies(outcomes: Outcomes, position: int, edit_set: str | None, found: EditPictures) -> list[Copy]:

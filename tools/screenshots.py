@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from flask import Flask
@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, sync_playwright
 from helpers.cli import new_app, say, tells_failures
 from helpers.errors import ToolError
 from visualizer.app import create_app
-from visualizer.content.files import EDIT_SETS, RESULTS
+from visualizer.content.files import EDIT_SETS
 from visualizer.content.shelf import Shelf
 from visualizer.server import make_page_server
 
@@ -58,22 +58,29 @@ def main(
 
 
 def shown_pages(application: Flask) -> dict[str, str]:
-    """The addresses by the names of their pictures: of repairs with outcomes the newest and the costliest."""
-    shelf: Shelf = application.extensions["shelf"]
-    kept = [(name, report) for name, report in shelf.repairs()[0] if report["outcomes_path"]]
+    """The addresses by the names of their pictures: of the largest repair, the newest of such, and the largest set."""
+    with application.app_context():
+        shelf: Shelf = application.extensions["shelf"]
+        kept = [(name, report) for name, report in shelf.repairs()[0] if report["outcomes_path"]]
+        sets = {name: shelf.brief(name).images for name in shelf.names(EDIT_SETS)}
+        results = [name for name, _ in shelf.all_results()]
     found = {"overview": "/"}
     if kept:
-        newest = kept[0][0]
-        costly = max(kept, key=lambda entry: entry[1]["drawdown_points"] or 0.0)[0]
-        found |= {"repair": f"/repairs/{costly}", "image": f"/repairs/{newest}?edit_image=0"}
-        found["comparison"] = f"/compare?pick={costly}"
-    if edit_sets := shelf.names(EDIT_SETS):
-        found["edit_set"] = f"/edit-sets/{min(edit_sets, key=lambda name: (name.count('/'), name))}"
-    if results := shelf.names(RESULTS):
-        found["experiments"] = "/experiments?" + "&".join(f"file={name}" for name in results)
+        name, report = max(kept, key=lambda entry: entry[1]["edit_set_size"])
+        found |= {"repair": f"/repairs/{name}", "image": f"/repairs/{name}?edit_image=0"}
+        alike = [other for other, told in kept if told["weights_hash_before"] == report["weights_hash_before"]]
+        found["comparison"] = "/compare?" + "&".join(f"pick={other}" for other in (name, _costliest(kept, alike)))
+    if sets:
+        found["edit_set"] = f"/edit-sets/{max(sets, key=lambda name: sets[name])}"
+    if results:
+        found["experiments"] = "/experiments?" + "&".join(f"file={name}" for name in results[:1])
     for missing in HEIGHTS.keys() - found.keys():
         say(f"note: there is nothing to show as {missing}.png")
     return found
+
+
+def _costliest(kept: list[tuple[str, dict[str, Any]]], names: list[str]) -> str:
+    return max(names, key=lambda name: dict(kept)[name]["drawdown_points"] or 0.0)
 
 
 def take(browser: Browser, address: str, path: Path) -> Path:

@@ -85,7 +85,7 @@ def another(folder: Path, name: str, **values: Any) -> dict[str, Any]:
             "class_9_big_truck_correct_taken_for_1_car",
             "5 rightly classified images of class big_truck, CIFAR-10 taken for car",
         ),
-        ("class3_incorrect_n10_s0_ab12cd34ef56", "5 misclassified images of class 3, CIFAR-10"),
+        ("class3_incorrect_n10_s0_ab12cd34ef56", "5 misclassified images of class cat, CIFAR-10"),
         (
             "misclassified_train_relabeled_ab12cd34",
             "5 misclassified training images of CIFAR-10 with labels that were given",
@@ -202,6 +202,13 @@ def test_the_commands_of_the_pages_can_be_typed(folder: Path) -> None:
             assert chosen is not None
             command = chosen
         command.make_context(script, words)
+
+
+def test_a_repair_upon_a_repair_promises_no_less() -> None:
+    told = report(output_path="a.pth", margin=3.5, param_bound=5.0, shifts=1, flip=True, dataset="cifar10")
+    ((_, line),) = [step for step in commands.next_steps(told) if "--weights" in step[1]]
+    assert line.endswith("--weights a.pth --output a_next.pth --margin 3.5 --shifts 1 --flip")
+    assert not [step for step in commands.next_steps(told | {"test_accuracy_after": 1.0}) if "--weights" in step[1]]
 
 
 # Two side by side

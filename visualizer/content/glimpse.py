@@ -20,7 +20,7 @@ class Glimpse:
 
 
 def load_glimpse(path: Path) -> list[Glimpse]:
-    """The edit images of a file of outcomes, the first of each class; raises `ToolError` where it is none."""
+    """The edit images, the first of each class before the others; raises `ToolError` for a file of other things."""
     content = load_tensors(path, "outcomes")
     try:
         names, keys = content["class_names"], ("edit_labels", "edit_predicted_before", "edit_predicted_after")
@@ -32,4 +32,5 @@ def load_glimpse(path: Path) -> list[Glimpse]:
         ]
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ToolError(f"{path} does not hold the outcomes of a repair ({error}).") from error
-    return list({row.true: row for row in reversed(rows)}.values())[::-1]
+    first = {row.true: row for row in reversed(rows)}.values()
+    return [*list(first)[::-1], *(row for row in rows if row not in first)]

@@ -23,7 +23,8 @@ def index() -> str:
     """What there is, the latest first."""
     cards = _latest()
     newest = next((card.report for card in cards if card.report["status"] == "repaired"), None)
-    counts = {"edit_sets": len(shelf().names(EDIT_SETS)), "results": len(shelf().names(RESULTS))}
+    tables = [name for name in shelf().names(RESULTS) if not name.endswith("/summary.csv")]  # of `analysis.py`
+    counts = {"edit_sets": len(shelf().names(EDIT_SETS)), "results": len(tables)}
     return render_template("home.html", cards=cards, running=_running(), steps_told=next_steps(newest), counts=counts)
 
 

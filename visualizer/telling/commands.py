@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -29,16 +30,25 @@ def next_steps(report: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What to do after a repair (None: there is none yet), each with the command that does it."""
     if report is None or report["status"] != "repaired" or not report["output_path"]:
         return [(told, _line("run_repair.py", "misclassified", *options)) for told, options in FIRST]
-    weights, data = report["output_path"], _data(report)
-    onward = str(PurePosixPath(weights).with_name(f"{PurePosixPath(weights).stem}_next.pth"))
-    upon = ["--max-samples", "20", "--seed", "1", "--weights", weights, "--output", onward]
-    steps = [
-        ("Repair next week's mistakes upon it", _line("run_repair.py", "misclassified", *upon, *data)),
-        ("Try many sizes in a sweep", sweep(data)),
-    ]
+    data = _data(report)
+    steps = [("Try many sizes in a sweep", sweep(data))]
+    if (report["test_accuracy_after"] or 0.0) < 1:
+        steps.insert(0, ("Repair next week's mistakes upon it", _onward(report, data)))
     if report["certificate_path"]:
         steps.insert(0, ("Let the checker look at it again", check(report["certificate_path"])))
     return steps
+
+
+def _onward(report: dict[str, Any], data: Sequence[str]) -> str:
+    """A repair upon a repair, which promises no less than that."""
+    weights = PurePosixPath(report["output_path"])
+    upon = ["--weights", str(weights), "--output", str(weights.with_name(f"{weights.stem}_next.pth"))]
+    usual = (("margin", 2.0), ("param_bound", 5.0), ("shifts", 0))
+    other = [(key, report[key]) for key, value in usual if report[key] not in (value, None)]
+    kept = [(f"--{key.replace('_', '-')}", f"{value:g}") for key, value in other]
+    flip = ["--flip"] if report["flip"] else []
+    few = ["--max-samples", "20", "--seed", "1"]
+    return _line("run_repair.py", "misclassified", *few, *upon, *itertools.chain(*kept), *flip, *data)
 
 
 def sweep(data: Sequence[str] = ()) -> str:

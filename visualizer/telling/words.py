@@ -11,6 +11,8 @@ from visualizer.content.repairs import ClassOutcome
 # The copies of an image, in the order of `editset_helpers.copies.copies`.
 COPIES = ("mirrored", "shifted right", "shifted left", "shifted down", "shifted up")
 DATASETS = {"cifar10": "CIFAR-10", "digits": "handwritten digits"}
+# By number, as sweeps name them.
+CLASSES = {"cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")}
 FOCUS = {"_correct": "rightly classified ", "_any": "", "_incorrect": "misclassified ", "": "misclassified "}
 # What tells files of one kind apart: which experiment, how many and which images, of which network and dataset.
 TAIL = re.compile(r"(?:_n\d+_s\d+.*|_\d+_seed\d+)?(?:_[0-9a-f]{8,12})*")
@@ -34,13 +36,18 @@ def images_in_words(name: str, count: int | None, dataset: str | None) -> str:
         return f"{number} {many}{of}"
     if found is None:
         return f"{number} {many}{of}, {name}"
-    of_class = found["name"] or found["number"]
+    of_class = found["name"] or _class_name(dataset, found["number"])
     kind = "misclassified " if found[1] else FOCUS[found["focus"] or ""] if of_class else "chosen "
     train, taken = "training " * bool(found["train"]), f" taken for {found['taken']}" if found["taken"] else ""
     told = f" of class {of_class}" if of_class else ""
     of = of.replace(" of ", ", ", 1) if of_class else of
     labels = " with labels that were given" if found["labels"] else ""
     return f"{number} {kind}{train}{many}{told}{of}{taken}{labels}"
+
+
+def _class_name(dataset: str | None, number: str | None) -> str | None:
+    names = dict(enumerate(CLASSES.get(dataset or "", ())))
+    return number and names.get(int(number), number)
 
 
 def dataset_name(dataset: str | None) -> str:

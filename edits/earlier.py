@@ -18,7 +18,7 @@ from edits.network.prepared import Network
 from edits.network.workbench import Workbench
 from edits.options import LAST_LAYER, PLANTED_LAYER, RepairOptions
 from edits.outcome.finished import check_same, read_repair, repaired_images, stated_file
-from edits.outcome.report import RepairReport
+from edits.outcome.report import STEP, RepairReport
 from editset_helpers.joining import Member
 from helpers.cli import say
 from helpers.errors import UsageError
@@ -27,11 +27,6 @@ from helpers.files.writing import read_json
 from model_classes.alexnet import load_alexnet
 from model_classes.weights import weights_hash
 from sytorch.problem.arrays import Indices
-
-STEP = (
-    "timestamp", "command", "output_path", "weights_hash_after", "edit_set_path", "edit_set_size", "layer", "prepare",
-    "margin", "drawdown_points", "generalization_after",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

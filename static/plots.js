@@ -3,7 +3,7 @@
 
 function themed(figure) {
   const style = getComputedStyle(document.documentElement);
-  const [text, grid] = ["--text", "--grid"].map((name) => style.getPropertyValue(name).trim());
+  const [text, grid] = ["--text", "--line"].map((name) => style.getPropertyValue(name).trim());
   const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true };
   const { xaxis, yaxis, ...layout } = structuredClone(figure.layout);
   return {
@@ -27,7 +27,8 @@ function draw(canvas, figure) {
   canvas.dataset.clickable = "yes";
   canvas.on("plotly_click", (event) => {
     const link = event.points[0]?.customdata;
-    if (typeof link === "string" && link.startsWith("/") && !link.startsWith("//")) location.assign(link);
+    const isOurs = typeof link === "string" && (/^\/(?!\/)/.test(link) || /^page_\d+\.html$/.test(link));
+    if (isOurs) location.assign(link);
   });
 }
 

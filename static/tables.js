@@ -3,7 +3,7 @@
 
 function value(row, column, numeric) {
   const cell = row.cells[column];
-  if (!numeric) return cell.textContent.trim();
+  if (!numeric) return cell.dataset.value ?? cell.textContent.trim();
   const text = cell.dataset.value ?? cell.textContent.replace(/[,\s]/g, "");
   return text === "" ? NaN : Number(text);
 }

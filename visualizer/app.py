@@ -10,17 +10,19 @@ from flask import Flask, Response, render_template, send_file
 from werkzeug.exceptions import HTTPException
 
 from helpers.errors import ToolError
-from visualizer.content.files import EDIT_SETS, REPORTS, RESULTS, UnknownFileError
+from visualizer.content.files import UnknownFileError
 from visualizer.content.shelf import Shelf, shelf
 from visualizer.drawing.pictures import input_png
+from visualizer.pages import comparison as comparison_pages
 from visualizer.pages import edit_sets as edit_set_pages
 from visualizer.pages import experiments as experiment_pages
+from visualizer.pages import home as home_pages
+from visualizer.pages import pictures as picture_pages
 from visualizer.pages import repairs as repair_pages
 from visualizer.pages.formatting import FILTERS, encodable
 from visualizer.security import protect
 
 HERE = Path(__file__).parent.parent
-COUNTED = {"edit_sets": EDIT_SETS, "reports": REPORTS, "results": RESULTS}
 
 
 def create_app(root: Path, host: str = "127.0.0.1") -> Flask:
@@ -36,9 +38,8 @@ def create_app(root: Path, host: str = "127.0.0.1") -> Flask:
     app.jinja_env.finalize = encodable
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     protect(app, host)
-    for pages in (edit_set_pages.pages, repair_pages.pages, experiment_pages.pages):
-        app.register_blueprint(pages)
-    app.add_url_rule("/", "home", home)
+    for module in (home_pages, edit_set_pages, repair_pages, comparison_pages, experiment_pages, picture_pages):
+        app.register_blueprint(module.pages)
     app.add_url_rule("/plotly.min.js", "plotly", plotly)
     app.register_error_handler(ToolError, tell_failure)
     app.register_error_handler(HTTPException, tell_http)
@@ -50,12 +51,6 @@ def warm_up(app: Flask) -> None:
     for name in app.jinja_env.list_templates():
         app.jinja_env.get_template(name)
     input_png(torch.zeros(3, 1, 1))
-
-
-def home() -> str:
-    """What there is."""
-    counts = {what: len(shelf().names(kind)) for what, kind in COUNTED.items()}
-    return render_template("home.html", counts=counts)
 
 
 def plotly() -> Response:

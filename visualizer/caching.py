@@ -32,6 +32,7 @@ class FileCache(Generic[T]):
         self._size = size
         self._beside = beside
         self._kept: OrderedDict[Path, tuple[str, T]] = OrderedDict()
+        self._reading: dict[Path, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def get(self, path: Path) -> T:
@@ -40,14 +41,21 @@ class FileCache(Generic[T]):
         Raises:
             ToolError: it has vanished, is damaged, or is something else.
         """
-        with self._lock:  # also while reading: sixty images of one set must not load it sixty times
+        with self._lock:
+            reading = self._reading.setdefault(path, threading.Lock())
+        with reading:  # sixty images of one set must not load it sixty times, and other files need not wait
             version = self._version(path)
-            kept = self._kept.pop(path, None)
+            with self._lock:
+                kept = self._kept.pop(path, None)
             value = kept[1] if kept is not None and kept[0] == version else self._attempt(path)
-            self._kept[path] = (version, value)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            with self._lock:
+                self._keep(path, (version, value))
         return value
+
+    def _keep(self, path: Path, entry: tuple[str, T]) -> None:
+        self._kept[path] = entry
+        while len(self._kept) > self._size:
+            self._reading.pop(self._kept.popitem(last=False)[0], None)
 
     def _version(self, path: Path) -> str:
         second = None if self._beside is None else self._beside(path)

@@ -33,6 +33,8 @@ seconds. Of fine-tuning, the seconds are those of the settings that were taken.
 
 ![Drawdown against size](drawdown.svg)
 ![Time against size](seconds.svg)
+
+The other methods have [plots](drawdown_others.svg) of [their own](seconds_others.svg).
 """
 PUBLISHED_HEADER = ["method", "network and edits", "guarantee", "drawdown", "time", "source"]
 PUBLISHED_INTRODUCTION = """\

@@ -1,10 +1,12 @@
-"""The plots of the comparison: a colour for each family, a marker and a line for each method in it."""
+"""The plots of the comparison: five methods that are labelled at their lines, and all others in a plot of their own."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
@@ -12,48 +14,90 @@ from matplotlib.ticker import NullLocator, ScalarFormatter
 from benchmarks.compare.row import Row
 from experiments.analysis.figures import COLOURS, LINES, MARKERS, save_figure
 
-FAMILIES = ["ours", "whole LP", "fine-tuning", "closed form", "l1 with right images"]
+# The default, or what it was; the last layer alone; and of each way that people use instead, one.
+MAIN = (("ours-default", "moved"), ("ours-l2",), ("closed-form",), ("tune-last",), ("whole-ipm",))
+LINE_HEIGHT = 11  # points between two labels
 
 
 def draw_plots(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Write ``drawdown`` and ``seconds`` as PNG and SVG; returns their paths.
+    """Write ``drawdown`` and ``seconds``, and ``..._others`` of the rest, as PNG and SVG; returns their paths.
 
     Where an edit image lacks its margin the marker is hollow. Several seeds are several points.
     """
-    return [*_draw(rows, folder, "drawdown"), *_draw(rows, folder, "seconds")]
+    there = {row.method for row in rows}
+    main = [name for names in MAIN for name in [next((name for name in names if name in there), None)] if name]
+    chosen = [row for row in rows if row.method in main]
+    others = [row for row in rows if row.method not in main]
+    paths = []
+    for column in ("drawdown", "seconds"):
+        paths += _draw_main(chosen, main, folder, column) if _judged(chosen) else []
+        paths += _draw_others(others, folder, column) if _judged(others) else []
+    return paths
 
 
-def _draw(rows: Sequence[Row], folder: Path, column: str) -> list[Path]:
-    figure = Figure(figsize=(10.0, 6.0), dpi=120, layout="constrained")
+def _judged(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.drawdown is not None]
+
+
+def _draw_main(rows: Sequence[Row], methods: Sequence[str], folder: Path, column: str) -> list[Path]:
+    figure = Figure(figsize=(10.0, 5.0), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    for method in dict.fromkeys(row.method for row in rows):
-        _line(axes, [row for row in rows if row.method == method], column, _style(rows, method))
-    _label(axes, column, sorted({row.edit_images for row in rows if row.edit_images is not None}))
-    figure.legend(loc="outside right upper", frameon=False, fontsize=7, title="hollow: a margin is missed")
+    for number, method in enumerate(methods):
+        _line(axes, [row for row in rows if row.method == method], column, number)
+    _label(axes, column, _sizes(rows))
+    figure.draw_without_rendering()  # scales are settled, so that labels can be set apart
+    _name_lines(axes)
     return save_figure(figure, folder, column)
 
 
-def _style(rows: Sequence[Row], method: str) -> tuple[str, int]:
-    """The family's colour, and the method's number within it."""
-    family = next(row.family for row in rows if row.method == method)
-    members = list(dict.fromkeys(row.method for row in rows if row.family == family))
-    place = FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
-    return COLOURS[place % len(COLOURS)], members.index(method)
+def _draw_others(rows: Sequence[Row], folder: Path, column: str) -> list[Path]:
+    figure = Figure(figsize=(10.0, 6.0), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for number, method in enumerate(dict.fromkeys(row.method for row in rows)):
+        _line(axes, [row for row in rows if row.method == method], column, number)
+    _label(axes, column, _sizes(rows))
+    axes.set_title(f"{axes.get_title()}, the other methods")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return save_figure(figure, folder, f"{column}_others")
 
 
-def _line(axes: Axes, rows: Sequence[Row], column: str, style: tuple[str, int]) -> None:
-    judged = [row for row in rows if row.drawdown is not None]
-    points = sorted((row.edit_images or 0, float(getattr(row, column)), row.status) for row in judged)
+def _sizes(rows: Sequence[Row]) -> list[int]:
+    return sorted({row.edit_images for row in rows if row.edit_images is not None})
+
+
+def _line(axes: Axes, rows: Sequence[Row], column: str, number: int) -> None:
+    points = sorted((row.edit_images or 0, float(getattr(row, column)), row.status) for row in _judged(rows))
     if not points:
         return
-    colour, number = style
-    marker, line = MARKERS[number % len(MARKERS)], LINES[(number + number // len(MARKERS)) % len(LINES)]
+    colour = COLOURS[number % len(COLOURS)]
+    marker, line = MARKERS[number % len(MARKERS)], LINES[(number // len(COLOURS)) % len(LINES)]
     sizes, values, _ = zip(*points, strict=True)
-    axes.plot(sizes, values, color=colour, linestyle=line, linewidth=1, alpha=0.8)
+    axes.plot(sizes, values, marker, color=colour, linestyle=line, linewidth=1.5, markersize=5, label=rows[0].label)
     for size, value, status in points:
-        fill = colour if status == "repaired" else "white"
-        axes.plot(size, value, marker, color=colour, markerfacecolor=fill, markersize=5)
-    axes.plot([], [], color=colour, linestyle=line, marker=marker, markersize=4, label=rows[0].label)
+        if status != "repaired":
+            axes.plot(size, value, marker, color=colour, markerfacecolor="white", markersize=5)
+
+
+def _name_lines(axes: Axes) -> None:
+    """Write each line's name behind its last point, no name upon another."""
+    named = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+    ends = [(line, *np.asarray(line.get_xydata(), dtype=float)[-1].tolist()) for line in named]
+    scale, least = axes.figure.dpi / 72, float("-inf")
+    rightmost = max(x for _, x, _ in ends)
+    for line, x, y in sorted(ends, key=lambda end: float(end[2])):
+        height = float(axes.transData.transform((x, y))[1])
+        least = max(height, least + LINE_HEIGHT * scale)
+        told = str(line.get_label()) if x == rightmost else textwrap.fill(str(line.get_label()), 20)
+        axes.annotate(
+            told,
+            (x, y),
+            xytext=(8, (least - height) / scale),
+            textcoords="offset points",
+            va="center",
+            annotation_clip=False,
+            color=line.get_color(),
+            fontsize=9,
+        )
 
 
 def _label(axes: Axes, column: str, sizes: Sequence[int]) -> None:
@@ -62,6 +106,7 @@ def _label(axes: Axes, column: str, sizes: Sequence[int]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     if column == "drawdown":
         axes.set_yscale("symlog", linthresh=1)
+        axes.set_ylim(bottom=min(-0.2, 1.2 * axes.dataLim.y0))
         axes.axhline(0, color="#555555", linewidth=0.8)
         axes.set_title("Drawdown: accuracy lost outside the edit set")
         axes.set_ylabel("percentage points (linear below 1)")
@@ -70,6 +115,6 @@ def _label(axes: Axes, column: str, sizes: Sequence[int]) -> None:
         axes.set_title("Time of a repair")
         axes.set_ylabel("seconds")
     axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.set_xlabel("edit images")
+    axes.set_xlabel("edit images; hollow: a margin is missed")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -10,8 +10,9 @@ from edits.methods.applying import changes_of
 from edits.methods.writing import Repaired
 from edits.network.prepared import Network
 from edits.options import PLANTED_LAYER
-from edits.outcome.generalization import generalization
-from edits.outcome.outcomes import LogitsPair, save_outcomes
+from edits.outcome.generalization import answers_on_copies, generalization
+from edits.outcome.nearest import nearest_training_images
+from edits.outcome.outcomes import EditAnswers, LogitsPair, NearImages, save_outcomes
 from edits.outcome.report import RepairReport
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
@@ -63,14 +64,15 @@ def measure_repair(
         report.last_drawdown_points = 100 * (last[0] - last[1])
     layer = PLANTED_LAYER if options.plants else part_named(options.layer).layer
     with bench.clock.phase("generalization"):
-        found = generalization(bench, repaired.state, edit_set, layer)
-        report.generalization_before, report.generalization_after = found
+        on_copies = answers_on_copies(bench, repaired.state, edit_set, layer)
+        report.generalization_before, report.generalization_after = generalization(on_copies, edit_set)
     if task.kept_weights != "none":
         changes = {name: change.float() for name, change in changes_of(bench.model, repaired.state).items()}
-        path, place = outcomes_path(task.output), task.location
-        save_outcomes(
-            publishing.staged(path), bench.test, test_logits, edit_set, edit_logits, location=place, changes=changes
-        )
+        path = outcomes_path(task.output)
+        with bench.clock.phase("generalization"):
+            near = NearImages(bench.training.content_hash, nearest_training_images(bench, edit_set))
+        edits = EditAnswers(edit_set, edit_logits, task.location, on_copies, near)
+        save_outcomes(publishing.staged(path), bench.test, test_logits, edits, changes)
         report.outcomes_path = str(path)
 
 

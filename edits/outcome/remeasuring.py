@@ -8,7 +8,7 @@ from typing import Any
 
 from edits.network.workbench import Workbench, open_workbench
 from edits.outcome.finished import FRACTIONS, MARGINS, check_same, read_repair, repaired_images, stated_file
-from edits.outcome.generalization import generalization
+from edits.outcome.generalization import answers_on_copies, generalization
 from edits.outcome.measuring import measure_accuracy, measure_copies
 from edits.outcome.outcomes import LogitsPair
 from edits.outcome.report import RepairReport
@@ -83,9 +83,8 @@ def remeasure(path: Path, data_root: Path | None = None, batch_size: int = BATCH
     measure_accuracy(
         now, on_edits, edit_set, test_logits=on_test, test_labels=bench.test.labels, outside=location.outside
     )
-    now.generalization_before, now.generalization_after = generalization(
-        bench, after.state_dict(), edit_set, FIRST_LAYER
-    )
+    answers = answers_on_copies(bench, after.state_dict(), edit_set, FIRST_LAYER)
+    now.generalization_before, now.generalization_after = generalization(answers, edit_set)
     figures = _compared(told, now, ROUNDING * max(1.0, float(seen.after.abs().max())))
     count = None if location.outside is None else int(location.outside.sum())
     agree = all(figure.agrees for figure in figures)

@@ -7,6 +7,12 @@ from typing import Any
 
 from helpers.text import aligned, described, percent
 
+# What a report says of each repair that it was made upon.
+STEP = (
+    "timestamp", "command", "output_path", "weights_hash_after", "edit_set_path", "edit_set_size", "layer", "prepare",
+    "margin", "drawdown_points", "generalization_after",
+)  # fmt: skip
+
 
 @dataclass
 class RepairReport:

@@ -22,6 +22,7 @@ from benchmarks.compare.apart import Context
 from benchmarks.compare.judge import judge
 from benchmarks.compare.one import open_case, run_method
 from benchmarks.compare.page import behind, write_page
+from benchmarks.compare.plots import draw_plots
 from benchmarks.compare.row import Row
 from benchmarks.compare.side_by_side import finish, plan
 from benchmarks.compare.table import append_row, read_rows
@@ -41,6 +42,7 @@ from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
 from helpers.images.datasets import ImageDataset
 from model_classes.alexnet import blank_alexnet
+from tests.conftest import CHECKOUT
 
 ROW = Row(
     method="ours-default",
@@ -295,6 +297,16 @@ def test_a_finished_row_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "side_by_side.csv").write_text("".join(lines[:2]))
     with pytest.raises(UsageError, match="another --time-limit"):
         compare(limit=60.0)
+
+
+def test_five_methods_are_named_at_their_lines_and_the_rest_has_a_plot_of_its_own(tmp_path: Path) -> None:
+    rows = read_rows(CHECKOUT / "docs/benchmarks/side_by_side.csv")
+    names = [path.name for path in draw_plots(rows, tmp_path)]
+    assert names[1::2] == ["drawdown.svg", "drawdown_others.svg", "seconds.svg", "seconds_others.svg"]
+    text = {name: (tmp_path / name).read_text() for name in names[1::2]}
+    assert "closed form of ROME and MEMIT" in text["drawdown.svg"]
+    assert "ours: last layer, l1" not in text["drawdown.svg"]
+    assert "ours: last layer, l1" in text["drawdown_others.svg"]
 
 
 @pytest.mark.parametrize(

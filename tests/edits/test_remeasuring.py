@@ -21,7 +21,7 @@ import run_repair
 from editset_helpers.edit_set import load_edit_set, save_edit_set
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import to_inputs
-from visualizer.content.repairs import read_report
+from visualizer.content.reports import read_report
 
 eval_script: Any = importlib.import_module("eval")
 REPORT = Path("made/repaired.json")

@@ -11,7 +11,7 @@ import pytest
 from edits.outcome.finished import read_repair
 from edits.outcome.report import RepairReport, current, report_table
 from helpers.files.writing import write_json
-from visualizer.content.repairs import read_report
+from visualizer.content.reports import read_report
 
 PLACES: dict[str, Any] = {
     "edit_set_path": "e.pt",

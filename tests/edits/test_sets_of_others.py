@@ -19,7 +19,7 @@ from helpers.cli import DatasetName
 from helpers.images.datasets import ImageDataset
 from visualizer.content.edit_sets import image_rows
 from visualizer.content.outcomes import load_outcomes
-from visualizer.content.repairs import read_report
+from visualizer.content.reports import read_report
 from visualizer.drawing import edit_pictures
 from visualizer.drawing.edit_pictures import contradicting
 

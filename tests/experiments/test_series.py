@@ -68,7 +68,7 @@ def test_plots_tell_the_series_apart(rows: pd.DataFrame, tmp_path: Path) -> None
 def test_the_page_tells_the_series_apart(rows: pd.DataFrame) -> None:
     told = ["experiment_id", "repair_set_focus", "seed"]
     figures = experiment_figures(rows.assign(iterations=1.0, **dict.fromkeys(told, "")), [""] * len(rows))
-    assert len(figures["accuracy"]["data"]) == 16  # a mean and its points each
+    assert len(figures["accuracy"]["data"]) == 17  # a mean and its points each, and where the network before is
     assert len(figures["runtime"]["data"]) == len(figures["success"]["data"]) == 8
     assert "class homogeneous correct, l1, margin 1: 3.0" in figures["classes"]["data"][0]["y"]
 

@@ -32,7 +32,8 @@ from visualizer.content.edit_sets import Filter, chosen, count_classes, image_ro
 from visualizer.content.experiments import progress_of, read_results
 from visualizer.content.files import EDIT_SETS, find_file, list_names
 from visualizer.content.outcomes import load_outcomes
-from visualizer.content.repairs import broken_and_fixed, by_class, read_report
+from visualizer.content.repairs import broken_and_fixed, by_class
+from visualizer.content.reports import read_report
 from visualizer.drawing.charts import experiment_figures
 from visualizer.pages.formatting import page_of, whole
 
@@ -46,6 +47,7 @@ COLUMNS = [
     "metric", "solver", "solver_iterations", "objective", "gap", "min_margin", "baseline_accuracy_drawdown_set",
     "drawdown_points", "generalization_before", "generalization_after", "peak_memory_mb", "edit_set_hash",
     "baseline_weights_hash", "repaired_weights_hash", "prepare", "seconds_prepare", "seconds_solve", "dataset",
+    "sequence", "iteration", "images_so_far", "repaired_accuracy_type",
 ]
 # fmt: on
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -121,21 +123,8 @@ def outcomes() -> dict[str, Any]:
     return {**content, "edit_indices": torch.tensor([0, 1]), "changes": changes}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    save_edit_set(noise_set(25), tmp_path / "data/edit_sets/small_edit_dataset.pt")
-    write_json(tmp_path / "artifacts/r.json", report())
-    save_tensors(tmp_path / "artifacts/r_outcomes.pt", outcomes())
-    write_results(tmp_path / "results/sweep.csv", [result_row(1, repaired_model_path="artifacts/r.pth"), result_row(2)])
-    return tmp_path
-
-
-@pytest.fixture
-def client(folder: Path) -> FlaskClient:
-    return create_app(folder).test_client()
-
-
-def _text(client: FlaskClient, address: str, status: int = 200) -> str:
+def text_of(client: FlaskClient, address: str, status: int = 200) -> str:
+    """The page at an address."""
     answer = client.get(address)
     assert answer.status_code == status, (address, answer.status_code)
     return answer.text
@@ -221,7 +210,7 @@ def test_outcomes_that_are_none(folder: Path, client: FlaskClient, wrong: dict[s
     save_tensors(folder / "artifacts/r_outcomes.pt", {**outcomes(), **wrong})
     with pytest.raises(ToolError, match="does not hold the outcomes"):
         load_outcomes(folder / "artifacts/r_outcomes.pt")
-    assert "Nothing to show: artifacts/r_outcomes.pt does not hold" in _text(client, "/repairs/artifacts/r.json")
+    assert "Nothing to show: artifacts/r_outcomes.pt does not hold" in text_of(client, "/repairs/artifacts/r.json")
 
 
 def test_training_records_are_no_reports(folder: Path) -> None:
@@ -274,6 +263,26 @@ def test_cache_reads_again_when_the_file_changes(tmp_path: Path) -> None:
         cache.get(path)
 
 
+def test_a_file_that_takes_long_holds_up_no_other(tmp_path: Path) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def read(path: Path) -> str:
+        if path.name == "slow":
+            begun.set()
+            assert may_end.wait(20)
+        return path.name
+
+    cache = FileCache(read, 2)
+    for name in ("slow", "quick"):
+        (tmp_path / name).touch()
+    other = threading.Thread(target=cache.get, args=(tmp_path / "slow",))
+    other.start()
+    assert begun.wait(20)
+    assert cache.get(tmp_path / "quick") == "quick"
+    may_end.set()
+    other.join()
+
+
 # What is shown
 
 
@@ -282,7 +291,7 @@ def test_cache_reads_again_when_the_file_changes(tmp_path: Path) -> None:
 )
 def test_a_page_says_what_was_prepared(folder: Path, client: FlaskClient, prepare: str | None, shown: str) -> None:
     write_json(folder / "artifacts/r.json", report(prepare=prepare))
-    assert f"<dt>prepared first</dt><dd>{shown}</dd>" in _text(client, "/repairs/artifacts/r.json")
+    assert f"<dt>prepared first</dt><dd>{shown}</dd>" in text_of(client, "/repairs/artifacts/r.json")
 
 
 PLANTED = {
@@ -292,15 +301,15 @@ PLANTED = {
 }  # fmt: skip
 
 
-def _words(page: str) -> str:
+def words_of(page: str) -> str:
     """The text of a page, blanks made one."""
     return " ".join(re.sub(r"<[^>]*>", "", page).split())
 
 
 def test_a_page_says_what_was_planted(folder: Path, client: FlaskClient) -> None:
     write_json(folder / "artifacts/r.json", report(**PLANTED))
-    page = _text(client, "/repairs/artifacts/r.json")
-    told = _words(page)
+    page = text_of(client, "/repairs/artifacts/r.json")
+    told = words_of(page)
     for sentence in (
         "2 spare units of classifier.4, which ordinary images do not need, became detectors of the 2 edit images.",
         "Reach near: shifted copies are to set them off, too. 1 edit image is detected without such copies",
@@ -313,7 +322,7 @@ def test_a_page_says_what_was_planted(folder: Path, client: FlaskClient) -> None
         assert sentence in told
     name = "data/edit_sets/small_edit_dataset.pt"
     assert f'<a href="/edit-sets/{name}?image=9">edit image 9</a>' in page
-    _text(client, f"/edit-sets/{name}?image=9")
+    text_of(client, f"/edit-sets/{name}?image=9")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +339,7 @@ def test_a_page_says_how_far_detectors_reach(
     separable = {"not_separable": [], "nearest_training_images": [], "detected_alone": 0, "outside_detected": None}
     facts = PLANTED | separable | {"reach": reach, "dataset": dataset, "copies": 8}
     write_json(folder / "artifacts/r.json", report(**facts))
-    told = _words(_text(client, "/repairs/artifacts/r.json"))
+    told = words_of(text_of(client, "/repairs/artifacts/r.json"))
     assert f"of the 2 edit images and their constrained copies. {words} Without these units" in told
     assert "Every edit image is separable" in told
     assert "a detector off" not in told
@@ -349,7 +358,7 @@ def test_a_page_of_an_old_report_says_nothing_of_planting(
 ) -> None:
     old = {key: value for key, value in report().items() if key not in PLANTED or key.startswith("edit_")}
     write_json(folder / "artifacts/r.json", {**old, **facts})
-    page = _text(client, "/repairs/artifacts/r.json")
+    page = text_of(client, "/repairs/artifacts/r.json")
     assert "Edit images before and after" in page
     assert not any(word in page for word in ("What was planted", "separable", "Reach", "copies of edit images"))
 
@@ -357,14 +366,16 @@ def test_a_page_of_an_old_report_says_nothing_of_planting(
 def test_lists_that_do_not_fit_are_not_shown(folder: Path, client: FlaskClient) -> None:
     for wrong in ([17], [17, "x"], None):
         write_json(folder / "artifacts/r.json", report(**PLANTED | {"nearest_training_images": wrong}))
-        assert "What was planted" not in _text(client, "/repairs/artifacts/r.json")
+        assert "What was planted" not in text_of(client, "/repairs/artifacts/r.json")
 
 
 def test_a_page_says_how_many_copies_are_right(folder: Path, client: FlaskClient) -> None:
     write_json(folder / "artifacts/r.json", report(generalization_before=0.125, generalization_after=0.625))
-    page = _text(client, "/repairs/artifacts/r.json")
-    row = page[page.index("copies of edit images") : page.index("peak memory")].partition("</tr>")[0]
+    page = text_of(client, "/repairs/artifacts/r.json")
+    row = page[page.index("copies of edit images</th>") :].partition("</tr>")[0]
     assert re.findall(r"[+\d.]+", row) == ["12.50", "62.50", "+50.00"]
+    tile = page[page.index("<dt>Copies right</dt>") :].partition("</div>")[0]
+    assert re.findall(r"[\d.]+", words_of(tile)) == ["62.5", "12.5"]
 
 
 @pytest.mark.parametrize(
@@ -392,13 +403,13 @@ def test_every_page_answers_and_changes_nothing(folder: Path, client: FlaskClien
 
 
 def test_filters_in_addresses(client: FlaskClient) -> None:
-    page = _text(
+    page = text_of(
         client, "/edit-sets/data/edit_sets/small_edit_dataset.pt?true=3&predicted=4&sort=margin&size=huge&per=30"
     )
     assert page.count('loading="lazy"') == 3
     assert page.index("Image 24: class 3") < page.index("Image 4: class 3")
     assert 'width="320"' in page
-    odd = _text(client, "/edit-sets/data/edit_sets/small_edit_dataset.pt?true=x&sort=evil&size=1&per=-1&page=x")
+    odd = text_of(client, "/edit-sets/data/edit_sets/small_edit_dataset.pt?true=x&sort=evil&size=1&per=-1&page=x")
     assert odd.count('loading="lazy"') == 25
 
 
@@ -416,11 +427,11 @@ def test_pictures_are_the_images(folder: Path, client: FlaskClient) -> None:
 
 
 def test_test_pictures_are_of_the_same_data_or_none(folder: Path, client: FlaskClient) -> None:
-    page = _text(client, "/repairs/artifacts/r.json")
+    page = text_of(client, "/repairs/artifacts/r.json")
     assert "No pictures: the test images of &#39;digits&#39; here are not those of this repair." in page
     digits = Digits().read("test")
     save_tensors(folder / "artifacts/r_outcomes.pt", {**outcomes(), "dataset_hash": content_hash(digits)})
-    assert "No pictures: the test images" not in _text(client, "/repairs/artifacts/r.json")
+    assert "No pictures: the test images" not in text_of(client, "/repairs/artifacts/r.json")
     assert client.get("/pictures/test/artifacts/r.json/3.png").mimetype == "image/png"
     assert client.get("/pictures/test/artifacts/r.json/9999.png").status_code == 404
     assert not (folder / "data/cache").exists()
@@ -428,13 +439,13 @@ def test_test_pictures_are_of_the_same_data_or_none(folder: Path, client: FlaskC
 
 def test_outcomes_of_another_repair_are_not_shown(folder: Path, client: FlaskClient) -> None:
     write_json(folder / "artifacts/r.json", report(test_accuracy_after=0.123))
-    assert "those of another repair" in _text(client, "/repairs/artifacts/r.json")
+    assert "those of another repair" in text_of(client, "/repairs/artifacts/r.json")
     write_json(folder / "artifacts/r.json", report(outcomes_path=None, status="infeasible", message="no way"))
-    assert "kept no weights" in _text(client, "/repairs/artifacts/r.json")
+    assert "kept no weights" in text_of(client, "/repairs/artifacts/r.json")
 
 
 def test_rows_link_to_their_repairs(client: FlaskClient) -> None:
-    page = _text(client, "/experiments")
+    page = text_of(client, "/experiments")
     assert '<a href="/repairs/artifacts/r.json">e1</a>' in page
     assert ">e2</a>" not in page
 
@@ -451,10 +462,10 @@ def test_live_state(folder: Path, client: FlaskClient) -> None:
 
 def test_nothing_there_yet(tmp_path: Path) -> None:
     client = create_app(tmp_path).test_client()
-    assert "uv run python editset_generator.py misclassified" in _text(client, "/edit-sets")
-    assert "uv run python run_repair.py misclassified" in _text(client, "/repairs")
-    assert "uv run python experiment_runner.py" in _text(client, "/experiments")
-    assert "0 files" in _text(client, "/")
+    assert "uv run python editset_generator.py misclassified" in text_of(client, "/edit-sets")
+    assert "uv run python run_repair.py misclassified" in text_of(client, "/repairs")
+    assert "uv run python experiment_runner.py" in text_of(client, "/experiments")
+    assert "There are no repairs yet" in text_of(client, "/")
 
 
 def test_broken_files_are_named_and_the_others_shown(folder: Path, client: FlaskClient) -> None:
@@ -470,12 +481,12 @@ def test_broken_files_are_named_and_the_others_shown(folder: Path, client: Flask
         ("/repairs", ["half.json", "deep.json"], "r.json"),
         ("/experiments", ["other.csv", "bytes.csv"], "sweep.csv"),
     ):
-        page = _text(client, address)
+        page = text_of(client, address)
         problems = page[page.index("Files that cannot be read") :]
         assert all(name in problems for name in broken), address
         assert str(folder) not in page
-        assert f"{kept}</a>" in page or f"{kept} <span" in page
-    assert "cut.pt" in _text(client, "/edit-sets/data/edit_sets/cut.pt", 422)
+        assert f"{kept}</span>" in page or f"{kept} <span" in page
+    assert "cut.pt" in text_of(client, "/edit-sets/data/edit_sets/cut.pt", 422)
 
 
 def test_files_are_loaded_without_running_code(folder: Path, client: FlaskClient) -> None:
@@ -485,9 +496,9 @@ def test_files_are_loaded_without_running_code(folder: Path, client: FlaskClient
 
     torch.save({"images": Evil(), "labels": Evil()}, folder / "data/edit_sets/evil.pt")
     torch.save({"class_names": Evil()}, folder / "artifacts/r_outcomes.pt")
-    assert "evil.pt is not a plain tensor file" in _text(client, "/edit-sets")
-    _text(client, "/edit-sets/data/edit_sets/evil.pt", 422)
-    assert "not a plain tensor file" in _text(client, "/repairs/artifacts/r.json")
+    assert "evil.pt is not a plain tensor file" in text_of(client, "/edit-sets")
+    text_of(client, "/edit-sets/data/edit_sets/evil.pt", 422)
+    assert "not a plain tensor file" in text_of(client, "/repairs/artifacts/r.json")
     assert not (folder / "pwned").exists()
 
 
@@ -510,10 +521,10 @@ def test_files_that_vanish_or_change_while_they_are_read(folder: Path, client: F
         stop.set()
         other.join()
     assert seen <= {200, 404, 422}
-    _text(client, "/edit-sets/data/edit_sets/small_edit_dataset.pt")
+    text_of(client, "/edit-sets/data/edit_sets/small_edit_dataset.pt")
     path.unlink()
-    _text(client, "/edit-sets/data/edit_sets/small_edit_dataset.pt", 404)
-    _text(client, "/pictures/edit-set/data/edit_sets/small_edit_dataset.pt/0.png", 404)
+    text_of(client, "/edit-sets/data/edit_sets/small_edit_dataset.pt", 404)
+    text_of(client, "/pictures/edit-set/data/edit_sets/small_edit_dataset.pt/0.png", 404)
 
 
 # What is refused
@@ -561,7 +572,7 @@ def test_a_folder_that_is_itself_a_link_is_the_users_choice(folder: Path) -> Non
 def test_names_that_are_no_text(folder: Path, client: FlaskClient) -> None:
     strange = os.fsdecode(os.fsencode(folder / "data/edit_sets") + b"/\xff_edit_dataset.pt")
     Path(strange).touch()
-    assert "small_edit_dataset.pt" in _text(client, "/edit-sets")
+    assert "small_edit_dataset.pt" in text_of(client, "/edit-sets")
     with pytest.raises(ToolError):
         find_file(folder, EDIT_SETS, "data/edit_sets/\udcff_edit_dataset.pt\0")
 
@@ -570,7 +581,7 @@ def test_names_that_are_no_text(folder: Path, client: FlaskClient) -> None:
     "address", ["/none", "/edit-sets/", "/repairs/artifacts/base.json", "/experiments?file=../x.csv"]
 )
 def test_unknown_pages(client: FlaskClient, address: str) -> None:
-    assert "There is no such page" in _text(client, address, 404)
+    assert "There is no such page" in text_of(client, address, 404)
 
 
 def test_hostile_names_are_text(folder: Path) -> None:
@@ -606,9 +617,9 @@ def test_odd_values_are_survived(folder: Path) -> None:
     client = create_app(folder).test_client()
     name = "data/edit_sets/small_edit_dataset.pt"
     for address in ("/edit-sets", f"/edit-sets/{name}", f"/edit-sets/{name}?image=1", "/repairs"):
-        _text(client, address)
+        text_of(client, address)
     for address in ("/repairs/artifacts/r.json", "/experiments", "/experiments/live.json?file=results/sweep.csv"):
-        _text(client, address)
+        text_of(client, address)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8000", "[::ffff:1.2.3.4]", "169.254.1.1"])

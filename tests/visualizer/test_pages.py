@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -18,15 +19,18 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from edits.options import RepairOptions
+from edits.outcome.report import STEP
 from editset_helpers.edit_set import save_edit_set
 from editset_helpers.generation import generate_edit_set, open_source
 from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
+from helpers.files.writing import write_json
 from helpers.images.datasets import load_dataset
 from run_repair import Job, repair
 from tests.conftest import CHECKOUT
-from tests.visualizer.test_content import HOSTILE, noise_set, result_row, write_results
+from tests.visualizer.test_content import HOSTILE, noise_set, report, result_row, write_results
 from visualizer.app import create_app
+from visualizer.export import export
 from visualizer.server import make_page_server
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -40,6 +44,10 @@ PAGES = {
     "edit image": f"/edit-sets/{EDIT_SET}?image=3",
     "repairs": "/repairs",
     "repair": f"/repairs/{REPORT}",
+    "repair's image": f"/repairs/{REPORT}?edit_image=1",
+    "before and after": f"/compare?pick={REPORT}",
+    "two repairs": f"/compare?pick={REPORT}&pick=artifacts/next.json",
+    "repair upon a repair": "/repairs/artifacts/next.json",
     "infeasible": "/repairs/artifacts/infeasible_failed.json",
     "experiments": "/experiments?file=results/sweep.csv",
     "unknown": "/edit-sets/data/edit_sets/none.pt",
@@ -59,12 +67,22 @@ def site(module_folder: Path, digits_baseline: Path) -> Path:
         job = Job(dataset=DatasetName.DIGITS, weights=digits_baseline, output=Path("artifacts/infeasible.pth"))
         failed = repair(Selection("misclassified"), job, RepairOptions(prepare="none", param_bound=1e-3))
         assert failed.status == "infeasible"
+        write_next(folder)
         eights = Selection("by-class", "8", "any")
         source = open_source(load_dataset(DatasetName.DIGITS, "test"), digits_baseline)
         save_edit_set(generate_edit_set(eights, source, "test"), Path(EDIT_SET))
         save_edit_set(noise_set(2500), Path(LARGE))
     write_sweep(folder, 9)
     return folder
+
+
+def write_next(folder: Path) -> None:
+    """The same repair under another name, as if it were made upon the first."""
+    told = json.loads((folder / REPORT).read_text())
+    step = {key: told[key] for key in STEP}
+    later = {"earlier": [step], "earlier_images": told["edit_set_size"] - 2, "output_path": "artifacts/next.pth"}
+    write_json(folder / "artifacts/next.json", told | later)
+    shutil.copyfile(folder / "artifacts/repaired_outcomes.pt", folder / "artifacts/next_outcomes.pt")
 
 
 def write_sweep(folder: Path, rows: int) -> None:
@@ -183,9 +201,37 @@ def test_pages_are_accessible_in_every_look(browser: Browser, address: str, name
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_pages_of_an_empty_folder_are_accessible(browser: Browser, tmp_path: Path, scheme: str) -> None:
+    with serving(tmp_path) as found, contextlib.closing(browser.new_context(base_url=found)) as context:
+        opened = context.new_page()
+        opened.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        for address in ("/", "/repairs", "/edit-sets", "/experiments", "/compare"):
+            opened.goto(address)
+            violations = Axe().run(opened).response["violations"]
+            assert [(address, found["id"], found["nodes"][0]["html"]) for found in violations] == []
+
+
 def test_the_first_page_of_2500_images_takes_less_than_a_second(browser: Browser, site: Path) -> None:
     """Of the script in a process of its own. Once of three times: other programs on the machine only add to it."""
     assert any(_seconds_to_first_page(browser, site) < 1 for _ in range(3))
+
+
+@pytest.mark.slow
+def test_the_list_of_1000_repairs_takes_less_than_a_second(browser: Browser, tmp_path: Path) -> None:
+    for number in range(1000):
+        write_json(tmp_path / f"artifacts/r{number}.json", report(timestamp=f"2026-01-01T{number:05}"))
+    assert any(_seconds_to_list(browser, tmp_path) < 1 for _ in range(3))
+
+
+def _seconds_to_list(browser: Browser, folder: Path) -> float:
+    with script_serving(folder) as fresh, contextlib.closing(browser.new_context()) as context:
+        opened = context.new_page()
+        opened.goto(f"{fresh}static/page.css")
+        started = time.perf_counter()
+        opened.goto(f"{fresh}repairs", wait_until="domcontentloaded")
+        expect(opened.locator("tbody tr")).to_have_count(100)
+        return time.perf_counter() - started
 
 
 def _seconds_to_first_page(browser: Browser, site: Path) -> float:
@@ -258,7 +304,7 @@ def test_the_grid_by_keyboard(page: Page) -> None:
 
 def test_a_repair_shows_what_it_promised_and_did(page: Page) -> None:
     page.goto("/repairs")
-    page.get_by_role("link", name=REPORT).click()
+    page.locator(f"a[href='/repairs/{REPORT}']").click()
     expect(page.get_by_text("edit images are classified right, each by a margin of at least 2.0")).to_be_visible()
     edits = page.get_by_role("list", name="Edit images").locator("li")
     assert edits.count() >= 5
@@ -267,7 +313,9 @@ def test_a_repair_shows_what_it_promised_and_did(page: Page) -> None:
     expect(page.locator("#plot-change-0 .heatmaplayer image")).to_have_count(1)
     expect(page.get_by_role("region", name="Changes by parameter")).to_contain_text("10 x 4096")
     page.get_by_role("link", name="data/edit_sets/digits/misclassified_edit_dataset.pt").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("data/edit_sets/digits/misclassified_edit_dataset.pt")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("misclassified images of handwritten digits")
+    page.get_by_role("region", name="Repairs of it").get_by_role("link").first.click()
+    expect(page.get_by_text("What was asked, and what is proved")).to_be_visible()
 
 
 def test_broken_and_fixed_images_by_class(page: Page) -> None:
@@ -302,7 +350,7 @@ def test_an_infeasible_repair_shows_the_contradiction(page: Page) -> None:
 
 def test_the_table_of_a_sweep_is_sorted_by_its_heads(page: Page) -> None:
     page.goto("/experiments")
-    head = page.get_by_role("columnheader", name="seconds")
+    head = page.get_by_role("columnheader", name="time")
     first = page.locator("#results tbody tr").first
     head.get_by_role("button").click()
     expect(head).to_have_attribute("aria-sort", "ascending")
@@ -311,7 +359,7 @@ def test_the_table_of_a_sweep_is_sorted_by_its_heads(page: Page) -> None:
     expect(head).to_have_attribute("aria-sort", "descending")
     expect(first).to_contain_text("e8")
     page.get_by_role("columnheader", name="type").get_by_role("button").click()
-    expect(first).to_contain_text("class_homogeneous")
+    expect(first).to_contain_text("class homogeneous")
     assert page.locator("[aria-sort]").count() == 1
 
 
@@ -341,13 +389,58 @@ def test_a_running_sweep_is_shown_live(page: Page, site: Path) -> None:
     write_sweep(site, 9)  # anew: a table that has not changed for long is of a sweep that has ended
     page.goto("/experiments?file=results/sweep.csv")
     expect(page.get_by_text("9 rows: 9 repaired, 0 not; running.")).to_be_visible()
-    page.get_by_role("columnheader", name="seconds").get_by_role("button").dblclick()
+    page.get_by_role("columnheader", name="time").get_by_role("button").dblclick()
     write_sweep(site, 11)
     expect(page.get_by_text("11 rows: 11 repaired, 0 not; running.")).to_be_visible(timeout=8000)
     expect(page.locator("#results tbody tr")).to_have_count(11)
     expect(page.locator("#results tbody tr").first).to_contain_text("e10")
     expect(page.locator("#live-last li").first).to_contain_text("e10")
     write_sweep(site, 9)
+
+
+def test_two_ticked_repairs_are_compared(page: Page) -> None:
+    page.goto("/repairs")
+    for name in (REPORT, "artifacts/next.json"):
+        page.get_by_label(f"Compare {name}").check()
+    page.get_by_role("button", name="Compare those ticked").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Two repairs side by side")
+    page.get_by_role("link", name="both fixed").click()
+    page.get_by_role("list", name="Images", exact=True).get_by_role("link").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Test image")
+
+
+def test_the_list_is_sorted_by_its_heads(page: Page) -> None:
+    page.goto("/repairs")
+    page.get_by_role("columnheader", name="drawdown").get_by_role("link").click()
+    expect(page.get_by_role("columnheader", name="drawdown")).to_have_attribute("aria-sort", "descending")
+    expect(page.locator("tbody tr").last).to_contain_text("infeasible")
+    page.get_by_label("Words in a name").fill("infeasible")
+    page.get_by_role("button", name="Find").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+
+
+def test_an_image_of_a_repair_opens(page: Page) -> None:
+    page.goto(f"/repairs/{REPORT}")
+    page.get_by_role("list", name="Edit images").get_by_role("link").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Edit image 1")
+    expect(page.get_by_role("region", name="Probabilities").locator("tbody tr")).to_have_count(10)
+    expect(page.get_by_role("list", name="Copies").locator("img").first).to_have_js_property("naturalWidth", 64)
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Edit image 2")
+
+
+def test_exported_files_open_without_a_server(browser: Browser, site: Path, tmp_path: Path) -> None:
+    index = export(create_app(site), Path("results/sweep.csv"), tmp_path / "sent")
+    with contextlib.closing(browser.new_context()) as context:
+        opened = context.new_page()
+        watched = Watched(opened, index.parent.as_uri())
+        opened.goto(index.as_uri())
+        expect(opened.locator("#plot-runtime .point").first).to_be_visible()
+        opened.locator("#results a").first.click()
+        expect(opened.get_by_role("list", name="Edit images").locator("img").first).to_be_visible()
+        opened.wait_for_load_state("networkidle")
+    assert watched.complaints == []
+    assert watched.foreign == []
 
 
 def test_hostile_names_run_nothing(browser: Browser, tmp_path: Path) -> None:
@@ -397,5 +490,6 @@ def test_screenshots_are_taken_by_a_command(site: Path, tmp_path: Path) -> None:
     ended = subprocess.run(command, cwd=site, env=places, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
     pictures = sorted((tmp_path / "shots").iterdir())
-    assert [picture.name for picture in pictures] == ["edit_set.png", "experiments.png", "repair.png"]
+    names = ["comparison", "edit_set", "experiments", "image", "overview", "repair"]
+    assert [picture.stem for picture in pictures] == names
     assert all(5_000 < picture.stat().st_size < 300_000 for picture in pictures)

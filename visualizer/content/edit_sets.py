@@ -5,11 +5,26 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from editset_helpers.edit_set import EditSet
+import torch
+
+from editset_helpers.edit_set import EditSet, load_edit_set
+from visualizer.caching import UNREADABLE
 
 SORTS = {"position": "as in the file", "margin": "margin, lowest first", "-margin": "margin, highest first"}
+
+
+@dataclass(frozen=True)
+class Brief:
+    """An edit set in a list: its images, when its file was written (seconds), and what it says of its origin."""
+
+    images: int
+    written: float
+    dataset: str | None
+    target_class: str | None
+    weights: str | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,12 @@ class Classes:
     true: Counter[int]
     predicted: Counter[int]
     confusion: Counter[tuple[int, int]]
+
+
+def dataset_of(edit_set: EditSet) -> str | None:
+    """The dataset that a set says its images are of."""
+    told = edit_set.provenance.get("dataset")
+    return told if isinstance(told, str) else None
 
 
 def image_rows(edit_set: EditSet) -> list[ImageRow]:
@@ -105,3 +126,22 @@ def chosen(rows: list[ImageRow], wanted: Filter) -> list[ImageRow]:
         return kept
     sign = -1.0 if wanted.sort == "-margin" else 1.0
     return sorted(kept, key=lambda row: math.inf if row.margin is None else sign * row.margin)
+
+
+def read_brief(path: Path) -> Brief:
+    """What a list says of a set. Only shapes and facts are looked at, in a file mapped into memory: no pixel is read.
+
+    Raises:
+        ToolError: the file is damaged, or holds something else.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        count, facts = len(content["images"]), content.get("provenance")
+    except UNREADABLE:  # whatever it was, reading all of it finds it again and says it in words
+        edit_set = load_edit_set(path, num_classes=None)
+        count, facts = len(edit_set), edit_set.provenance
+    told = facts if isinstance(facts, dict) else {}
+    dataset, target, weights = (
+        value if isinstance(value := told.get(key), str) else None for key in ("dataset", "target_class", "weights")
+    )
+    return Brief(count, path.stat().st_mtime, dataset, target, weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -29,13 +30,26 @@ RESULTS = Kind(("results",), ".csv")
 
 def list_names(root: Path, kind: Kind) -> list[str]:
     """The names of the files there are, sorted. What a link leads out of its folder is not among them."""
-    return sorted(
-        name
-        for folder in kind.folders
-        for place, _, files in os.walk(root / folder)  # folders that vanish meanwhile are passed over
-        for name in (f"{Path(place).relative_to(root).as_posix()}/{file}" for file in files)
-        if _is_text(name) and _is_shown(root, kind, name)
-    )
+    return sorted(name for folder in kind.folders for name in _found(root, folder, kind))
+
+
+def _found(root: Path, folder: str, kind: Kind) -> Iterator[str]:
+    """The names in a folder. Where no link is followed, nothing leads out of it, so that only links are looked at."""
+    try:
+        entries = list(os.scandir(root / folder))
+    except OSError:  # it has vanished meanwhile
+        return
+    for entry in entries:
+        name = f"{folder}/{entry.name}"
+        if not entry.name.startswith(".") and _is_text(name):
+            if entry.is_dir(follow_symlinks=False):
+                yield from _found(root, name, kind)
+            elif name.endswith(kind.suffix) and (_is_plain(entry) or _is_shown(root, kind, name)):
+                yield name
+
+
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) and "\\" not in entry.name
 
 
 def find_file(root: Path, kind: Kind, name: str) -> Path:

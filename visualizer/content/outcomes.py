@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from helpers.errors import ToolError
 from helpers.files.writing import load_tensors
-from model_classes.changes import whole
+from visualizer.content.changes import Change, read_changes
 
-BLOCKS = 64
 PLACES: dict[str, type] = {"edit_positions": np.int64, "outside": np.bool_}
 
 
@@ -45,15 +44,23 @@ class Answers:
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
-    """How one parameter changed; ``blocks`` is the mean size of the change in blocks of rows and columns."""
+class Likely:
+    """Probabilities of the C classes and answers on copies, the first axis before and after the repair.
 
-    name: str
-    shape: tuple[int, ...]
-    changed: int
-    largest: float
-    norm: float
-    blocks: NDArray[np.float64]
+    Attributes:
+        edit: of the edit images, float (2, N, C).
+        moved: which test images were taken for another class after than before, int64 (M,), ascending.
+        of_moved: of these, float (2, M, C).
+        copies: the classes that K copies of each edit image are taken for, int64 (2, N, K).
+        nearest: the training images most like each edit image, int64 (N, n); ``training_hash`` is their split's.
+    """
+
+    edit: NDArray[np.float64]
+    moved: NDArray[np.int64]
+    of_moved: NDArray[np.float64]
+    copies: NDArray[np.int64]
+    nearest: NDArray[np.int64]
+    training_hash: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +68,7 @@ class Outcomes:
     """The whole file; of ``changes`` only what a page shows, since they may have millions of entries.
 
     ``edit_positions`` are where the edit images are in their set's file, and ``known_outside`` tells which test images
-    are outside it; files of earlier versions have neither.
+    are outside it; files of earlier versions have neither, and no ``likely``.
     """
 
     class_names: tuple[str, ...]
@@ -72,6 +79,7 @@ class Outcomes:
     edit_positions: NDArray[np.int64] | None
     known_outside: NDArray[np.bool_] | None
     changes: list[Change]
+    likely: Likely | None
 
     def outside(self) -> NDArray[np.bool_] | None:
         """Which test images are outside the edit set; None where the set did not say which are inside."""
@@ -91,17 +99,16 @@ def load_outcomes(path: Path) -> Outcomes:
     try:
         test, edit = _answers(content, "test"), _answers(content, "edit")
         names = tuple(str(name)[:80] for name in content["class_names"])
-        all_changes = whole(content["changes"], content.get("change_rows", {}))
-        changes = [_change(str(name), change) for name, change in all_changes.items()]
+        changes = read_changes(content["changes"], content.get("change_rows", {}))
         indices = content["edit_indices"].numpy().astype(np.int64)
         positions, outside = (_optional(content.get(key), kind) for key, kind in PLACES.items())
-        loaded = Outcomes(names, str(content["dataset_hash"]), test, edit, indices, positions, outside, changes)
+        likely = _likely(content) if "edit_probabilities" in content else None
+        loaded = Outcomes(names, str(content["dataset_hash"]), test, edit, indices, positions, outside, changes, likely)
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ToolError(f"{path} does not hold the outcomes of a repair ({error}).") from error
     shapes = [(indices, edit), (positions, edit), (outside, test)]
-    if any(array is not None and array.shape != answers.labels.shape for array, answers in shapes) or not (
-        _fit(test, len(names)) and _fit(edit, len(names))
-    ):
+    unlike = any(array is not None and array.shape != answers.labels.shape for array, answers in shapes)
+    if unlike or not (_fit(test, len(names)) and _fit(edit, len(names)) and _likely_fit(loaded)):
         raise ToolError(f"{path} does not hold the outcomes of a repair: its parts do not fit together.")
     return loaded
 
@@ -116,29 +123,27 @@ def _answers(content: dict[str, Any], what: str) -> Answers:
     return Answers(*(array.astype(np.int64) for array in arrays[:3]), *(array.astype(float) for array in arrays[3:]))
 
 
+def _likely(content: dict[str, Any]) -> Likely:
+    edit, of_moved = (content[key].numpy().astype(float) for key in ("edit_probabilities", "moved_probabilities"))
+    moved, copies = (content[key].numpy().astype(np.int64) for key in ("moved", "copies_predicted"))
+    nearest, hashed = content.get("nearest"), str(content.get("training_hash", ""))
+    near = np.zeros((edit.shape[1], 0), dtype=np.int64) if nearest is None else nearest.numpy().astype(np.int64)
+    return Likely(edit, moved, of_moved, copies, near, hashed)
+
+
+def _likely_fit(outcomes: Outcomes) -> bool:
+    likely, classes = outcomes.likely, len(outcomes.class_names)
+    if likely is None:
+        return True
+    images, copies = len(outcomes.edit.labels), likely.copies
+    shapes = likely.edit.shape == (2, images, classes) and likely.of_moved.shape == (2, len(likely.moved), classes)
+    shapes &= likely.nearest.ndim == 2 and len(likely.nearest) == images
+    return shapes and copies.shape[:2] == (2, images) and bool(((copies >= 0) & (copies < classes)).all())
+
+
 def _fit(answers: Answers, classes: int) -> bool:
     arrays = [answers.labels, answers.predicted_before, answers.predicted_after]
     margins = [answers.margin_before, answers.margin_after]
     if any(array.shape != (len(answers.labels),) for array in [*arrays, *margins]):
         return False
     return all(len(array) == 0 or (array.min() >= 0 and array.max() < classes) for array in arrays)
-
-
-def _change(name: str, change: torch.Tensor) -> Change:
-    size = change.detach().to(torch.float32).abs()
-    table = size.reshape(len(size), -1).numpy()
-    return Change(
-        name,
-        tuple(change.shape),
-        int((size > 0).sum()),
-        float(size.max()),
-        float(size.double().square().sum().sqrt()),
-        _block_means(_block_means(table, BLOCKS).T, BLOCKS).T,
-    )
-
-
-def _block_means(table: NDArray[Any], blocks: int) -> NDArray[np.float64]:
-    """The means of at most ``blocks`` groups of neighbouring rows."""
-    edges = np.unique(np.linspace(0, len(table), min(blocks, len(table)) + 1).astype(np.int64))
-    sums = np.add.reduceat(table, edges[:-1], axis=0, dtype=float)
-    return np.asarray(sums / np.diff(edges)[:, None])

@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.analysis.figures import by_images, series_of
+from experiments.analysis.figures import COLOURS, WIDE, by_images, series_of
 
 Figure = dict[str, Any]
 
-# Okabe and Ito's colours, which people with any colour vision tell apart; each series has a symbol of its own besides.
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"
-SERIES = [BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY]
-SYMBOLS = ["circle", "square", "diamond", "cross", "triangle-up", "star"]
-DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
+# `analysis.py` draws the same series in the same colours, with the same markers.
+BLUE, VERMILION = COLOURS[:2]
+SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x"]
+DASHES = ["solid", "dash", "dashdot", "dot", "longdash", "longdashdot"]
+SIZE = "images asked for"
 
 
 def figure(data: list[Figure], x: str, y: str, **layout: Any) -> Figure:
@@ -29,41 +29,73 @@ def plain(text: Any) -> str:
 
 
 def experiment_figures(table: pd.DataFrame, links: list[str]) -> dict[str, Figure]:
-    """The figures of a sweep by their ids; a point of a single repair carries its link."""
+    """The figures of a sweep by their ids, as `analysis.py` orders them; a point of a single repair has its link."""
     rows = by_images(table.assign(link=links, series=series_of(table)))
     good = rows[rows["repair_successful"]]
-    accuracy, size = "repaired test accuracy (%)", "requested edit images"
-    percent = good.assign(accuracy=100 * good["repaired_accuracy_test_set"])
+    percent = good.assign(accuracy=100 * good["repaired_accuracy_test_set"], copies=100 * good["generalization_after"])
     return {
-        "accuracy": _over_seeds(percent, "requested_repair_set_size", "accuracy", size, accuracy),
-        "drawdown": _over_seeds(good, "requested_repair_set_size", "drawdown_points", size, "drawdown (points)"),
-        "runtime": _points(rows, "actual_repair_set_size", "repair_runtime_seconds", "edit images", "seconds"),
-        "iterations": _points(rows, "actual_repair_set_size", "iterations", "edit images", "solver iterations"),
+        "accuracy": _with_base(_means(percent, "accuracy", "all test images right (%)"), percent),
+        "drawdown": _means(good, "drawdown_points", "drawdown (points)"),
+        "copies": _means(percent, "copies", "copies right (%)", [0, 100]),
+        "runtime": _points(rows, "repair_runtime_seconds", "seconds"),
+        "iterations": _points(rows, "iterations", "iterations"),
         "success": _success(rows),
         "classes": _class_by_size(good),
+        "sequence": _sequence(good),
     }
 
 
-def _over_seeds(rows: pd.DataFrame, x: str, y: str, x_title: str, y_title: str) -> Figure:
-    """Each repair as a point; the mean over seeds as a line, with the standard deviation as its bar."""
+def _means(rows: pd.DataFrame, y: str, title: str, limits: list[float] | None = None) -> Figure:
+    """Each repair as a point; the mean over classes and seeds as a line, whose bars are the range."""
     data: list[Figure] = []
-    for number, (kind, group) in enumerate(rows.dropna(subset=[x, y]).groupby("series")):
-        spread = group.groupby(x)[y].agg(["mean", "std"]).fillna(0.0)
-        look = {"color": SERIES[number % 6], "symbol": SYMBOLS[number % 6]}
-        bars = {"type": "data", "array": spread["std"].tolist(), "visible": True}
+    sizes = "requested_repair_set_size"
+    rows = rows.dropna(subset=[sizes, y])
+    for number, (kind, group) in enumerate(rows.groupby("series")):
+        spread = group.groupby(sizes)[y].agg(["mean", "min", "max"])
+        up, down = spread["max"] - spread["mean"], spread["mean"] - spread["min"]
+        bars = {"type": "data", "symmetric": False, "array": up.tolist(), "arrayminus": down.tolist()}
+        shape = {"color": COLOURS[number % len(COLOURS)], "dash": DASHES[number % len(DASHES)]}
         line = {"type": "scatter", "mode": "lines", "x": spread.index.tolist(), "y": spread["mean"].tolist()}
-        shape = {"color": look["color"], "dash": DASHES[number % 6]}
         data.append({**line, "name": f"{plain(kind)} (mean)", "error_y": bars, "line": shape})
-        data.append({**_markers(group, x, y), "name": plain(kind), "marker": {**look, "size": 9}})
-    return figure(data, x_title, y_title)
+        data.append({**_markers(group, sizes, y), "name": plain(kind), "marker": _marker(number), "showlegend": False})
+    made = figure(data, SIZE, title)
+    if len(rows) and rows[sizes].max() > WIDE * rows[sizes].min() > 0:
+        made["layout"]["xaxis"]["type"] = "log"
+    made["layout"]["yaxis"] |= {"range": limits} if limits else {}
+    return made
 
 
-def _points(rows: pd.DataFrame, x: str, y: str, x_title: str, y_title: str) -> Figure:
-    data = []
+def _marker(number: int) -> Figure:
+    return {"color": COLOURS[number % len(COLOURS)], "symbol": SYMBOLS[number % len(SYMBOLS)], "size": 9}
+
+
+def _with_base(made: Figure, rows: pd.DataFrame) -> Figure:
+    """The same with a line where the network before stands."""
+    base = 100 * float(rows["baseline_accuracy_test_set"].mean())
+    sizes = rows["requested_repair_set_size"].dropna()
+    if not math.isnan(base) and len(sizes):
+        ends = [float(sizes.min()), float(sizes.max())]
+        line = {"type": "scatter", "mode": "lines", "line": {"color": "#808080", "width": 1}}
+        made["data"].append({**line, "name": "before repair", "x": ends, "y": [base, base]})
+    return made
+
+
+def _sequence(rows: pd.DataFrame) -> Figure:
+    """Repairs upon repairs: images of all steps so far, which are to stay right, and all of that type."""
+    rows = rows.dropna(subset=["repaired_accuracy_type"])
+    kinds = (("edit_set", "images of all steps so far"), ("type", "all of that type"))
+    both = [
+        rows.assign(value=100 * rows[f"repaired_accuracy_{key}"], series=rows["series"] + f": {told}")
+        for key, told in kinds
+    ]
+    return _means(pd.concat(both), "value", "right (%)", [0, 105])
+
+
+def _points(rows: pd.DataFrame, y: str, title: str) -> Figure:
+    data, x = [], "actual_repair_set_size"
     for number, (kind, group) in enumerate(rows.dropna(subset=[x, y]).groupby("series")):
-        marker = {"color": SERIES[number % 6], "symbol": SYMBOLS[number % 6], "size": 9}
-        data.append({**_markers(group, x, y), "name": plain(kind), "marker": marker})
-    return figure(data, x_title, y_title)
+        data.append({**_markers(group, x, y), "name": plain(kind), "marker": _marker(number)})
+    return figure(data, "images repaired", title)
 
 
 def _markers(group: pd.DataFrame, x: str, y: str) -> Figure:
@@ -90,9 +122,9 @@ def _success(rows: pd.DataFrame) -> Figure:
     for number, (kind, group) in enumerate(table.groupby("series")):
         told = [f"{done} of {count}" for done, count in zip(group["sum"], group["count"], strict=True)]
         x, y = [f"{size:g}" for size in group["requested_repair_set_size"]], (100 * group["mean"]).tolist()
-        marker = {"color": SERIES[number % 6]}
+        marker = {"color": COLOURS[number % len(COLOURS)]}
         data.append({"type": "bar", "name": plain(kind), "x": x, "y": y, "text": told, "marker": marker})
-    made = figure(data, "requested edit images", "repaired (%)")
+    made = figure(data, SIZE, "repaired (%)")
     sizes = [f"{size:g}" for size in sorted(table["requested_repair_set_size"].unique())]
     made["layout"]["xaxis"].update(type="category", categoryorder="array", categoryarray=sizes)
     made["layout"]["yaxis"]["range"] = [0, 105]
@@ -110,6 +142,7 @@ def _class_by_size(rows: pd.DataFrame) -> Figure:
     classes = [plain(f"{kind}: {name}" if several else name) for kind, name in means.index]
     axes = {"x": [f"{size:g}" for size in means.columns], "y": classes}
     heat = {"type": "heatmap", "z": values, **axes, "colorscale": "Cividis", "colorbar": {"title": {"text": "points"}}}
-    made = figure([heat] if values else [], "requested edit images", "class")
+    made = figure([heat] if values else [], SIZE, "class")
     made["layout"]["xaxis"]["type"] = made["layout"]["yaxis"]["type"] = "category"
+    made["layout"]["yaxis"]["autorange"] = "reversed"
     return made

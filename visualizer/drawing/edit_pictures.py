@@ -14,6 +14,7 @@ from visualizer.content.outcomes import Outcomes
 from visualizer.content.repairs import image_outcomes
 from visualizer.content.shelf import shelf
 from visualizer.pages.formatting import page_of, whole
+from visualizer.telling.story import where_is
 
 EDITS_PER_PAGE = 24
 
@@ -31,12 +32,14 @@ def edit_images(report: dict[str, Any], outcomes: Outcomes, edit_set_name: str |
     """A page of the edit images, before and after, and where their pictures are."""
     rows = image_outcomes(outcomes, outcomes.edit, np.arange(len(outcomes.edit.labels)))
     page = page_of(rows, whole(request.args.get("edits"), 1) or 1, EDITS_PER_PAGE)
-    return {"page": page, "pictures": _edit_pictures(report, outcomes, edit_set_name)}
+    return {"page": page, "pictures": edit_pictures(report, outcomes, edit_set_name)}
 
 
-def _edit_pictures(report: dict[str, Any], outcomes: Outcomes, name: str | None) -> EditPictures:
+def edit_pictures(report: dict[str, Any], outcomes: Outcomes, name: str | None) -> EditPictures:
+    """Where the edit images' pictures are, if they are still those of the repair."""
     if name is None:
-        return EditPictures(None, why_not=f"the edit set {report['edit_set_path']} is not here.")
+        path = report["edit_set_path"]
+        return EditPictures(None, why_not=f"the edit set {path} is {where_is(shelf().root, path)}.")
     try:
         edit_set, rows, _ = shelf().edit_set(name)
         version = shelf().edit_set_version(name)

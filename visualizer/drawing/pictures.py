@@ -58,48 +58,49 @@ class _ReadOnly:
         raise ToolError(f"The {split} images of {self.name} are not cached.")
 
 
-class TestPictures:
-    """The test images that reports speak of, by the hash of their content, so that no other picture is ever shown."""
-
-    __test__ = False  # no test, whatever pytest makes of the name
+class SplitPictures:
+    """The images of a split that reports speak of, by the hash of their content, so that no other one is ever shown."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._kept: dict[str, NDArray[np.uint8]] = {}
+        self._kept: dict[str, DecodedImages] = {}
         self._lock = threading.Lock()
 
-    def find(self, report: dict[str, Any], wanted_hash: str) -> NDArray[np.uint8]:
-        """The images as they are stored, uint8 (N, S, S, 3).
+    def find(self, report: dict[str, Any], wanted_hash: str, split: Split = "test") -> DecodedImages:
+        """The images as they are stored, with their labels and classes.
 
         Raises:
             ToolError: they are not here, or are others; the message says so for people.
         """
         with self._lock:
             if wanted_hash not in self._kept:
-                images, found = self._load(report)
+                images, found = self._load(report, split)
                 if found != wanted_hash:
-                    raise ToolError(f"the test images of {report.get('dataset')!r} here are not those of this repair.")
-                self._kept[wanted_hash] = np.array(images)
+                    told = f"the {split} images of {report.get('dataset')!r} here"
+                    raise ToolError(f"{told} are not those of this repair.")
+                self._kept[wanted_hash] = images
             return self._kept[wanted_hash]
 
-    def _load(self, report: dict[str, Any]) -> tuple[NDArray[np.uint8], str]:
+    def _load(self, report: dict[str, Any], split: Split) -> tuple[DecodedImages, str]:
         source = find_test_source(self._root, report.get("dataset"), report.get("data_root"))
         spec = spec_there(self._root / str(report.get("weights_path")))
         try:
-            decoded, found = load_cached(_ReadOnly(source), "test", self._root / "data/cache", spec.preprocessing)
-            return _as_seen(source, decoded, found, spec)
+            decoded, found = load_cached(_ReadOnly(source), split, self._root / "data/cache", spec.preprocessing)
+            return _as_seen(source, split, decoded, found, spec)
         except ToolError:
             pass
         except UNREADABLE as error:
-            raise ToolError(f"the test images of {source.name} cannot be read: {error}") from error
-        decoded = source.read("test", spec.preprocessing)
-        return _as_seen(source, decoded, content_hash(decoded), spec)
+            raise ToolError(f"the {split} images of {source.name} cannot be read: {error}") from error
+        decoded = source.read(split, spec.preprocessing)
+        return _as_seen(source, split, decoded, content_hash(decoded), spec)
 
 
-def _as_seen(source: ImageSource, decoded: DecodedImages, found: str, spec: InputSpec) -> tuple[NDArray[np.uint8], str]:
+def _as_seen(
+    source: ImageSource, split: Split, decoded: DecodedImages, found: str, spec: InputSpec
+) -> tuple[DecodedImages, str]:
     """The images, and the hash that a network with this specification has them under."""
-    test = as_dataset(source, "test", decoded, found, spec)
-    return test.images, test.content_hash
+    seen = as_dataset(source, split, decoded, found, spec)
+    return DecodedImages(seen.images, seen.labels, seen.class_names), seen.content_hash
 
 
 def find_test_source(root: Path, dataset: Any, data_root: Any) -> ImageSource:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from visualizer.content.outcomes import Answers, Change
+from visualizer.content.changes import Change
+from visualizer.content.outcomes import Answers
 from visualizer.content.repairs import ClassOutcome
 from visualizer.drawing.charts import BLUE, VERMILION, Figure, figure, plain
 

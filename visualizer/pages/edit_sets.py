@@ -5,16 +5,25 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from flask import Blueprint, Response, abort, make_response, render_template, request
+from flask import Blueprint, render_template, request
 
 from helpers.errors import ToolError
-from visualizer.content.edit_sets import SORTS, Classes, Filter, chosen
+from visualizer.content.edit_sets import SORTS, Classes, Filter, chosen, dataset_of
 from visualizer.content.files import EDIT_SETS
 from visualizer.content.shelf import shelf
-from visualizer.drawing.pictures import input_png
+from visualizer.pages.edit_image import show_image
 from visualizer.pages.formatting import page_of, told, whole
+from visualizer.telling.cards import Card, repairs_by_set
+from visualizer.telling.commands import repair_set
+from visualizer.telling.words import images_in_words, set_name
 
 pages = Blueprint("edit_sets", __name__)
+# What a page says of a set's provenance; hashes and long lists stay in the file.
+HOW = {
+    "dataset": "dataset", "split": "split", "source": "source", "kind": "kind", "target_class": "class",
+    "correctness": "which of them", "predicted_class": "taken for", "candidates": "images that qualify",
+    "max_samples": "at most", "seed": "seed", "weights": "network", "command": "command",
+}  # fmt: skip
 SIZES = {"small": 64, "medium": 96, "large": 160, "huge": 320}
 PER_PAGE = (30, 60, 120, 240)
 MOST_CLASSES = 40
@@ -22,15 +31,21 @@ MOST_CLASSES = 40
 
 @pages.get("/edit-sets")
 def index() -> str:
-    """The edit sets there are, the damaged ones among them."""
-    return render_template("edit_sets.html", files=[_listed(name) for name in shelf().names(EDIT_SETS)])
+    """The edit sets there are, those written last first, and the damaged ones among them."""
+    made_of = repairs_by_set()
+    files = [_listed(name, made_of.get(name, [])) for name in shelf().names(EDIT_SETS)]
+    files.sort(key=lambda file: 0.0 if file["problem"] else -file["brief"].written)
+    return render_template("edit_sets.html", files=files)
 
 
-def _listed(name: str) -> dict[str, Any]:
+def _listed(name: str, repairs: list[Card]) -> dict[str, Any]:
     try:
-        return {"name": name, "images": shelf().edit_set_size(name), "problem": None}
+        brief = shelf().brief(name)
     except ToolError as error:
-        return {"name": name, "images": None, "problem": shelf().tell(error)}
+        return {"name": name, "problem": shelf().tell(error)}
+    title = images_in_words(set_name(name), brief.images, brief.dataset)
+    version = shelf().edit_set_version(name)
+    return {"name": name, "title": title, "brief": brief, "repairs": repairs, "version": version, "problem": None}
 
 
 @pages.get("/edit-sets/<path:name>")
@@ -40,11 +55,14 @@ def show(name: str) -> str:
     wanted, look = _filter(), _look()
     query = {**_given(asdict(wanted)), **look}
     if "image" in request.args:
-        return _show_image(name, whole(request.args["image"], -1) or 0, wanted, query)
+        return show_image(name, whole(request.args["image"], -1) or 0, wanted, query)
     page = page_of(chosen(rows, wanted), whole(request.args.get("page"), 1) or 1, look["per"])
     return render_template(
         "edit_set.html",
         name=name,
+        title=images_in_words(set_name(name), len(rows), dataset_of(edit_set)),
+        repairs=repairs_by_set().get(name, []),
+        repair_command=repair_set(name, dataset_of(edit_set)),
         version=shelf().edit_set_version(name),
         provenance=_facts(edit_set.provenance),
         count=len(rows),
@@ -58,46 +76,6 @@ def show(name: str) -> str:
         sizes=SIZES,
         per_page=PER_PAGE,
     )
-
-
-def _show_image(name: str, position: int, wanted: Filter, query: dict[str, Any]) -> str:
-    """One image at a large size, with all that the set says of it, and its neighbours among those chosen."""
-    edit_set, rows, classes = shelf().edit_set(name)
-    order = [row.position for row in chosen(rows, wanted)]
-    if position not in order:
-        abort(404)
-    place = order.index(position)
-    return render_template(
-        "edit_image.html",
-        name=name,
-        version=shelf().edit_set_version(name),
-        row=rows[position],
-        classes=classes,
-        told=_facts(edit_set.metadata[position]),
-        before=order[place - 1] if place > 0 else None,
-        after=order[place + 1] if place + 1 < len(order) else None,
-        place=place + 1,
-        total=len(order),
-        page=place // query["per"] + 1,
-        query=query,
-    )
-
-
-@pages.get("/pictures/edit-set/<path:name>/<int:position>.png")
-def picture(name: str, position: int) -> Response:
-    """One image of an edit set."""
-    edit_set, _, _ = shelf().edit_set(name)
-    if position >= len(edit_set):
-        abort(404)
-    return png_response(input_png(edit_set.preprocessing.unit(edit_set.images[position])))
-
-
-def png_response(content: bytes) -> Response:
-    """A picture that the browser may keep: its address names the version of its file."""
-    response = make_response(content)
-    response.headers["Content-Type"] = "image/png"
-    response.headers["Cache-Control"] = "private, max-age=86400"
-    return response
 
 
 def _filter() -> Filter:
@@ -117,7 +95,8 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 def _facts(provenance: dict[str, Any]) -> list[tuple[str, str]]:
     """How the set was made, as short texts."""
-    return [(told(key).replace("_", " "), told(value)) for key, value in provenance.items() if value is not None]
+    named = ((HOW[key], provenance[key]) for key in HOW if provenance.get(key) is not None)
+    return [(words, told(value)) for words, value in named]
 
 
 def _confusion_table(classes: Classes) -> dict[str, Any] | None:

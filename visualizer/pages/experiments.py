@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -13,10 +12,12 @@ from flask import Blueprint, Response, jsonify, render_template, request, url_fo
 from experiments.table.values import joined
 from helpers.errors import ToolError
 from visualizer.content.experiments import Progress, SummaryError, progress_of
-from visualizer.content.files import REPORTS, RESULTS, UnknownFileError, name_of
+from visualizer.content.files import RESULTS, UnknownFileError
 from visualizer.content.shelf import shelf
 from visualizer.drawing.charts import experiment_figures
 from visualizer.security import allow_plots
+from visualizer.telling.commands import sweep
+from visualizer.telling.story import report_name
 
 pages = Blueprint("experiments", __name__)
 LIVE_SECONDS = 120
@@ -35,16 +36,18 @@ def index() -> str:
         "experiments.html",
         files=files,
         chosen=chosen,
+        sweep=sweep(),
+        any_steps=bool(len(table) and (table["sequence"] == "step").any()),
         rows=[{**row, "link": link} for row, link in zip(table.to_dict("records"), links, strict=True)],
         figures=experiment_figures(_with_iterations(table), links) if len(table) else {},
-        live=_live(chosen) if chosen else None,
+        live=live_state(chosen) if chosen else None,
     )
 
 
 @pages.get("/experiments/live.json")
 def live() -> Response:
     """How far the chosen sweeps are, and their last rows."""
-    return jsonify(_live(request.args.getlist("file")))
+    return jsonify(live_state(request.args.getlist("file")))
 
 
 def _listed(name: str) -> dict[str, Any] | None:
@@ -83,12 +86,12 @@ def _with_iterations(table: pd.DataFrame) -> pd.DataFrame:
 
 def _link(weights: str) -> str:
     """The page of a row's repair, whose report lies beside its weights; empty where there is none."""
-    path = PurePosixPath(weights)
-    name = name_of(shelf().root, REPORTS, f"{path.parent / path.stem}.json") if path.name else None
+    name = report_name(shelf().root, weights)
     return "" if name is None else url_for("repairs.show", name=name)
 
 
-def _live(names: list[str]) -> dict[str, Any]:
+def live_state(names: list[str]) -> dict[str, Any]:
+    """How far these sweeps are, as JSON can say it."""
     table = _joined(names)
     progress = progress_of(table) if len(table) else Progress(0, 0, 0, 0.0)
     plans = [shelf().planned(name) for name in names]

@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
+from flask import current_app
+
+from visualizer.telling.words import dataset_name
+
 MISSING = "\N{EN DASH}"
+EXPORTED = 4  # times as many items as on a page that is served
 T = TypeVar("T")
 
 
@@ -19,6 +25,31 @@ def percent(value: float | None, digits: int = 2) -> str:
 def signed(value: float | None, digits: int = 2) -> str:
     """``0.5`` -> ``+0.50``."""
     return MISSING if _absent(value) else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def points(value: float | None, digits: int = 2) -> str:
+    """Percentage points: ``0.641`` -> ``0.64``, ``-0.031`` -> a minus and ``0.03``."""
+    if _absent(value):
+        return MISSING
+    return f"{round(value or 0.0, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def duration(seconds: float | None) -> str:
+    """``8.41`` -> ``8.4 s``, ``17.6`` -> ``18 s``, ``200`` -> ``3.3 min``."""
+    if seconds is None or _absent(seconds):
+        return MISSING
+    number, unit = (seconds / 60, "min") if seconds >= 120 else (seconds, "s")
+    return f"{number:,.{0 if unit == 's' and number >= 10 else 1}f}\N{NO-BREAK SPACE}{unit}"
+
+
+def moment(text: str | float | None) -> str:
+    """``2026-11-27T21:52:17+00:00``, or seconds since 1970 -> ``27 Nov 2026, 21:52``; anything else as it is."""
+    if isinstance(text, float):
+        text = datetime.fromtimestamp(text, UTC).isoformat(timespec="minutes")
+    try:
+        return datetime.fromisoformat(text or "").strftime("%-d %b %Y, %H:%M").removesuffix(", 00:00")
+    except ValueError:
+        return text or MISSING
 
 
 def short(value: Any) -> str:
@@ -55,6 +86,10 @@ def _absent(value: Any) -> bool:
 FILTERS: dict[str, Callable[..., str]] = {
     "percent": percent,
     "signed": signed,
+    "points": points,
+    "duration": duration,
+    "moment": moment,
+    "dataset": dataset_name,
     "short": short,
     "file_size": file_size,
 }
@@ -72,7 +107,8 @@ class Page(Generic[T]):
 
 
 def page_of(items: Sequence[T], number: int, size: int) -> Page[T]:
-    """The page with that number, or the nearest there is."""
+    """The page with that number, or the nearest there is; a page that is written as a file has more on it."""
+    size *= EXPORTED if current_app and current_app.config.get("EXPORTING") else 1
     pages = max(1, math.ceil(len(items) / size))
     number = min(max(1, number), pages)
     start = (number - 1) * size

@@ -1,0 +1,1 @@
+"""What pages say in words, and the commands that they offer."""

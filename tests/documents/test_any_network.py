@@ -11,11 +11,12 @@ from tests.conftest import CHECKOUT
 
 PAGE = (CHECKOUT / "docs/any_network.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+IMPORTS = BLOCKS[0].split("\n\ntorch.manual_seed")[0]
 OF_ONNX = [block for block in BLOCKS if "onnx" in block]
 
 
 def test_the_pages_code_runs() -> None:
-    assert len(BLOCKS) == 9 and BLOCKS[-2:] == OF_ONNX
+    assert len(BLOCKS) == 11 and BLOCKS[-2:] == OF_ONNX
     exec("\n".join(BLOCKS[:-2]), {})
 
 
@@ -23,5 +24,5 @@ def test_its_code_for_onnx_runs_behind_the_rest(workplace: Path) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason="the extra `onnx` is not installed: uv sync --extra onnx")
     reader = next(number for number, block in enumerate(BLOCKS) if "load_digits" in block)
-    exec("\n".join([*BLOCKS[:1], *BLOCKS[reader:]]), {})
+    exec("\n".join([IMPORTS, *BLOCKS[reader:]]), {})
     assert {path.name for path in workplace.iterdir()} == {"reader.onnx", "repaired.onnx"}

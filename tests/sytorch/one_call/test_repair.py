@@ -33,12 +33,12 @@ def places() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def parameter(model: nn.Module, name: str) -> torch.Tensor:
-    return model.get_parameter(name).detach()
+    return torch.as_tensor(model.get_parameter(name).detach())
 
 
 def margins(model: nn.Module, points: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        outputs = model(points)
+        outputs: torch.Tensor = model(points)
     own = outputs.gather(1, labels[:, None])[:, 0]
     return own - outputs.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
 
@@ -156,7 +156,7 @@ def test_spare_units_are_planted_where_there_are_some() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(30, 200), nn.ReLU(), nn.Linear(200, 3)).eval()
     with torch.no_grad():
-        model[2].weight[:, 40:] = 0.0
+        parameter(model, "2.weight")[:, 40:] = 0.0
     points, ordinary = torch.randn(10, 30), torch.randn(4000, 30)
     labels = model(points).topk(2).indices[:, 1]
     repaired = sytorch.repair(model, points, labels, ordinary=ordinary, bound=5.0)

@@ -34,12 +34,12 @@ def main() -> int:
     parser.add_argument("paths", nargs="+", type=Path, metavar="CERTIFICATE", help="or the table of a sweep, *.csv")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments, told, accepted = parser.parse_args(), [], True
-    from checker.certificate import Certificate
+    from checker.chain import certificate_of
 
     for path in [found for named in arguments.paths for found in paths_of(named)]:
         lines, good = [("FAILS", "certificate", "it cannot be read")], False
         with contextlib.suppress(*UNREADABLE):
-            lines, good = (checked := Certificate(path).check()).lines, checked.accepted
+            lines, good = (checked := certificate_of(path).check()).lines, checked.accepted
         told.append({"certificate": str(path), "accepted": good, "lines": lines})
         accepted = accepted and good
         if not arguments.json:

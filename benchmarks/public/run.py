@@ -86,8 +86,9 @@ def judged(case: Case) -> list[Judged]:
     if case.published is not None:
         lines.append(_line(case, "published", case.published, before))
     repaired = sytorch.repair(case.network, case.points, case.wanted, ordinary=case.ordinary)
-    gap = None if repaired.solution is None else repaired.solution.gap
-    lines.append(_line(case, "here", repaired.model, before, way=repaired.way, gap=gap, seconds=repaired.seconds))
+    lines.append(
+        _line(case, "here", repaired.model, before, way=repaired.way, gap=repaired.gap, seconds=repaired.seconds)
+    )
     return lines
 
 

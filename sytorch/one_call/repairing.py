@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from sytorch.metrics.last_layer import SharedMetric
 from sytorch.one_call.task import Margin, Points, Task, Wanted, as_points, check_count, choosing, margin_of, outputs_of
 from sytorch.one_call.ways import Attempt, Way, ways_for
+from sytorch.one_call.writing import Proof, write_certificate
 from sytorch.problem.arrays import Indices
 from sytorch.problem.checks import check_model, checked_bound
 from sytorch.problem.deadline import Deadline, as_deadline
@@ -22,7 +23,6 @@ from sytorch.problem.errors import (
 )
 from sytorch.problem.outputs import AffineOutputs
 from sytorch.problem.properties import Property
-from sytorch.problem.solution import Solution
 from sytorch.solvers import SolverName, solver_named
 from sytorch.solvers.linear_program import Solver
 
@@ -60,10 +60,10 @@ class Repaired:
         margin: by which comparisons are strict.
         least_slack: by how much the point that is nearest to failing has more than is required.
         lost: which share of the ordinary points no longer says what it said; None without ordinary points.
-        solution: of the last layer's program, with multipliers, lower bound and gap; None where nothing is proved.
-        metric: of that program.
+        proof: that no change of the last layer is smaller; None where nothing is proved.
         tried: what each way came to on a few points, and the chosen one on all.
         seconds: it took.
+        task: what was asked.
     """
 
     model: nn.Module
@@ -72,10 +72,24 @@ class Repaired:
     margin: float
     least_slack: float
     lost: float | None
-    solution: Solution | None = field(repr=False)
-    metric: SharedMetric | None = field(repr=False)
+    proof: Proof | None = field(repr=False)
     tried: tuple[Tried, ...]
     seconds: float
+    task: Task = field(repr=False)
+
+    def certify(self, path: str | Path) -> None:
+        """Write what is claimed, and what proves it, for ``verify.py PATH``: points, both networks, multipliers.
+
+        Raises:
+            FileError: it cannot be written; or more than the last layer changed of a network that is no chain of layers
+                that the checker knows.
+        """
+        write_certificate(Path(path), self.task, self.model, self.layers, self.proof)
+
+    @property
+    def gap(self) -> float | None:
+        """How far the change of the last layer may be from the smallest one, relative; None where nothing is proved."""
+        return None if self.proof is None else self.proof.solution.gap
 
 
 def repair(
@@ -153,10 +167,10 @@ def repair(
             size,
             slack,
             task.lost(attempt.model),
-            attempt.solution,
-            attempt.metric,
+            attempt.proof,
             tuple(tried),
             seconds,
+            task,
         )
     raise AssertionError
 

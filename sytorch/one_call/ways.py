@@ -21,6 +21,7 @@ from sytorch.network.chain import Chain, chain_of
 from sytorch.network.layer_view import linearise
 from sytorch.network.symbolic import symbolic
 from sytorch.one_call.task import Task
+from sytorch.one_call.writing import Proof
 from sytorch.problem.arrays import Indices, Matrix, Vector
 from sytorch.problem.errors import SolverFailedError, UnsupportedLayerError
 from sytorch.problem.norms import NormName
@@ -47,14 +48,12 @@ class Attempt:
     Attributes:
         model: a copy.
         layers: that changed.
-        solution: of the last layer's program, of all points that were asked about; None where there was none.
-        metric: of that program.
+        proof: of the last layer's change; None where there is none.
     """
 
     model: nn.Module
     layers: tuple[str, ...]
-    solution: Solution | None = None
-    metric: SharedMetric | None = None
+    proof: Proof | None = None
 
 
 class Way(Protocol):
@@ -112,7 +111,7 @@ class LastLayer:
             solution = program.solve(part.solver, part.deadline)
             model = apply(part.model, self.layer, solution.change, part.bound)
             whole = _of_all(solution, points, self.task.required.required.shape)
-            return Attempt(model, (*self.before, self.layer), whole, self.metric)
+            return Attempt(model, (*self.before, self.layer), Proof(whole, self.metric, allowance))
 
         return _checked(part, once)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from checker.chain import certificate_of
 from tests.conftest import CHECKOUT
 
 PAGE = (CHECKOUT / "docs/any_network.md").read_text()
@@ -15,9 +16,10 @@ IMPORTS = BLOCKS[0].split("\n\ntorch.manual_seed")[0]
 OF_ONNX = [block for block in BLOCKS if "onnx" in block]
 
 
-def test_the_pages_code_runs() -> None:
+def test_the_pages_code_runs(workplace: Path) -> None:
     assert len(BLOCKS) == 11 and BLOCKS[-2:] == OF_ONNX
     exec("\n".join(BLOCKS[:-2]), {})
+    assert certificate_of(workplace / "repaired.npz").check().accepted
 
 
 def test_its_code_for_onnx_runs_behind_the_rest(workplace: Path) -> None:

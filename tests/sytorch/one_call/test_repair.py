@@ -75,8 +75,8 @@ def test_the_last_layers_change_is_the_smallest_by_scipy() -> None:
     points, labels, ordinary = places()
     model = network()
     repaired = sytorch.repair(model, points, labels, ordinary=ordinary, margin=0.1, layer="4")
-    solution = repaired.solution
-    assert solution is not None and repaired.metric is not None and solution.gap < 1e-6
+    assert repaired.proof is not None and repaired.proof.solution.gap < 1e-6
+    solution = repaired.proof.solution
     with torch.inference_mode():
         features = np.hstack([model[:4](points).double().numpy(), np.ones((COUNT, 1))])
         outputs = model(points).double().numpy()
@@ -108,9 +108,8 @@ def test_many_points_enter_when_they_lack_something() -> None:
     with torch.inference_mode():
         outputs = repaired.model(points).double().numpy()
     assert wanted.holds(outputs, repaired.margin * 0.999).all()
-    solution = repaired.solution
-    assert solution is not None and solution.multipliers.margins.shape[0] == 1500
-    assert solution.gap < 1e-6
+    assert repaired.proof is not None and repaired.proof.solution.multipliers.margins.shape[0] == 1500
+    assert repaired.proof.solution.gap < 1e-6
 
 
 @pytest.mark.parametrize(("layer", "several"), [("4", 3), ("2", 2)])

@@ -1,0 +1,140 @@
+"""The certificate of any network that is a chain of known layers; everything is in its file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from checker.certificate import ROUNDING, Certificate, seal
+from checker.network import RefusedError, Weights, need
+from checker.terms import matrix_of, size
+
+CHAIN = "sytorch certificate 1"
+
+
+def certificate_of(path: Path) -> Certificate | ChainCertificate:
+    """The certificate in a file, of either kind."""
+    with np.load(path, allow_pickle=False) as content:
+        facts = json.loads(content["facts"].tobytes())
+    return ChainCertificate(path) if facts["format"] == CHAIN else Certificate(path)
+
+
+class ChainCertificate:
+    """What is claimed of a repaired network: points have what is required, the change is within a bound and least."""
+
+    def __init__(self, path: Path):
+        with np.load(path, allow_pickle=False) as content:
+            self.arrays = {name: content[name] for name in content.files}
+        self.facts: dict[str, Any] = json.loads(self.arrays.pop("facts").tobytes())
+        need(self.facts["format"] == CHAIN, "it has another format")
+        self.lines = list[tuple[str, str, str]]()
+        tensors = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
+        self.tensors = tensors
+        self.before = {name[7:]: value for name, value in tensors.items() if name.startswith("before ")}
+        self.after = self.before | {name[6:]: value for name, value in tensors.items() if name.startswith("after ")}
+
+    def check(self) -> ChainCertificate:
+        """Check all claims; each gets a line: ``ok`` or ``FAILS``, its name, and what was seen."""
+        for name in ("seal", "required", "change", "optimum"):
+            try:
+                self.lines.append(("ok", name, getattr(self, f"_{name}")()))
+            except RefusedError as error:
+                self.lines.append(("FAILS", name, str(error)))
+            except Exception as error:  # whatever a damaged file leads to
+                self.lines.append(("FAILS", name, f"it cannot be read: {type(error).__name__}: {error}"[:200]))
+        return self
+
+    @property
+    def accepted(self) -> bool:
+        """Whether all claims hold."""
+        return bool(self.lines) and all(state == "ok" for state, *_ in self.lines)
+
+    def _seal(self) -> str:
+        need(seal(self.facts, self.arrays) == self.facts["seal"], "it was altered")
+        return "nothing was altered"
+
+    def _run(self, weights: Weights, values: Tensor, until: str = "") -> Tensor:
+        """The outputs of points; or what one layer gets from them."""
+        for name, kind, *sizes in self.facts["layers"]:
+            if name == until:
+                return values
+            both = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
+            if kind == "linear":
+                values = functional.linear(values, *both)  # type: ignore[arg-type]
+            elif kind == "conv":
+                values = functional.conv2d(values, *both, *sizes)  # type: ignore[arg-type]
+            elif kind == "relu":
+                values = values.relu()
+            elif kind == "flatten":
+                values = values.flatten(1)
+            elif kind == "max":
+                values = functional.max_pool2d(values, *sizes)
+            elif kind == "mean":
+                values = functional.avg_pool2d(values, *sizes)
+            elif kind == "adaptive":
+                values = functional.adaptive_avg_pool2d(values, sizes[0])
+            else:
+                need(kind == "norm", f"no layer is known as {kind}")
+                statistics = weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
+                values = functional.batch_norm(values, *statistics, *both, eps=sizes[0])
+        return values
+
+    def _rises(self, outputs: Tensor) -> Tensor:
+        """What every requirement says of outputs, (N, R)."""
+        if "labels" in self.tensors:
+            return outputs.gather(1, self.tensors["labels"][:, None]) - outputs
+        return torch.einsum("nrc,nc->nr", self.tensors["weights"], outputs)
+
+    def _required(self) -> str:
+        outputs = self._run(self.after, self.tensors["points"]).double()
+        missing = self.tensors["least"] - self._rises(outputs)
+        if "labels" in self.tensors:
+            others = torch.ones_like(missing, dtype=torch.bool).scatter(1, self.tensors["labels"][:, None], False)
+            need(bool((self.tensors["least"][others] >= self.facts["margin"]).all()), "less than the margin is asked")
+        need(bool(torch.isfinite(outputs).all()), "outputs are not finite")
+        need(bool((missing <= 0).all()), f"{int((missing > 0).any(1).sum())} points lack what is required")
+        return f"{len(outputs)} points have it, by {-float(missing.max()):.3g} at least"
+
+    def _change(self) -> str:
+        changed, bound = self.facts["changed"], self.facts["bound"]
+        moved = {name: self.after[name].double() - self.before[name].double() for name in self.before}
+        need(self.after.keys() == self.before.keys(), "parameters came in or went")
+        other = [name for name, move in moved.items() if move.any() and name.rsplit(".", 1)[0] not in changed]
+        need(not other, f"{', '.join(other)} changed, too")
+        largest = max(float(move.abs().max()) for move in moved.values())
+        need(bound is None or largest <= bound, f"an entry changed by {largest:.9g}")
+        return f"{', '.join(changed)} alone, no entry by more than {largest:.4g}"
+
+    def _optimum(self) -> str:
+        objective, low = self.facts["objective"], self.facts["lower_bound"]
+        if objective is None:
+            need(low is None, "a bound without an objective")
+            return "nothing is claimed of the size of the change"
+        layer, parts = self.facts["changed"][-1], self.tensors
+        base = {name: value.double() for name, value in self.after.items()}
+        base |= {name: value.double() for name, value in self.before.items() if name.rsplit(".", 1)[0] == layer}
+        inputs = functional.pad(self._run(base, parts["points"].double(), layer), (0, 1), value=1.0)
+        start = matrix_of(base, layer)
+        change, factors = matrix_of(self.after, layer) - start, [parts["factor"]] if "factor" in parts else []
+        seen = size(change, factors, [])
+        need(abs(seen - objective) <= ROUNDING * max(seen, objective), f"the change has size {seen:.8g}")
+        weights, spent = parts["multipliers"], parts["bounds"]
+        need(bool((weights >= 0).all()), "a multiplier is negative")
+        weights = torch.where(torch.isfinite(parts["least"]), weights, 0.0)
+        moves = start.clone().requires_grad_()
+        said = (weights * self._rises(inputs @ moves.T)).sum()
+        (gradient,) = torch.autograd.grad(said, moves)
+        least = torch.where(torch.isfinite(parts["least"]), parts["least"], 0.0) + self.facts["allowance"]
+        limit = float(spent.abs().sum())
+        value = float((weights * least).sum() - said) - (limit * self.facts["bound"] if limit else 0.0)
+        dual = size(gradient - spent, factors, [], dual=True)
+        proved = value / dual if value > 0 and dual > 0 else 0.0
+        need(proved >= low * (1 - ROUNDING), f"the multipliers prove {proved:.8g} alone")
+        need(objective >= low * (1 - ROUNDING), "the objective is below its lower bound")
+        return f"size {objective:.6g}, none below {low:.6g}, for {self.facts['allowance']:.2g} more than is required"

@@ -1,0 +1,170 @@
+"""The certificate of a repaired network: one file, with all that a checker needs, which shares no code with this one.
+
+`verify.py` reads it. A network that is no chain of known layers is in it from the inputs of its last layer on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sytorch.metrics.last_layer import SecondMomentMetric, SharedMetric
+from sytorch.network.chain import Chain, chain_of
+from sytorch.one_call.task import Task
+from sytorch.problem.errors import FileError, UnsupportedLayerError
+from sytorch.problem.margins import Margins
+from sytorch.problem.solution import Solution
+
+FORMAT = "sytorch certificate 1"
+Arrays = dict[str, NDArray[Any]]
+Layer = list[Any]  # its name, its kind, and sizes
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """Why no change of the last layer is smaller.
+
+    Attributes:
+        solution: with multipliers, for all points, and the lower bound that they prove.
+        metric: in which the change is measured.
+        allowance: by how much more than is required was asked.
+    """
+
+    solution: Solution
+    metric: SharedMetric
+    allowance: float
+
+
+def write_certificate(path: Path, task: Task, model: nn.Module, layers: tuple[str, ...], proof: Proof | None) -> None:
+    """Write what is claimed of a repaired model, and what proves it.
+
+    Args:
+        path: of the file, ``*.npz``; replaced where it is there.
+        task: what was asked of which network.
+        model: the repaired one.
+        layers: that changed; where there is a proof, the last one is the last layer.
+        proof: of the last layer's change; None where nothing is proved of its size.
+
+    Raises:
+        FileError: it cannot be written; or the network is no chain, and another layer than the last changed.
+    """
+    chains = _chains(task.model, model, layers)
+    arrays: Arrays = {"points": _inputs(task, chains[0], layers[-1]), "least": task.required.required}
+    for when, chain in zip(("before", "after"), chains, strict=True):
+        changed = [name for name in chain.names if when == "before" or name in layers]
+        arrays |= {
+            f"{when} {name}": array for name, array in _parameters(chain).items() if name.rsplit(".", 1)[0] in changed
+        }
+    if isinstance(task.required, Margins):
+        arrays["labels"] = task.required.labels
+    else:
+        images, places = np.nonzero(np.ones_like(task.required.required))
+        shape = (*task.required.required.shape, task.required.classes)
+        arrays["weights"] = task.required.weights_of(images, places).reshape(shape)
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "status": "repaired",
+        "layers": [_described(name, layer) for name, layer in zip(chains[0].names, chains[0].layers, strict=True)],
+        "changed": list(layers),
+        "margin": task.margin,
+        "bound": task.bound if np.isfinite(task.bound) else None,
+        "objective": None,
+        "lower_bound": None,
+    }
+    if proof is not None:
+        solution = proof.solution
+        facts |= {"objective": solution.objective, "lower_bound": solution.lower_bound, "allowance": proof.allowance}
+        arrays |= {"multipliers": solution.multipliers.margins, "bounds": solution.multipliers.bounds}
+        if isinstance(proof.metric, SecondMomentMetric):
+            arrays["factor"] = np.tril(proof.metric.factor)
+    facts["seal"] = seal_of(facts, arrays)
+    try:
+        with path.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
+    except OSError as error:
+        raise FileError(f"Cannot write {path}: {error.strerror}.") from error
+
+
+def seal_of(facts: dict[str, Any], arrays: Arrays) -> str:
+    """SHA-256 of everything else."""
+    digest = hashlib.sha256(json.dumps({**facts, "seal": None}, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {list(array.shape)}\n".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def _chains(before: nn.Module, after: nn.Module, layers: tuple[str, ...]) -> tuple[Chain, Chain]:
+    """Both networks as chains of layers that the checker runs; of any other network the last layer alone."""
+    try:
+        both = chain_of(before), chain_of(after)
+        for name, layer in zip(both[0].names, both[0].layers, strict=True):
+            _described(name, layer)
+        return both
+    except UnsupportedLayerError as error:
+        if len(layers) > 1:
+            raise FileError(
+                f"A certificate of more than the last layer needs a chain of known layers: {error}"
+            ) from error
+        (last,) = layers
+        return tuple(Chain((last,), (model.get_submodule(last),)) for model in (before, after))  # type: ignore[return-value]
+
+
+def _inputs(task: Task, chain: Chain, last: str) -> NDArray[Any]:
+    """The points; or what the last layer gets from them, where it is all of the chain."""
+    if chain.names != (last,):
+        return np.asarray(task.points.numpy())
+    seen: list[torch.Tensor] = []
+    handle = task.model.get_submodule(last).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        with torch.inference_mode():
+            task.model(task.points)
+    finally:
+        handle.remove()
+    return np.asarray(seen[0].numpy())
+
+
+def _parameters(chain: Chain) -> Arrays:
+    """Weights, biases and running statistics by name."""
+    found: Arrays = {}
+    for name, layer in zip(chain.names, chain.layers, strict=True):
+        for part, value in layer.state_dict().items():
+            if value.is_floating_point():
+                found[f"{name}.{part}"] = value.detach().numpy()
+    return found
+
+
+def _described(name: str, layer: nn.Module) -> Layer:
+    """What the checker needs to run a layer beside its parameters.
+
+    Raises:
+        UnsupportedLayerError: it does not know such layers.
+    """
+    found: Layer | None = None
+    match layer:
+        case nn.Linear():
+            found = ["linear"]
+        case nn.ReLU():
+            found = ["relu"]
+        case nn.Flatten():
+            found = ["flatten"]
+        case nn.Conv2d(padding=tuple(), padding_mode="zeros"):
+            found = ["conv", layer.stride, layer.padding, layer.dilation, layer.groups]
+        case nn.MaxPool2d(ceil_mode=False):
+            found = ["max", layer.kernel_size, layer.stride, layer.padding, layer.dilation]
+        case nn.AvgPool2d(ceil_mode=False, divisor_override=None):
+            found = ["mean", layer.kernel_size, layer.stride, layer.padding, False, layer.count_include_pad]
+        case nn.AdaptiveAvgPool2d():
+            found = ["adaptive", layer.output_size]
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            found = ["norm", layer.eps]
+    if found is None:
+        raise UnsupportedLayerError(f"the checker knows no {type(layer).__name__}, which {name!r} is.")
+    return [name, *found]

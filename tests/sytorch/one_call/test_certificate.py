@@ -1,0 +1,168 @@
+"""A repaired network's certificate: accepted as it is, refused with anything altered."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet18
+
+import sytorch
+from checker.certificate import seal
+from checker.chain import ChainCertificate, certificate_of
+from tests.conftest import CHECKOUT
+from tests.sytorch.one_call.test_repair import network, places
+
+Content = dict[str, np.ndarray[Any, Any]]
+
+
+def convolutions() -> tuple[nn.Sequential, torch.Tensor]:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.AvgPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(24, 20), nn.ReLU(), nn.Linear(20, 3)).eval(), torch.randn(
+        90, 1, 8, 8
+    )
+
+
+def planted() -> sytorch.Repaired:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(30, 200), nn.ReLU(), nn.Linear(200, 3)).eval()
+    with torch.no_grad():
+        model[2].weight[:, 40:].zero_()
+    points, ordinary = torch.randn(10, 30), torch.randn(4000, 30)
+    return sytorch.repair(model, points, model(points).topk(2).indices[:, 1], ordinary=ordinary, bound=5.0)
+
+
+def of_layer(layer: str, **more: Any) -> sytorch.Repaired:
+    points, labels, ordinary = places()
+    return sytorch.repair(network(), points, labels, layer=layer, **{"ordinary": ordinary, "margin": 0.1, **more})
+
+
+def of_convolutions(layer: str) -> sytorch.Repaired:
+    model, points = convolutions()
+    labels = model(points[:5]).topk(2).indices[:, 1]
+    return sytorch.repair(model, points[:5], labels, ordinary=points[5:], layer=layer, margin=0.05)
+
+
+def of_a_property() -> sytorch.Repaired:
+    points, _, ordinary = places()
+    wanted = sytorch.not_least(0, 1) & sytorch.between(3, -5.0, 5.0)
+    return sytorch.repair(network(), points, wanted, ordinary=ordinary, bound=20.0, layer="4")
+
+
+def of_a_residual_network() -> sytorch.Repaired:
+    torch.manual_seed(0)
+    model, points, ordinary = resnet18(num_classes=5).eval(), torch.randn(3, 3, 32, 32), torch.randn(40, 3, 32, 32)
+    return sytorch.repair(model, points, model(points).topk(2).indices[:, 1], ordinary=ordinary)
+
+
+REPAIRS: dict[str, Callable[[], sytorch.Repaired]] = {
+    "last layer": lambda: of_layer("4"),
+    "bound that binds": lambda: of_layer("4", bound=0.12, margin=0.02),
+    "no ordinary points": lambda: of_layer("4", ordinary=None),
+    "hidden layer": lambda: of_layer("2"),
+    "first layer": lambda: of_layer("0", bound=3.0),
+    "spare units": planted,
+    "last of convolutions": lambda: of_convolutions("8"),
+    "a convolution": lambda: of_convolutions("0"),
+    "a property": of_a_property,
+    "a residual network": of_a_residual_network,
+}
+
+
+@pytest.mark.parametrize("kind", REPAIRS)
+def test_what_is_repaired_is_accepted(kind: str, tmp_path: Path) -> None:
+    repaired = REPAIRS[kind]()
+    repaired.certify(tmp_path / "a.npz")
+    certificate = certificate_of(tmp_path / "a.npz").check()
+    assert certificate.accepted, certificate.lines
+    claims_no_size = certificate.lines[-1][2].startswith("nothing is claimed")
+    assert claims_no_size == (repaired.proof is None)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> Content:
+    path = tmp_path_factory.mktemp("certificate") / "a.npz"
+    repaired = of_layer("4", bound=0.12, margin=0.02)
+    assert repaired.proof is not None and np.abs(repaired.proof.solution.multipliers.bounds).sum() > 0
+    repaired.certify(path)
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+def written(content: Content, path: Path, facts: dict[str, Any] | None = None) -> ChainCertificate:
+    """A certificate of this content, sealed anew where facts are given."""
+    arrays = {name: array for name, array in content.items() if name != "facts"}
+    if facts is not None:
+        facts["seal"] = seal(facts, arrays)
+        content = {**content, "facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
+    np.savez(path, **content)  # type: ignore[arg-type]
+    return ChainCertificate(path).check()
+
+
+def test_a_flipped_bit_anywhere_is_refused(content: Content, tmp_path: Path) -> None:
+    chance = random.Random(0)
+    names = [name for name in content if content[name].size and name != "facts"]
+    for _ in range(150):
+        name = chance.choice(names)
+        altered = bytearray(content[name].tobytes())
+        altered[chance.randrange(len(altered))] ^= 1 << chance.randrange(8)
+        array = np.frombuffer(bytes(altered), content[name].dtype).reshape(content[name].shape)
+        assert not written({**content, name: array}, tmp_path / "a.npz").accepted, name
+
+
+ALTERED: dict[str, tuple[str, Callable[[dict[str, Any], Content], object]]] = {
+    "a smaller margin": ("required", lambda facts, arrays: arrays["least"].__isub__(1.0)),
+    "another label": ("required", lambda facts, arrays: arrays["labels"].__setitem__(0, arrays["labels"][0] ^ 1)),
+    "another point": ("required", lambda facts, arrays: arrays["points"].__setitem__(0, 0.0)),
+    "another layer": ("change", lambda facts, arrays: facts.__setitem__("changed", ["2"])),
+    "a bound that is broken": ("change", lambda facts, arrays: facts.__setitem__("bound", 0.1)),
+    "a smaller objective": ("optimum", lambda facts, arrays: facts.__setitem__("objective", 0.9 * facts["objective"])),
+    "a larger lower bound": (
+        "optimum",
+        lambda facts, arrays: facts.__setitem__("lower_bound", facts["objective"] * 1.01),
+    ),
+    "other multipliers": ("optimum", lambda facts, arrays: arrays["multipliers"].__imul__(-1.0)),
+    "no multipliers of the bound": ("optimum", lambda facts, arrays: arrays["bounds"].__imul__(0.0)),
+    "another metric": ("optimum", lambda facts, arrays: arrays["factor"].__imul__(1.1)),
+}
+
+
+@pytest.mark.parametrize("how", ALTERED)
+def test_what_a_forger_seals_anew_is_refused(how: str, content: Content, tmp_path: Path) -> None:
+    line, alter = ALTERED[how]
+    facts = json.loads(content["facts"].tobytes())
+    copies = {name: array.copy() for name, array in content.items()}
+    assert written(copies, tmp_path / "a.npz", dict(facts)).accepted
+    alter(facts, copies)
+    failing = [name for state, name, _ in written(copies, tmp_path / "a.npz", facts).lines if state == "FAILS"]
+    assert line in failing
+
+
+def test_the_program_that_checks_reads_both_kinds(tmp_path: Path) -> None:
+    of_layer("4").certify(tmp_path / "a.npz")
+    command = [sys.executable, str(CHECKOUT / "verify.py"), str(tmp_path / "a.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "accepted")
+
+
+def test_places_and_networks_without_a_certificate(tmp_path: Path) -> None:
+    repaired = of_layer("2")
+    with pytest.raises(sytorch.FileError, match="Cannot write"):
+        repaired.certify(tmp_path / "gone" / "a.npz")
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 20), nn.ReLU(), nn.Linear(20, 3)).eval()
+    points = torch.randn(4, 8)
+    found = sytorch.repair(model, points, model(points).topk(2).indices[:, 1], ordinary=torch.randn(90, 8), layer="0")
+    object.__setattr__(found.task, "model", nn.Sequential(nn.GELU(), *model).eval())
+    with pytest.raises(sytorch.FileError, match="chain"):
+        found.certify(tmp_path / "a.npz")

@@ -242,13 +242,13 @@ def test_highs_loses_no_ctrl_c() -> None:
 @pytest.mark.parametrize("call", ["first", "last"])
 def test_gurobi_loses_no_ctrl_c(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault: its own handler, which is there while it works, drops those that come when the answer is there."""
-    asked, solver, calls, back = program([2, 3], [[1, 1], [1, 3]], [4, 6]), sytorch.GurobiSolver(), [0], take_back
-    press_at = None
+    asked, solver = program([2, 3], [[1, 1], [1, 3]], [4, 6]), sytorch.GurobiSolver()
+    calls, presses = [0], [0]
 
     def counted() -> None:
-        back()
+        take_back()
         calls[0] += 1
-        if calls[0] == press_at:
+        if calls[0] == presses[0]:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr("sytorch.solvers.gurobi._first", lambda answers, _: answers.get())
@@ -256,10 +256,10 @@ def test_gurobi_loses_no_ctrl_c(call: str, monkeypatch: pytest.MonkeyPatch) -> N
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         solver.solve(asked)
-        press_at, calls[0] = 1 if call == "first" else calls[0], 0
+        presses[0], calls[0] = 1 if call == "first" else calls[0], 0
         with pytest.raises(KeyboardInterrupt):
             solver.solve(asked)
-        assert press_at is not None and calls[0] >= press_at
+        assert calls[0] >= presses[0] > 0
     finally:
         signal.signal(signal.SIGINT, usual)
 

@@ -39,7 +39,7 @@ from helpers.errors import ToolError
 from model_classes.changes import changes_content
 from model_classes.weights import read_weights, weights_hash
 from sytorch import Contradiction
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, with_cache
 
 BASE = Path("artifacts/alexnet_base_digits.pth")
 OUTPUT = Path("artifacts/alexnet_repaired_digits.pth")
@@ -259,6 +259,29 @@ def test_an_unknown_class_and_a_missing_file() -> None:
     assert unknown.exit_code == 2 and "10" in unknown.stderr.splitlines()[-1]
     missing = _run("file", "nothing.pt", "--dataset", "digits")
     assert missing.exit_code == 1 and "nothing.pt does not exist" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["by-class", "--target-class", "10"], "There is no class"),
+        (["misclassified", "--predicted-class", "horse"], "There is no class"),
+        (["misclassified", "--layer", "classifier.9"], "classifier.9"),
+        (["misclassified", "--layer", "classifier.4", "--norm", "l1"], "l2"),
+        (["file", "broken.pt"], "broken.pt"),
+        (["misclassified", "--also", "broken.pt"], "broken.pt"),
+        (["misclassified", "--exclude-disputed", "numbers.txt"], "10000"),
+    ],
+)
+def test_what_cannot_be_is_told_before_a_baseline_is_trained(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path
+) -> None:
+    monkeypatch.chdir(with_cache(tmp_path, warm_cache))
+    monkeypatch.setattr("model_classes.training.train_alexnet", lambda *_, **__: pytest.fail("it was trained"))
+    Path("broken.pt").write_bytes(b"no edit set")
+    Path("numbers.txt").write_text("10000\n")
+    result = _run(*words, "--dataset", "digits")
+    assert result.exit_code in (1, 2) and told in result.stderr.splitlines()[-1], result.stderr
 
 
 def test_a_bound_too_small_names_the_images_and_writes_no_weights() -> None:

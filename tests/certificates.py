@@ -36,7 +36,6 @@ from editset_helpers.edit_set import EditSet, save_edit_set
 from editset_helpers.regions import Region
 from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
-from helpers.files.outputs import certificate_path
 from helpers.remembering import remembers
 from model_classes.changes import ROWS
 from model_classes.training import ensure_baseline
@@ -45,6 +44,12 @@ OUTPUT = Path("artifacts/repaired.pth")
 EDIT_SET = Path("data/edit_sets/mutated_edit_dataset.pt")
 LAST = RepairOptions(prepare="none")
 HIDDEN = replace(LAST, norm="l2")
+MUTATED = [  # the last one has no repair
+    LAST,
+    replace(LAST, norm="l2", region=Region(1)),
+    replace(HIDDEN, layer="classifier.4.bias", margin=0.01),
+    replace(RepairOptions(), param_bound=0.1, margin=400),
+]
 LAYERS = ["classifier.4", "classifier.4.bias", "classifier.4[0:400]", "classifier.1", "features.10", "features.6"]
 
 
@@ -254,13 +259,11 @@ def check_repairs() -> int:
 
 def check_mutations(count: int, seed: int) -> int:
     """Alter repairs of several kinds; print what was accepted all the same, and return how many that are."""
-    here, wrong = place(), list[str]()
-    for options in (LAST, replace(LAST, norm="l2", region=Region(1)), replace(LAST, param_bound=1e-3)):
-        path = certificate_of(here.repair(options))
-        if path != certificate_path(OUTPUT):
-            continue
-        wrong += refused(path, -(-count // 2), seed)
-    print(f"{2 * -(-count // 2)} mutations, {len(wrong)} accepted: {wrong}")
+    here, wrong = place(4), list[str]()
+    each = -(-count // len(MUTATED))
+    for options in MUTATED:
+        wrong += refused(certificate_of(here.repair(options)), each, seed)
+    print(f"{each * len(MUTATED)} mutations, {len(wrong)} accepted: {wrong}")
     return len(wrong)
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -30,6 +31,7 @@ from edits.methods.hidden_layer import HiddenLayer
 from edits.methods.last_layer import LastLayer
 from edits.methods.writing import Repaired
 from edits.network.prepared import Network
+from edits.options import RepairOptions
 from edits.outcome.certificate import Claim
 from edits.outcome.claims import refuted_claim, repaired_claim
 from edits.task import Task
@@ -38,7 +40,7 @@ from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from model_classes.changes import changes_content
 from model_classes.weights import read_weights, weights_hash
-from sytorch import Contradiction
+from sytorch import Contradiction, Metric
 from tests.conftest import CHECKOUT, with_cache
 
 BASE = Path("artifacts/alexnet_base_digits.pth")
@@ -314,6 +316,18 @@ def test_the_time_limit() -> None:
     result = _misclassified("--prepare", "none", "--time-limit", "1e-9")
     assert result.exit_code == 4 and not OUTPUT.exists()
     assert json.loads(FAILED.read_text())["status"] == "time_limit"
+
+
+def test_the_time_of_the_metric_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Network.metric
+
+    def slow(network: Network, options: RepairOptions) -> Metric:
+        time.sleep(1.5)
+        return made(network, options)
+
+    monkeypatch.setattr(Network, "metric", slow)
+    monkeypatch.setattr(LastLayer, "solve", lambda *_: pytest.fail("no time is left for it"))
+    assert _misclassified("--prepare", "none", "--time-limit", "1").exit_code == 4
 
 
 def test_weights_that_fail_the_forward_pass_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

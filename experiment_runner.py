@@ -39,7 +39,7 @@ from helpers.cli import (
     works_long,
 )
 from helpers.errors import ExperimentsFailedError, UsageError
-from helpers.files.paths import edit_sets
+from helpers.files.paths import baseline_weights, edit_sets
 from helpers.old_names import knowing
 from helpers.text import aligned
 from run_repair import (
@@ -53,7 +53,10 @@ from run_repair import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edits.forecast import Place
+    from edits.network.workbench import Workbench
     from experiments.plan import Sweep
 
 CLASSES = tuple(map(str, range(10)))  # where there are no images yet that would say
@@ -144,6 +147,7 @@ def main(
     if sequence is not None and (workers > 1 or ray is not None or keep_weights == "none"):
         raise UsageError("The repairs of a --sequence need the weights of the last: one worker, and weights are kept.")
     from edits.forecast import Place, listed, open_place
+    from edits.network.workbench import untrained_workbench
     from experiments.analysis.summary import as_text, read_tables, summarise
     from experiments.forecast import forecast_sweep
     from experiments.plan import Sweep
@@ -167,30 +171,37 @@ def main(
         reach=read_reach(reach),
         max_drawdown=max_drawdown,
     )
+
+    def sweep_of(names: tuple[str, ...]) -> Sweep:
+        return Sweep(
+            sizes=_once(edit_set_sizes),
+            types=_once(edit_set_types),
+            classes=_once([resolve_class(name, names) for name in target_classes or map(str, range(len(names)))]),
+            param_bounds=_once(param_bounds or [5.0]),
+            margins=_once(margins or [2.0]),
+            norms=_once(chosen_norms),
+            metrics=_once(chosen_metrics),
+            layers=_once(layers or [LAST_LAYER]),
+            seeds=_once(seeds or [0]),
+            fixed=fixed,
+            sizing=sizing_strategy,
+            keep_weights=keep_weights,
+            sequence=sequence or 0,
+        )
+
+    def check() -> None:
+        usual = baseline_weights(dataset, data_root)
+        check_before_training(sweep_of, untrained_workbench(dataset, data_root, usual))
+
     check_output(output, force)
     if exclude_disputed is not None:
         check_readable(exclude_disputed, "disputed images")  # before a baseline is trained
     if dry_run:
         place = open_place(dataset, data_root, weights)
     else:
-        baseline = ensure_baseline(dataset, data_root, weights)
+        baseline = ensure_baseline(dataset, data_root, weights, check)
         place = Place(dataset, data_root, baseline, bench_at(dataset, data_root, baseline))
-    names = CLASSES if place.bench is None else place.bench.test.class_names
-    sweep = Sweep(
-        sizes=_once(edit_set_sizes),
-        types=_once(edit_set_types),
-        classes=_once([resolve_class(name, names) for name in target_classes or map(str, range(len(names)))]),
-        param_bounds=_once(param_bounds or [5.0]),
-        margins=_once(margins or [2.0]),
-        norms=_once(chosen_norms),
-        metrics=_once(chosen_metrics),
-        layers=_once(layers or [LAST_LAYER]),
-        seeds=_once(seeds or [0]),
-        fixed=fixed,
-        sizing=sizing_strategy,
-        keep_weights=keep_weights,
-        sequence=sequence or 0,
-    )
+    sweep = sweep_of(CLASSES if place.bench is None else place.bench.test.class_names)
     former = replace(sweep, norms=sweep.norms or ("l1",), fixed=replace(fixed, prepare=prepare or "none"))
     context, executor = context_of(place, sweep, output, exclude_disputed), Executor(workers, ray)
     if dry_run:
@@ -201,6 +212,16 @@ def main(
     say(f"{output} is complete; plots of it: uv run python analysis.py {output}")
     if failed:
         raise ExperimentsFailedError(f"{failed} experiments failed; error_message in {output} says why.")
+
+
+def check_before_training(sweep_of: Callable[[tuple[str, ...]], Sweep], bench: Workbench) -> None:
+    """Raise `UsageError` where a sweep asks for what can never be, whatever a training gives."""
+    from edits.pipeline import check_layer
+
+    sweep = sweep_of(bench.test.class_names)
+    for size in sweep.sizes:
+        for options in sweep.programs(size):
+            check_layer(bench, options)
 
 
 def context_of(place: Place, sweep: Sweep, output: Path, disputed: Path | None = None) -> Context:

@@ -127,8 +127,10 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
 
     output = writable_output(job.output or repaired_weights(job.dataset, job.data_root))
     if job.disputed is not None:
-        check_readable(job.disputed, "disputed images")  # before a baseline is trained
-    weights = ensure_baseline(job.dataset, job.data_root, job.weights)
+        check_readable(job.disputed, "disputed images")
+    weights = ensure_baseline(
+        job.dataset, job.data_root, job.weights, lambda: check_before_training(source, job, options)
+    )
     bench = open_workbench(job.dataset, job.data_root, weights)
     check_layer(bench, options)
     disputed = () if job.disputed is None else tuple(read_numbers(job.disputed, bench.test).tolist())
@@ -147,6 +149,24 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         task = replace(task, options=replace(options, norm=norm_for(images, options.metric)))
     tell_time(task)
     return repair_edit_set(replace(task, disputed=disputed))
+
+
+def check_before_training(source: Selection | Path, job: Job, options: RepairOptions) -> None:
+    """Raise `ToolError` where there can be no such repair, whatever a training gives: class, layer, file, numbers."""
+    from edits.network.workbench import untrained_workbench
+    from edits.pipeline import check_layer
+    from editset_helpers.class_order import load_for
+    from editset_helpers.lists import read_numbers
+    from helpers.files.paths import baseline_weights
+
+    bench = untrained_workbench(job.dataset, job.data_root, baseline_weights(job.dataset, job.data_root))
+    check_layer(bench, options)
+    if isinstance(source, Selection):
+        source.check(bench.test)
+    for path in (*([source] if isinstance(source, Path) else []), *job.also):
+        load_for(path, bench.test)
+    if job.disputed is not None:
+        read_numbers(job.disputed, bench.test)
 
 
 def find_edit_set(selection: Selection, bench: Workbench, earlier: Earlier | None) -> Path:

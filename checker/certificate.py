@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from checker.network import LAYERS, RefusedError, Weights, copies_of, hash_of, need, read_base, read_weights, run, slack
-from checker.terms import chosen, margin_rows, matrix_of, norm, read_factors, size, symmetric_roots
+from checker.terms import bends, chosen, margin_rows, matrix_of, norm, read_factors, size, symmetric_roots
 
 FORMAT = "alexnet-repair certificate 2"
 ROUNDING = 1e-4  # relative: programs are posed on float32 activations, and their proofs checked on float64 ones
@@ -182,6 +182,7 @@ class Certificate:
         """The sum over rows of a multiplier times what the row lacks, some images at a time."""
         self.inputs, multipliers = list[Tensor](), self.tensors["multipliers"].clamp(min=0)
         signs = {name: self.tensors[f"signs {name}"].clamp(min=0) for name in self.facts["pattern"]}
+        need(bends(self.facts["part"]["layer"]) <= set(signs), "activations behind the layer are not fixed")
         for at in torch.split(torch.arange(count := len(self.images)), 250):
             fixed = {name: self.tensors[f"fixed {name}"][at] for name in signs}
             seen = run(weights, self.images[at].double(), fixed)
@@ -189,6 +190,8 @@ class Certificate:
             lacks = margin_rows(seen["logits"], self.labels[at], margins[at], multipliers[at])
             for name, pattern in fixed.items():
                 left = slack(name, seen[name], pattern)
+                far = ROUNDING * left.detach().abs().amax().clamp(min=1)
+                need(bool((left >= -far).all()), f"{name} is fixed otherwise than it was")
                 rows = torch.zeros(count * left.shape[1]).double().put_(self.tensors[f"signs {name} at"], signs[name])
                 lacks = lacks + (rows.view(count, -1)[at] * (distances.get(name, 0.0) - left)).sum()
             yield lacks

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from checker.network import Weights, need
+from checker.network import LAYERS, Weights, need
 
 
 def norm(name: str, x: Tensor, dual: bool = False) -> float:
@@ -46,6 +46,11 @@ def chosen(matrix: Tensor, part: Mapping[str, Any]) -> Tensor:
     """The part of a layer's matrix that a program changes."""
     rows = matrix[slice(*part["units"])]
     return rows[:, -1:] if part["bias_only"] else rows
+
+
+def bends(layer: str) -> set[str]:
+    """The ReLUs and max-pools behind a layer: with all of them fixed, logits are affine in the layer's change."""
+    return {name for name in list(LAYERS)[list(LAYERS).index(layer) :] if LAYERS[name][0] in {"relu", "pool"}}
 
 
 def symmetric_roots(kernel: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edits.earlier import Earlier
-from edits.network.hidden_units import NO_IMAGES
 from edits.network.workbench import Workbench
 from edits.options import PLANTED_LAYER, KeepWeights, RepairOptions
 from editset_helpers.copies import with_copies
@@ -79,9 +78,8 @@ class Task:
     @functools.cached_property
     def training_positions(self) -> NDArray[np.int64]:
         """Which training images are edit images, ascending; they are not ordinary ones then."""
-        if not (self.edit_set.claimed_indices("train") >= 0).any():
-            return NO_IMAGES
-        return own_training_images(self.edit_set, self.bench.training)
+        alike = self.bench.training_images.alike(self.edit_set.images)
+        return own_training_images(self.edit_set, self.bench.training, alike)
 
     @functools.cached_property
     def numbered(self) -> EditSet:

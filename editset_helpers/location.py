@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,12 +75,22 @@ def _training_images(edit_set: EditSet) -> NDArray[np.bool_]:
     return (edit_set.claimed_indices("train") >= 0) & (edit_set.source in {"train", "files"})
 
 
-def own_training_images(edit_set: EditSet, training: ImageDataset) -> NDArray[np.int64]:
-    """The training images that are in the edit set, ascending: those that its metadata number, and their twins."""
-    claims = edit_set.claimed_indices("train")
+def own_training_images(
+    edit_set: EditSet, training: ImageDataset, alike: Iterable[NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """The training images that are in the edit set, ascending, whatever its metadata say: the pixels decide.
+
+    Args:
+        edit_set: the edit images.
+        training: the training images.
+        alike: for each edit image those among which it can be.
+    """
     inside = np.zeros(len(training), dtype=bool)
-    found = _confirmed(claims, edit_set, training)
+    found = _confirmed(edit_set.claimed_indices("train"), edit_set, training)
     inside[found[found >= 0]] = True
+    for position, candidates in enumerate(alike):
+        if len(candidates) and found[position] < 0:
+            inside[_same(_of(edit_set, np.array([position]), training)[0], candidates, training)] = True
     _add_twins(inside, training)
     return np.flatnonzero(inside)
 

@@ -29,14 +29,23 @@ PLANS = {
 }
 
 
-def ensure_baseline(dataset: DatasetName, data_root: Path | None, weights: Path | None) -> Path:
+def ensure_baseline(
+    dataset: DatasetName, data_root: Path | None, weights: Path | None, before: Callable[[], object] = lambda: None
+) -> Path:
     """The baseline's file: ``weights`` if given, else the usual one, which is trained where it is missing.
+
+    Args:
+        dataset: its images.
+        data_root: see `train_alexnet`.
+        weights: a file that is there.
+        before: called before a training, which takes minutes: it raises where what the network is for cannot be.
 
     Raises:
         ToolError: ``weights`` does not exist, or there are no images to train on.
     """
     path = stated_weights(dataset, data_root, weights)
     if not path.exists():
+        before()
         plan = PLANS[dataset]
         say(f"There is no {path} yet: training it, {plan.epochs} epochs, {_duration(plan, usual_device())}.")
         train_alexnet(dataset, path, data_root=data_root)

@@ -30,6 +30,8 @@ UNUSUAL = 250  # images, each corrupted in every way
 BATCH = 1_000
 MOMENT_BATCH = 4_000
 GRADIENT_IMAGES = 3_000
+SEARCHED = 250
+ALIKE = 0.1  # relative: pixels that differ by 3/255 move CIFAR-10's channels by 0.05; another image is at 0.15 or more
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,19 @@ class TrainingImages:
         right = np.flatnonzero(is_right(self.logits, self.split.labels))
         check_some_right(len(right))
         return np.random.default_rng(SAMPLE_SEED).permutation(right)[:count]
+
+    def alike(self, images: torch.Tensor) -> Iterator[NDArray[np.int64]]:
+        """For each image, (N, 3, S, S), positions of training images whose channels are nearly its own.
+
+        Those with its pixels are among them, though it was resized in another way.
+        """
+        known = torch.from_numpy(np.asarray(self.channels.all(mirrored=False)))
+        squares = known.square().sum(dim=1)
+        for part in torch.split(images, SEARCHED):
+            channels = self.channels.of_inputs(part)
+            own = channels.square().sum(dim=1, keepdim=True)
+            apart = own + squares - 2 * channels @ known.T
+            yield from (np.flatnonzero(near) for near in (apart <= ALIKE**2 * own).numpy())
 
     def metric(self, layer: str, chosen: NDArray[np.int64], ridges: tuple[float, float]) -> KroneckerMetric:
         """The metric of a layer, see `sytorch.kronecker_metric`, from images at these positions and their mirrors."""

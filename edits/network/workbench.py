@@ -210,3 +210,10 @@ def open_workbench(
         test = load_dataset(dataset, "test", data_root, spec_of(weights_path))
         model = load_alexnet(weights_path, len(test.class_names))
         return Workbench(dataset, data_root, weights_path, model, weights_hash(model), test, clock)
+
+
+def untrained_workbench(dataset: DatasetName, data_root: Path | None, weights_path: Path) -> Workbench:
+    """The same for weights that are not there yet: what is asked can be looked at before they are trained."""
+    test = load_dataset(dataset, "test", data_root, spec_of(weights_path))
+    model = AlexNet(len(test.class_names)).eval().requires_grad_(False)
+    return Workbench(dataset, data_root, weights_path, model, "", test, Stopwatch())

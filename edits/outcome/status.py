@@ -115,7 +115,7 @@ def explain(contradiction: Contradiction, edit_set: EditSet, options: RepairOpti
         return f"these images look alike to the layer{stage} but have different labels; no change can help: {listed}."
     what = "this image cannot have its margin" if len(names) == 1 else "these images contradict each other"
     enough = contradiction.sufficient_bound
-    found = "" if enough is None else f" and {_digits(enough, math.ceil)} is enough"
+    found = "; which is enough is not known" if enough is None else f" and {_digits(enough, math.ceil)} is enough"
     return (
         f"{what} within the bound {options.param_bound:g}{stage}: {listed}. No --param-bound below "
         f"{_digits(contradiction.refuted_bound, math.floor)} can work{found}; raise it, or lower --margin."

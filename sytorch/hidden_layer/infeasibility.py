@@ -44,7 +44,7 @@ def refute(constraints: Constraints, bound: float, multipliers: torch.Tensor) ->
         raise ContradictionError(
             Contradiction(
                 constraints.in_want(free),
-                refuted,
+                refuted if np.isinf(refuted) else min(refuted, ANY_CHANGE),  # beyond it digits are rounding
                 multipliers=proof,
                 pattern=constraints.pattern(free),
                 proved_for_all_changes=True,

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from sytorch.hidden_layer.constraints import ALLOWANCE, Constraints, broken_bounds, no_bounds, slack_of
 from sytorch.hidden_layer.dual import DualProblem, Method, Optimum, by_newton, by_proportioning, typical_lengths
-from sytorch.hidden_layer.infeasibility import of_all_images
+from sytorch.hidden_layer.infeasibility import ANY_CHANGE, of_all_images
 from sytorch.hidden_layer.inner_products import ConstraintRows, DualOperator
 from sytorch.hidden_layer.splitting import by_splitting, find_infeasibility_certificate, fits
 from sytorch.hidden_layer.verification import verified
@@ -27,13 +27,21 @@ from sytorch.network.layer_view import LayerView
 from sytorch.problem.answer import Answer
 from sytorch.problem.checks import check_required, checked_bound
 from sytorch.problem.deadline import Deadline, as_deadline
-from sytorch.problem.errors import ContradictionError, InvalidInputError, SolverFailedError, gave_up
+from sytorch.problem.errors import (
+    Contradiction,
+    ContradictionError,
+    InvalidInputError,
+    SolverFailedError,
+    SytorchError,
+    gave_up,
+)
 from sytorch.problem.margins import Margins, Requirements, margin
 from sytorch.problem.outputs import AffineOutputs
 from sytorch.problem.solution import Effort, Solution
 
 DENSE = 10_000
 ITERATION_LIMIT = 50
+SPARE = 1e-3  # of a bound that is said to be enough
 FEW = (1, 10)
 
 
@@ -86,6 +94,20 @@ class FixedPatternProgram:
         return self.answer(time_limit, tick).unwrap()
 
     def _solution(self, deadline: Deadline) -> Solution:
+        try:
+            return self._smallest(deadline)
+        except ContradictionError as error:
+            raise ContradictionError(self._with_enough(error.contradiction, deadline)) from error
+
+    def _with_enough(self, found: Contradiction, deadline: Deadline) -> Contradiction:
+        """With a bound that is enough, that of the change that no bound limits: where that takes seconds."""
+        if found.refuted_bound < ANY_CHANGE and self._constraints().count <= DENSE:
+            with contextlib.suppress(SytorchError):
+                largest = replace(self, bound=np.inf)._smallest(deadline).max_abs_change
+                return replace(found, sufficient_bound=max(largest, found.refuted_bound) * (1 + SPARE))
+        return found
+
+    def _smallest(self, deadline: Deadline) -> Solution:
         deadline.check()
         self._ask_few(deadline)
         constraints = self._constraints()
@@ -141,7 +163,7 @@ class FixedPatternProgram:
         constraints = self._constraints()
         if constraints.count <= DENSE:
             with contextlib.suppress(SolverFailedError):  # that proves nothing of all images
-                self.solve(deadline)
+                self._smallest(deadline)
             return
         rows = ConstraintRows(constraints, self._restricted, deadline)
         dual = self._dual(constraints, rows, torch.zeros_like(constraints.required), deadline)

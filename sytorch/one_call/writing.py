@@ -109,11 +109,9 @@ def _chains(before: nn.Module, after: nn.Module, layers: tuple[str, ...]) -> tup
             _described(name, layer)
         return both
     except UnsupportedLayerError as error:
-        if len(layers) > 1:
-            raise FileError(
-                f"A certificate of more than the last layer needs a chain of known layers: {error}"
-            ) from error
-        (last,) = layers
+        (last, *more) = layers
+        if more or not isinstance(before.get_submodule(last), nn.Linear):
+            raise FileError(f"A certificate of this repair needs a chain of known layers: {error}") from error
         return tuple(Chain((last,), (model.get_submodule(last),)) for model in (before, after))  # type: ignore[return-value]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 
@@ -16,6 +17,7 @@ from sytorch.problem.errors import (
     SolverFailedError,
     SolverTimeLimitError,
 )
+from sytorch.solvers.interruption import hearing, take_back
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution
 
 START_LIMIT = 10.0  # seconds: a licence server that does not answer must not hold up everything
@@ -55,20 +57,30 @@ def _environment(deadline: Deadline) -> gp.Env:
         LicenceError: there is none, or its server does not answer.
         SolverTimeLimitError: the time is up.
     """
-    answers: queue.Queue[gp.Env | Exception] = queue.Queue()
-    threading.Thread(target=_start, args=(answers,), daemon=True).start()
-    left = deadline.left
-    try:
-        found = answers.get(timeout=START_LIMIT if left is None else min(START_LIMIT, left))
-    except queue.Empty:
-        deadline.check()
-        raise LicenceError(f"Gurobi found no licence within {START_LIMIT:g} seconds.") from None
-    if isinstance(found, Exception):
+    answers: queue.SimpleQueue[gp.Env | BaseException] = queue.SimpleQueue()
+    thread = threading.Thread(target=_start, args=(answers,), daemon=True)
+    with hearing(lambda: answers.put(KeyboardInterrupt())):
+        thread.start()
+        found = _first(answers, deadline)
+    if isinstance(found, gp.GurobiError):
         raise LicenceError(f"Gurobi has no licence that it can use: {_sentence(found)}") from found
+    if isinstance(found, BaseException):
+        raise found
     return found
 
 
-def _start(answers: queue.Queue[gp.Env | Exception]) -> None:
+def _first(answers: queue.SimpleQueue[gp.Env | BaseException], deadline: Deadline) -> gp.Env | BaseException:
+    given_up, wait = Deadline(START_LIMIT), 1e-6
+    while given_up.left:
+        take_back()  # while Gurobi looks for a licence, its own handler is there
+        deadline.check()
+        with contextlib.suppress(queue.Empty):
+            return answers.get(timeout=wait)
+        wait = min(1.2 * wait, 0.05)
+    raise LicenceError(f"Gurobi found no licence within {START_LIMIT:g} seconds.")
+
+
+def _start(answers: queue.SimpleQueue[gp.Env | BaseException]) -> None:
     try:
         answers.put(gp.Env(params={"OutputFlag": 0}))
     except gp.GurobiError as error:
@@ -93,7 +105,8 @@ def _solve(model: gp.Model, program: LinearProgram, deadline: Deadline) -> Linea
         model.setObjective(program.cost @ x + 0.5 * (x @ program.quadratic @ x))
     if deadline.left is not None:
         model.Params.TimeLimit = deadline.left
-    model.optimize()
+    with hearing(model.terminate):
+        model.optimize(lambda *_: take_back())
     _check(model.Status)
     return LinearSolution(
         x=np.asarray(x.X),

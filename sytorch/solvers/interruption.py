@@ -32,15 +32,22 @@ def run_interruptible(solve: Callable[[], object], cancel: Callable[[], object])
             failures.append(failure)
 
     thread = threading.Thread(target=run, daemon=True)
-    with _heard(cancel):
+    with hearing(cancel):
         thread.start()
         thread.join()
     if failures:
         raise failures[0]
 
 
+def take_back() -> None:
+    """Hear Ctrl-C again where a library has put a handler of its own into the place of Python's."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is threading.main_thread() and usual is not None:
+        signal.signal(signal.SIGINT, usual)
+
+
 @contextlib.contextmanager
-def _heard(cancel: Callable[[], object]) -> Iterator[None]:
+def hearing(cancel: Callable[[], object]) -> Iterator[None]:
     """Ctrl-C inside calls ``cancel``; what it usually does, it does in the end."""
     usual = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(usual):

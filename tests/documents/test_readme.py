@@ -118,3 +118,26 @@ def test_the_readme_and_ci_run_the_same_commands() -> None:
     tests = ("uv run pytest", "uv run pytest -m slow")
     for command in ("uv run python run_repair.py misclassified --dataset digits", *tests):
         assert command in ci and command in readme
+
+
+def test_the_readmes_costs_are_those_of_the_figures() -> None:
+    """Drawdown and copies of each row and size, as the table of one run has them."""
+    lines = (CHECKOUT / "docs/figures.md").read_text().split("## All misclassified images")[0].splitlines()
+    names, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    seen = {
+        (row["reach"], row["norm"], row["metric"], row["requested repair set size"]): row
+        for row in (dict(zip(names, cells, strict=True)) for cells in rows)
+    }
+    kinds = [(reach, "l2", "training") for reach in ("near", "exact", "wide")]
+    kinds += [("none", "l1", "training"), ("none", "l2", "training"), ("none", "l2", "per-class")]
+    table = (CHECKOUT / "README.md").read_text().split("## What it costs")[1].split("| what is done")[1]
+    for kind, line in zip(kinds, table.splitlines()[2:], strict=False):
+        cells = [cell.strip(" *%") for cell in line.split("|")[2:-1]]
+        for size, drawdown, copies in zip(("100", "400", "1000"), cells[::2], cells[1::2], strict=True):
+            if drawdown == "-":
+                assert (*kind, size) not in seen
+                continue
+            row, (mean, _, spread) = seen[*kind, size], drawdown.partition(" ± ")
+            assert float(mean) == float(row["drawdown mean"]), (kind, size)
+            assert spread == (row["drawdown std"] if float(row["drawdown std"]) > 0.03 else ""), (kind, size)
+            assert float(copies) == round(float(row["generalization"])), (kind, size)

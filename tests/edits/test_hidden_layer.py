@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 import run_repair
+import sytorch
+from edits.options import RepairOptions
+from edits.outcome.status import explain
+from editset_helpers.edit_set import EditSet
+from helpers.images.datasets import ImageDataset
 
 RUNNER = CliRunner()
 
@@ -70,3 +76,14 @@ def test_several_layers_at_once_are_refused_in_a_sentence(warm_workplace: Path, 
     words = ["misclassified", "--dataset", "digits", "--weights", str(digits_baseline)]
     result = RUNNER.invoke(run_repair.app, [*words, "--layer", "classifier.4+classifier.6.bias"])
     assert result.exit_code == 2 and "--layer names one layer" in result.stderr
+
+
+@pytest.mark.parametrize(("enough", "told"), [(None, "which is enough is not known"), (3.00001, "3.001 is enough")])
+def test_an_infeasible_repair_says_which_bound_is_enough_or_that_it_is_not_known(
+    enough: float | None, told: str, digits_test: ImageDataset
+) -> None:
+    one = EditSet(torch.zeros(1, 3, 64, 64), torch.tensor([0]), [{}])
+    proof = sytorch.Multipliers(np.zeros((1, 10)), np.zeros((0, 0)))
+    found = sytorch.Contradiction((0,), 2.0, enough, multipliers=proof, proved_for_all_changes=True)
+    options = RepairOptions(layer="classifier.4", norm="l2", param_bound=1.0)
+    assert told in explain(found, one, options, digits_test)

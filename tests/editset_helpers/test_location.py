@@ -211,7 +211,15 @@ def test_training_images_in_a_set_are_found_with_their_twins() -> None:
     training = replace(dataset(noise(5)[[0, 1, 2, 1, 4]]), split="train")
     metadata = [{"training_idx": 1}, {"training_idx": 2}, {"training_idx": 99}, {"image_idx": 4}]
     edit_set = replace(edits(training.images[[1, 0, 0, 4]], [None] * 4), metadata=metadata)
-    assert own_training_images(edit_set, training).tolist() == [1, 3]
+    nowhere = [np.zeros(0, dtype=np.int64)] * 4
+    assert own_training_images(edit_set, training, nowhere).tolist() == [1, 3]
+
+
+def test_training_images_without_a_number_are_found_by_their_pixels() -> None:
+    training = replace(dataset(noise(5)[[0, 1, 2, 1, 4]]), split="train")
+    edit_set = edits(training.images[[1, 4, 0]], [None] * 3)
+    alike = [np.array([1, 2, 3]), np.array([0, 4]), np.array([2])]
+    assert own_training_images(edit_set, training, alike).tolist() == [1, 3, 4]
 
 
 def test_disputed_images_are_left_out() -> None:

@@ -377,6 +377,19 @@ def test_a_bad_value_is_named_before_anything_is_written(place: Path, arguments:
     assert not TABLE.exists() or len(TABLE.read_text().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["--target-classes", "11"], "'11'"), (["--layers", "classifier.9"], "classifier.9"), (["--margins", "-1"], "-1")],
+)
+def test_a_bad_value_is_named_before_a_baseline_is_trained(
+    arguments: list[str], told: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_classes.training.stated_weights", lambda *_: Path("untrained.pth"))
+    monkeypatch.setattr("model_classes.training.train_alexnet", lambda *_, **__: pytest.fail("it was trained"))
+    few = ["--dataset", "digits", "--edit-set-types", "misclassified", "--edit-set-sizes", "2"]
+    assert told in run_sweep(*few, "--output", "results/untrained.csv", *arguments, code=2)
+
+
 def test_a_table_that_cannot_be_written_is_told_in_one_sentence(place: Path) -> None:
     few = ["--dataset", "digits", "--edit-set-types", "misclassified", "--edit-set-sizes", "2"]
     assert "ends in .csv" in run_sweep(*few, "--output", "results", code=2)

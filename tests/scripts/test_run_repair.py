@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -30,6 +31,7 @@ from edits.methods.hidden_layer import HiddenLayer
 from edits.methods.last_layer import LastLayer
 from edits.methods.writing import Repaired
 from edits.network.prepared import Network
+from edits.options import RepairOptions
 from edits.outcome.certificate import Claim
 from edits.outcome.claims import refuted_claim, repaired_claim
 from edits.task import Task
@@ -38,8 +40,8 @@ from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from model_classes.changes import changes_content
 from model_classes.weights import read_weights, weights_hash
-from sytorch import Contradiction
-from tests.conftest import CHECKOUT
+from sytorch import Contradiction, Metric
+from tests.conftest import CHECKOUT, with_cache
 
 BASE = Path("artifacts/alexnet_base_digits.pth")
 OUTPUT = Path("artifacts/alexnet_repaired_digits.pth")
@@ -261,6 +263,29 @@ def test_an_unknown_class_and_a_missing_file() -> None:
     assert missing.exit_code == 1 and "nothing.pt does not exist" in missing.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["by-class", "--target-class", "10"], "There is no class"),
+        (["misclassified", "--predicted-class", "horse"], "There is no class"),
+        (["misclassified", "--layer", "classifier.9"], "classifier.9"),
+        (["misclassified", "--layer", "classifier.4", "--norm", "l1"], "l2"),
+        (["file", "broken.pt"], "broken.pt"),
+        (["misclassified", "--also", "broken.pt"], "broken.pt"),
+        (["misclassified", "--exclude-disputed", "numbers.txt"], "10000"),
+    ],
+)
+def test_what_cannot_be_is_told_before_a_baseline_is_trained(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path
+) -> None:
+    monkeypatch.chdir(with_cache(tmp_path, warm_cache))
+    monkeypatch.setattr("model_classes.training.train_alexnet", lambda *_, **__: pytest.fail("it was trained"))
+    Path("broken.pt").write_bytes(b"no edit set")
+    Path("numbers.txt").write_text("10000\n")
+    result = _run(*words, "--dataset", "digits")
+    assert result.exit_code in (1, 2) and told in result.stderr.splitlines()[-1], result.stderr
+
+
 def test_a_bound_too_small_names_the_images_and_writes_no_weights() -> None:
     OUTPUT.write_bytes(b"kept")
     result = _misclassified("--prepare", "none", "--param-bound", "0.001")
@@ -291,6 +316,18 @@ def test_the_time_limit() -> None:
     result = _misclassified("--prepare", "none", "--time-limit", "1e-9")
     assert result.exit_code == 4 and not OUTPUT.exists()
     assert json.loads(FAILED.read_text())["status"] == "time_limit"
+
+
+def test_the_time_of_the_metric_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Network.metric
+
+    def slow(network: Network, options: RepairOptions) -> Metric:
+        time.sleep(1.5)
+        return made(network, options)
+
+    monkeypatch.setattr(Network, "metric", slow)
+    monkeypatch.setattr(LastLayer, "solve", lambda *_: pytest.fail("no time is left for it"))
+    assert _misclassified("--prepare", "none", "--time-limit", "1").exit_code == 4
 
 
 def test_weights_that_fail_the_forward_pass_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

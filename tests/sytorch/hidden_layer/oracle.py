@@ -128,10 +128,28 @@ def judge(case: Case) -> Verdict:
         try:
             solution = problem.program(case, bound).solve()
         except sytorch.ContradictionError as error:
-            return _judged_refutation(whole, error.contradiction, bound, least)
+            verdict = _judged_refutation(whole, error.contradiction, bound, least)
+            return _judged_enough(case, problem, error.contradiction, least) or verdict
         except sytorch.SolverFailedError as error:
             return Verdict("unknown", f"bound {bound}, least {least}: {error}")
     return _judged_solution(whole, solution, bound, least)
+
+
+def _judged_enough(case: Case, problem: Problem, found: sytorch.Contradiction, least: float) -> Verdict | None:
+    """A bound that is called enough has to be; every program whose whole dual is small has one."""
+    enough = found.sufficient_bound
+    if enough is None:
+        expected = case.dense and 0 < least < np.inf and case.allowance == 0
+        return Verdict("unknown", f"no bound is called enough; the least is {least}") if expected else None
+    if enough < least * (1 - NEARLY):
+        return Verdict("wrong", f"{enough} is called enough; the least is {least}")
+    try:
+        problem.program(case, enough).solve()
+    except sytorch.ContradictionError:
+        return Verdict("wrong", f"{enough} is called enough and refuted; the least is {least}")
+    except sytorch.SolverFailedError:
+        return None
+    return None
 
 
 def _bound(case: Case, problem: Problem, least: float) -> float:

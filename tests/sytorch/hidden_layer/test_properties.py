@@ -39,6 +39,14 @@ def test_entries_that_reach_both_sides_of_their_bound_on_the_way_are_within_both
     assert verdict.outcome == "solved", verdict.why
 
 
+def test_a_bound_beyond_any_change_is_not_told_to_the_digit() -> None:
+    """The fault: of two images that differ by rounding, a bound of 8e10 was refuted, wrong in its fourth digit."""
+    near = {"alike": 0, "apart": 0.0, "metric": "random", "allowance": 0.0, "bound": ("number", float("inf"))}
+    case = Case("pooled", "0[1:2]", 5, 2, margin=0.0, labels="near", dense=True, seed=5, **near)  # type: ignore[arg-type]
+    verdict = kind_named("fixed-pattern").judge(case)
+    assert verdict.outcome == "refuted", verdict.why
+
+
 def test_the_command_counts_outcomes() -> None:
     words = ["-m", "tests.properties", "--kind", "fixed-pattern", "--count", "2"]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)

@@ -20,7 +20,7 @@ import sytorch
 from checker.certificate import seal
 from checker.chain import ChainCertificate, certificate_of
 from tests.conftest import CHECKOUT
-from tests.sytorch.one_call.test_repair import network, places
+from tests.sytorch.one_call.test_repair import network, parameter, places
 
 Content = dict[str, np.ndarray[Any, Any]]
 
@@ -37,7 +37,7 @@ def planted() -> sytorch.Repaired:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(30, 200), nn.ReLU(), nn.Linear(200, 3)).eval()
     with torch.no_grad():
-        model[2].weight[:, 40:].zero_()
+        parameter(model, "2.weight")[:, 40:] = 0.0
     points, ordinary = torch.randn(10, 30), torch.randn(4000, 30)
     return sytorch.repair(model, points, model(points).topk(2).indices[:, 1], ordinary=ordinary, bound=5.0)
 
@@ -164,5 +164,6 @@ def test_places_and_networks_without_a_certificate(tmp_path: Path) -> None:
     points = torch.randn(4, 8)
     found = sytorch.repair(model, points, model(points).topk(2).indices[:, 1], ordinary=torch.randn(90, 8), layer="0")
     object.__setattr__(found.task, "model", nn.Sequential(nn.GELU(), *model).eval())
+    object.__setattr__(found, "layers", ("1", "3"))
     with pytest.raises(sytorch.FileError, match="chain"):
         found.certify(tmp_path / "a.npz")

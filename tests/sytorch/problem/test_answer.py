@@ -142,6 +142,15 @@ def test_a_fixed_pattern_is_solved_and_refuted() -> None:
     assert_unsolved(refuted, sytorch.Status.REFUTED, sytorch.ContradictionError)
     assert refuted.solution is None
     assert refuted.contradiction is not None and refuted.contradiction.images == (0,)
+    enough = refuted.contradiction.sufficient_bound
+    assert enough is not None and enough >= 0.75 - 1e-9
+    assert ramp_program(0.5, enough).answer().status is sytorch.Status.SOLVED
+
+
+def test_of_a_large_fixed_pattern_no_bound_is_called_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sytorch.hidden_layer.program.DENSE", 0)
+    refuted = ramp_program(0.5, 0.7).answer().contradiction
+    assert refuted is not None and refuted.sufficient_bound is None
 
 
 def test_a_fixed_pattern_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

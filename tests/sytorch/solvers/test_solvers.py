@@ -19,6 +19,7 @@ from gurobipy import GRB
 from scipy import sparse
 
 import sytorch
+from sytorch.solvers.interruption import take_back
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution, Solver
 
 CHECKOUT = Path(__file__).parents[3]
@@ -236,6 +237,46 @@ def test_highs_loses_no_ctrl_c() -> None:
             timer.join()
     finally:
         signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.parametrize("call", ["first", "last"])
+def test_gurobi_loses_no_ctrl_c(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault: its own handler, which is there while it works, drops those that come when the answer is there."""
+    asked, solver = program([2, 3], [[1, 1], [1, 3]], [4, 6]), sytorch.GurobiSolver()
+    calls, presses = [0], [0]
+
+    def counted() -> None:
+        take_back()
+        calls[0] += 1
+        if calls[0] == presses[0]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("sytorch.solvers.gurobi._first", lambda answers, _: answers.get())
+    monkeypatch.setattr("sytorch.solvers.gurobi.take_back", counted)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        solver.solve(asked)
+        presses[0], calls[0] = 1 if call == "first" else calls[0], 0
+        with pytest.raises(KeyboardInterrupt):
+            solver.solve(asked)
+        assert calls[0] >= presses[0] > 0
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def test_ctrl_c_while_gurobi_looks_for_a_licence(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(gp, "Env", lambda **_: never.wait())
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.2, _press_ctrl_c, (threading.Event(),)).start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            sytorch.GurobiSolver().solve(large(5))
+        assert time.monotonic() - began < 5
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        never.set()
 
 
 def _press_ctrl_c(sent: threading.Event) -> None:

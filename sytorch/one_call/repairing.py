@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from sytorch.one_call.task import Margin, Points, Task, Wanted, as_points, check_count, choosing, margin_of, outputs_of
+from sytorch.one_call.task import (
+    Choosing,
+    Margin,
+    Points,
+    Task,
+    Wanted,
+    as_points,
+    check_count,
+    choosing,
+    margin_of,
+    outputs_of,
+)
 from sytorch.one_call.ways import Attempt, Way, ways_for
 from sytorch.one_call.writing import Proof, write_certificate
-from sytorch.problem.arrays import Indices
+from sytorch.problem.arrays import Indices, Matrix
 from sytorch.problem.checks import check_model, checked_bound
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import (
@@ -20,6 +31,7 @@ from sytorch.problem.errors import (
     InvalidInputError,
     SolverTimeLimitError,
     SytorchError,
+    gave_up,
 )
 from sytorch.problem.outputs import AffineOutputs
 from sytorch.problem.properties import Property
@@ -130,6 +142,47 @@ def repair(
         SolverFailedError, SolverTimeLimitError: no way came to an end; the message says of each why.
     """
     began = time.perf_counter()
+    task, choice = _asked(
+        model, points, wanted, ordinary=ordinary, margin=margin, bound=bound, solver=solver, time_limit=time_limit
+    )
+    for _ in range(TURNS):
+        try:
+            way, attempt, tried = _best(task, layer)
+        except ContradictionError as error:
+            if not choice.turn(error.contradiction.images):
+                raise
+            task = replace(task, required=choice.posed(_nothing(task.outputs)))
+        else:
+            slack, lost = -float(task.missing(attempt.model).max()), task.lost(attempt.model)
+            seconds = time.perf_counter() - began
+            return Repaired(
+                attempt.model,
+                way.name,
+                attempt.layers,
+                task.margin,
+                slack,
+                lost,
+                attempt.proof,
+                tuple(tried),
+                seconds,
+                task,
+            )
+    raise gave_up(f"no choice among the branches of the properties was had in {TURNS} tries")
+
+
+def _asked(
+    model: nn.Module,
+    points: Points,
+    wanted: Wanted,
+    *,
+    ordinary: Points | None,
+    margin: Margin,
+    bound: float,
+    solver: Solver | SolverName | str,
+    time_limit: float | Deadline | None,
+) -> tuple[Task, Choosing]:
+    """What `repair` is given, checked; and where properties leave a choice, that."""
+    deadline = as_deadline(time_limit)
     check_model(model)
     given = as_points(points, model)
     usual = None if ordinary is None else as_points(ordinary, model)
@@ -137,42 +190,23 @@ def repair(
     check_count(wanted, len(given))
     size = margin_of(wanted, outputs if usual is None else outputs_of(model, usual), margin)
     choice = choosing(wanted, outputs, size)
-    nothing = AffineOutputs(np.zeros_like(outputs), np.zeros((len(outputs), 1)))
-    chosen = solver_named(solver) if isinstance(solver, str) else solver
-    kept = wanted if isinstance(wanted, Property) else None
-    for turn in range(TURNS):
-        task = Task(
-            model,
-            given,
-            choice.posed(nothing),
-            size,
-            usual,
-            kept,
-            checked_bound(bound),
-            chosen,
-            as_deadline(time_limit),
-        )
-        try:
-            way, attempt, tried = _best(task, layer)
-        except ContradictionError as error:
-            if turn + 1 == TURNS or not choice.turn(error.contradiction.images):
-                raise
-            continue
-        slack = -float(task.missing(attempt.model).max())
-        seconds = time.perf_counter() - began
-        return Repaired(
-            attempt.model,
-            way.name,
-            attempt.layers,
-            size,
-            slack,
-            task.lost(attempt.model),
-            attempt.proof,
-            tuple(tried),
-            seconds,
-            task,
-        )
-    raise AssertionError
+    task = Task(
+        model,
+        given,
+        choice.posed(_nothing(outputs)),
+        size,
+        usual,
+        wanted if isinstance(wanted, Property) else None,
+        checked_bound(bound),
+        solver_named(solver) if isinstance(solver, str) else solver,
+        deadline,
+    )
+    return task, choice
+
+
+def _nothing(outputs: Matrix) -> AffineOutputs:
+    """Outputs of zeros on which requirements are posed as they are said."""
+    return AffineOutputs(np.zeros_like(outputs), np.zeros((len(outputs), 1)))
 
 
 def _best(task: Task, layer: str) -> tuple[Way, Attempt, list[Tried]]:

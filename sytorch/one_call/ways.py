@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from sytorch.hidden_layer.infeasibility import of_all_images
 from sytorch.hidden_layer.linearised_steps import move
 from sytorch.last_layer.program import minimise
 from sytorch.metrics.kronecker import KroneckerMetric, kronecker_metric, softmax_curvature
@@ -23,7 +24,7 @@ from sytorch.network.symbolic import symbolic
 from sytorch.one_call.task import Task
 from sytorch.one_call.writing import Proof
 from sytorch.problem.arrays import Indices, Matrix, Vector
-from sytorch.problem.errors import SolverFailedError, UnsupportedLayerError
+from sytorch.problem.errors import ContradictionError, SolverFailedError, UnsupportedLayerError
 from sytorch.problem.norms import NormName
 from sytorch.problem.outputs import AffineOutputs, append_one
 from sytorch.problem.solution import Multipliers, Solution
@@ -108,7 +109,11 @@ class LastLayer:
 
         def once(allowance: float) -> Attempt:
             program = minimise(NormName.L2, self.metric).subject_to(part.asking(outputs, allowance), part.bound)
-            solution = program.solve(part.solver, part.deadline)
+            try:
+                solution = program.solve(part.solver, part.deadline)
+            except ContradictionError as error:
+                count = len(self.task.points)
+                raise ContradictionError(of_all_images(error.contradiction, points, count)) from error
             model = apply(part.model, self.layer, solution.change, part.bound)
             whole = _of_all(solution, points, self.task.required.required.shape)
             return Attempt(model, (*self.before, self.layer), Proof(whole, self.metric, allowance))

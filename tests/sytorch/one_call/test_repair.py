@@ -138,6 +138,23 @@ def test_another_branch_is_taken_where_the_nearest_cannot_be_had() -> None:
     assert error.value.contradiction.images == (0, 1)
 
 
+def test_a_contradiction_names_the_points_that_were_given() -> None:
+    """Of 400 points two are equal and have other labels: the proof is of all points, by their positions."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3)).eval()
+    points = torch.randn(400, 4)
+    labels = model(points).argmax(dim=1)
+    points[301] = points[17]
+    labels[17], labels[301] = 0, 1
+    with pytest.raises(sytorch.ContradictionError) as error:
+        sytorch.repair(model, points, labels, margin=0.01, bound=100.0)
+    found = error.value.contradiction
+    assert {17, 301} & set(found.images)
+    assert set(np.flatnonzero(found.multipliers.margins.any(axis=1))) >= set(found.images)
+    asked = sytorch.margin(sytorch.symbolic(model, "0")(points), labels, 0.01)
+    assert sytorch.minimise("l2", sytorch.IdentityMetric()).subject_to(asked, 100.0).refutes(found.multipliers)
+
+
 def test_the_margin_follows_what_is_usual() -> None:
     points, labels, ordinary = places()
     with torch.inference_mode():

@@ -132,7 +132,7 @@ class ChainCertificate:
         (gradient,) = torch.autograd.grad(said, moves)
         least = torch.where(torch.isfinite(parts["least"]), parts["least"], 0.0) + self.facts["allowance"]
         limit = float(spent.abs().sum())
-        value = float((weights * least).sum() - said) - (limit * self.facts["bound"] if limit else 0.0)
+        value = float((weights * least).sum() - said.detach()) - (limit * self.facts["bound"] if limit else 0.0)
         dual = size(gradient - spent, factors, [], dual=True)
         proved = value / dual if value > 0 and dual > 0 else 0.0
         need(proved >= low * (1 - ROUNDING), f"the multipliers prove {proved:.8g} alone")

@@ -56,7 +56,7 @@ def test_an_image_of_two_classes_is_a_contradiction_without_a_bound_too() -> Non
     with pytest.raises(sytorch.ContradictionError) as caught:
         sytorch.fixed_pattern_program(view, [0, 1, 2], 0.1, metric_for(view, 0)).solve()
     found = caught.value.contradiction
-    assert found.refuted_bound > 1e6 and {0, 2} <= set(found.images)
+    assert found.refuted_bound >= 1e6 and {0, 2} <= set(found.images)
     assert found.multipliers.margins.shape == (3, 3) and found.multipliers.bounds.shape == (6, 6)
     assert {name: part.shape for name, part in found.pattern.items()} == {"1": (3, 6), "3": (3, 4)}
 
@@ -111,4 +111,4 @@ def test_a_unit_that_nothing_moves_and_that_differs_inside_a_polytope_is_a_contr
     program = sytorch.fixed_pattern_program(view, [0, 0], -10.0, sytorch.identity_metric(view))
     with pytest.raises(sytorch.ContradictionError) as caught:
         program.solve()
-    assert caught.value.contradiction.refuted_bound > 1e6
+    assert caught.value.contradiction.refuted_bound >= 1e6

@@ -7,6 +7,7 @@ cut until the network itself misses less. Nothing is proved: the forward pass is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,31 +152,44 @@ def move(
         job.deadline.check()
         if job.missing(view) == 0.0:
             return Relinearised(view.layer_change(change).clamp(-bound, bound), job.metric.size(change), steps)
-        change, view = _cut(job, view, change, _step(job, view), bound * view.scales)
+        change, view = _moved(job, view, change, bound * view.scales)
     raise SolverFailedError(f"The margins are not reached in {STEP_LIMIT} steps that linearise anew.")
 
 
-def _step(job: _Job, view: LayerView) -> torch.Tensor:
-    """The least further change that reaches the margins if patterns stay as they now are."""
+def _moved(job: _Job, view: LayerView, change: torch.Tensor, limits: torch.Tensor) -> tuple[torch.Tensor, LayerView]:
+    """The change after a step by which the network misses less: the full one, or a softer one that asks for less."""
+    for step in _steps(job, view):
+        if found := _cut(job, view, change, step, limits):
+            return found
+    raise SolverFailedError("The steps that linearise anew no longer bring the margins nearer.")
+
+
+def _steps(job: _Job, view: LayerView) -> Iterator[torch.Tensor]:
+    """The least further change that reaches the margins if patterns stay as they now are; then ever softer ones.
+
+    A softer step pays for what it misses instead of reaching everything (Levenberg 1944; Marquardt 1963).
+    """
     gradients, required = view.logit_gradients(), job.required(view)
     gram = logit_gram(gradients, job.metric.whitened_inputs(view.inputs), job.metric)
     images, places = np.nonzero(np.isfinite(required))
     rows = _rows(job.margins, images, places)
     products = torch.from_numpy(rows @ (rows @ gram.numpy()).T)
     constraints = DenseRows(products, torch.from_numpy(required[images, places]) + job.ahead)
-    weights = torch.from_numpy(rows.T @ _multipliers(job, constraints).numpy()).view(view.logits.shape)
-    return job.metric.dual_change(torch.einsum("nc,ncmp->nmp", weights, gradients), view.inputs)
+    for multipliers in reversed(_multipliers(job, constraints)):
+        weights = torch.from_numpy(rows.T @ multipliers.numpy()).view(view.logits.shape)
+        yield job.metric.dual_change(torch.einsum("nc,ncmp->nmp", weights, gradients), view.inputs)
 
 
-def _multipliers(job: _Job, constraints: DenseRows) -> torch.Tensor:
-    """Those of the softened program, (R,); each softer one is where the next begins, which saves half of the steps."""
-    scale = max(float(constraints.products.diagonal().max()), 1e-300)
+def _multipliers(job: _Job, constraints: DenseRows) -> list[torch.Tensor]:
+    """Those of softened programs, (R,) each, the softest first: where one ends the next begins, which saves time."""
+    scale, found = max(float(constraints.products.diagonal().max()), 1e-300), []
     point, enough = beginning(constraints), torch.full_like(constraints.required, job.ahead / 2)
     for elastic in ELASTIC:
         softness = torch.full_like(constraints.required, elastic * scale)
         point, _ = soften(constraints, softness, point, enough, lambda _: job.deadline.check())
         point = Point(point.weights, constraints.required - constraints.scores(point.weights))
-    return point.weights
+        found.append(point.weights)
+    return found
 
 
 def _rows(margins: Requirements, images: Indices, places: Indices) -> sparse.csr_array:
@@ -189,8 +203,11 @@ def _rows(margins: Requirements, images: Indices, places: Indices) -> sparse.csr
 
 def _cut(
     job: _Job, view: LayerView, change: torch.Tensor, step: torch.Tensor, limits: torch.Tensor
-) -> tuple[torch.Tensor, LayerView]:
-    """The change after the first of ever shorter steps to make the network miss clearly less, else after the best."""
+) -> tuple[torch.Tensor, LayerView] | None:
+    """The change after the first of ever shorter steps to make the network miss clearly less, else after the best.
+
+    None where none makes it miss less.
+    """
     missing, best = job.missing(view), (torch.inf, change, view)
     for share in SHARES:
         candidate = torch.minimum(torch.maximum(change + share * step, -limits), limits)
@@ -198,6 +215,4 @@ def _cut(
         best = min(best, (job.missing(found), candidate, found), key=lambda step: step[0])
         if best[0] <= (1 - WORTH * share) * missing:
             break
-    if best[0] >= missing:
-        raise SolverFailedError("The steps that linearise anew no longer bring the margins nearer.")
-    return best[1], best[2]
+    return None if best[0] >= missing else (best[1], best[2])

@@ -128,7 +128,7 @@ def repair(
         wanted: of their outputs: labels, (N,), a property of all points, or one for each.
         ordinary: (R, ...), points that are to go on saying what they say. Without them the least change of the last
             layer's weights is made, which usually costs more.
-        margin: by how much comparisons are to be strict; ``auto`` is a tenth of the median margin of ordinary points.
+        margin: by how much comparisons are to be strict; ``auto`` is 0.05 of the median margin of ordinary points.
         bound: on every entry of every change.
         layer: ``auto``, or a name.
         solver: of linear and quadratic programs: ``auto``, ``gurobi``, ``highs``.
@@ -210,30 +210,42 @@ def _nothing(outputs: Matrix) -> AffineOutputs:
 
 
 def _best(task: Task, layer: str) -> tuple[Way, Attempt, list[Tried]]:
-    """The way that costs ordinary points least, and what it made; see `repair` for what is raised."""
+    """The way that costs ordinary points least, and what it made; see `repair` for what is raised.
+
+    In the order of what they cost for a few points, until none that is left cost less than the best does for all.
+    """
     ways = ways_for(task, layer)
     if not ways:
         raise InvalidInputError("Without ordinary points only the last layer can be repaired, and there is none.")
     tried: list[Tried] = []
-    ranked = _ranked(task, ways, tried) if len(ways) > 1 else ways
+    ranked = _ranked(task, ways, tried) if len(ways) > 1 else [(0.0, ways[0])]
+    best: tuple[float, Way, Attempt] | None = None
     first: SytorchError | None = None
-    for way in ranked:
+    for expected, way in ranked:
+        if best is not None and best[0] <= expected:
+            break
         try:
             attempt = _for_all(task, way)
         except SolverTimeLimitError:
-            raise
+            if best is None:
+                raise
+            break
         except SytorchError as error:
             first = first or error
             tried.append(Tried(way.name, len(task.points), None, str(error)))
             continue
-        tried.append(Tried(way.name, len(task.points), task.lost(attempt.model)))
-        return way, attempt, tried
-    assert first is not None
-    raise first
+        lost = task.lost(attempt.model)
+        tried.append(Tried(way.name, len(task.points), lost))
+        if best is None or (lost or 0.0) < best[0]:
+            best = lost or 0.0, way, attempt
+    if best is None:
+        assert first is not None
+        raise first
+    return best[1], best[2], tried
 
 
-def _ranked(task: Task, ways: list[Way], tried: list[Tried]) -> list[Way]:
-    """The ways by how many ordinary points they cost, tried for a few points until one costs none; failures last."""
+def _ranked(task: Task, ways: list[Way], tried: list[Tried]) -> list[tuple[float, Way]]:
+    """What the ways cost for a few points, the least first, until one costs nothing; infinite where they fail."""
     few = _spread(len(task.points), TRIED_POINTS)
     for way in ways:
         task.deadline.check()
@@ -247,7 +259,7 @@ def _ranked(task: Task, ways: list[Way], tried: list[Tried]) -> list[Way]:
         except SytorchError as error:
             tried.append(Tried(way.name, len(few), None, str(error)))
     costs = [np.inf if one.lost is None else one.lost for one in tried] + [np.inf] * (len(ways) - len(tried))
-    return [ways[int(place)] for place in np.argsort(costs, kind="stable")]
+    return [(costs[int(place)], ways[int(place)]) for place in np.argsort(costs, kind="stable")]
 
 
 def _for_all(task: Task, way: Way) -> Attempt:

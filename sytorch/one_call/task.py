@@ -23,7 +23,7 @@ from sytorch.problem.properties import Choice, Property
 from sytorch.solvers.linear_program import Solver
 
 BATCH = 1000
-RELATIVE_MARGIN = 0.1  # of the median margin of ordinary points
+RELATIVE_MARGIN = 0.05  # of the median margin of ordinary points
 ROUNDING = 2e-6  # of the largest output, what float32 may take of a margin
 STILL = 1e-2  # of an output's spread: a single output that moves by less says the same
 

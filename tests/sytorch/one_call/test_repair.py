@@ -159,7 +159,7 @@ def test_the_margin_follows_what_is_usual() -> None:
     points, labels, ordinary = places()
     with torch.inference_mode():
         first, second = network()(ordinary).topk(2).values.T
-    usual = 0.1 * float(np.median((first - second).double().numpy()))
+    usual = 0.05 * float(np.median((first - second).double().numpy()))
     assert sytorch.repair(network(), points, labels, ordinary=ordinary, layer="4").margin == pytest.approx(usual)
     large = network()
     with torch.no_grad():

@@ -83,7 +83,7 @@ def refuted_by(margins: Requirements, proof: Multipliers) -> float:
 
 def _terms(margins: Requirements, proof: Multipliers) -> float:
     """The sum of the magnitudes of which the gradient of the weighted constraints is made."""
-    weights, inputs = np.abs(margins.combine(proof.margins)), np.abs(margins.outputs.inputs)
+    weights, inputs = margins.magnitudes(proof.margins), np.abs(margins.outputs.inputs)
     return float((weights.T @ inputs).sum()) + float(np.abs(proof.bounds).sum())
 
 

@@ -72,6 +72,10 @@ class Requirements(ABC):
         required = np.where(np.isfinite(self.required), self.required, 0.0)
         return float((multipliers * (np.abs(required) if magnitudes else required)).sum())
 
+    def magnitudes(self, multipliers: Matrix) -> Matrix:
+        """The same as `combine` of the weights' magnitudes, (N, C): constraints of one image may cancel each other."""
+        return np.abs(self.combine(multipliers))
+
     def counted(self, multipliers: Matrix, images: Indices | None = None) -> Matrix:
         """The multipliers, (P, R), zero where nothing is required."""
         required = self.required if images is None else self.required[images]
@@ -154,6 +158,10 @@ class Inequalities(Requirements):
         weights = self.weights if images is None else self.weights[images]
         counted = self.counted(multipliers, images)
         return np.asarray(np.einsum("nrc,nr->nc", weights, counted), dtype=counted.dtype)
+
+    def magnitudes(self, multipliers: Matrix) -> Matrix:
+        """See `Requirements.magnitudes`."""
+        return np.asarray(np.einsum("nrc,nr->nc", np.abs(self.weights), self.counted(multipliers)))
 
     def weights_of(self, images: Indices, places: Indices) -> Matrix:
         """See `Requirements.weights_of`."""

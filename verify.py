@@ -1,7 +1,7 @@
 """Check repairs against their certificates, with none of the code that made them: torch and numpy alone.
 
-What is said of files is checked in float32, as the network runs; the proof in float64, from the images on. The section
-"The certificate" of ARCHITECTURE.md has the inequalities. Exit code 0: all that is claimed was checked, and holds.
+What is said of files is checked in float32, as the network runs; the proof in float64, from what the changed layer gets
+on. "The certificate" in ARCHITECTURE.md has the inequalities. Exit code 0: all that is claimed was checked, and holds.
 """
 
 from __future__ import annotations

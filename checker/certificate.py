@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from checker.network import LAYERS, RefusedError, Weights, copies_of, hash_of, need, read_base, read_weights, run, slack
 from checker.terms import bends, chosen, margin_rows, matrix_of, norm, read_factors, size, symmetric_roots
 
 FORMAT = "alexnet-repair certificate 2"
-ROUNDING = 1e-4  # relative: programs are posed on float32 activations, and their proofs checked on float64 ones
+ROUNDING = 1e-4  # relative: what float32 makes of images is not the same to the bit everywhere
 NEEDED = ("seal", "networks", "edit set")  # nothing more can be said where one of these does not hold
 
 
@@ -105,11 +106,18 @@ class Certificate:
         return f"{len(images)} images of {said['file']}, with {len(self.images) - len(images)} copies"
 
     def _margins(self) -> str:
-        logits = torch.cat([run(self.network, part, {})["logits"] for part in torch.split(self.images, 250)])
+        logits = self._logits(self.images)
         found = logits.gather(1, self.labels[:, None]) - logits.scatter(1, self.labels[:, None], -torch.inf)
         least, asked = float(found.min()), self.facts["margin"]
         need(least >= asked, f"an image has the margin {least:.6g}; {asked:g} was asked")
         return f"every image is right by {least:.6g} at least; {asked:g} was asked"
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """The logits of images; what the layer of the program gets from them is kept."""
+        layer = (self.facts["part"] or {"layer": "classifier.6"})["layer"]
+        seen = (run(self.network, part, {}) for part in torch.split(images, 250))
+        logits, self.reached = zip(*((one["logits"], one[layer]) for one in seen), strict=True)
+        return torch.cat(logits)
 
     def _change(self) -> str:
         pairs = ((name, self.network[name], self.base[name]) for name in self.base)
@@ -161,6 +169,7 @@ class Certificate:
         return f"no change that meets the program is smaller than {proved:.8g}; this one has {objective:.8g}"
 
     def _refutation(self) -> str:
+        self._logits(self.images.double())
         value, slope = self._weighed(torch.full((len(self.labels),), self.facts["margin"], dtype=torch.float64), {})
         most = self.facts["bound"] * float(chosen(slope, self.facts["part"]).abs().sum())
         need(value > most * (1 + 1e-9), f"the multipliers ask for {value:.8g}, and changes can give {most:.8g}")
@@ -170,9 +179,8 @@ class Certificate:
         """What the weighted rows lack in all without a change, and by how much changes raise them: (value, slope)."""
         layer = self.facts["part"]["layer"]
         own = {f"{layer}.{kind}": self.base[f"{layer}.{kind}"].double().requires_grad_() for kind in ("weight", "bias")}
-        weights = {name: value.double() for name, value in self.network.items()} | own
         value, slopes = 0.0, [torch.zeros_like(parameter) for parameter in own.values()]
-        for lacks in self._lacks(weights, margins, distances):
+        for lacks in self._lacks(self.network | own, margins, distances):
             value += lacks.item()
             found = torch.autograd.grad(lacks, list(own.values()))
             slopes = [slope - part for slope, part in zip(slopes, found, strict=True)]
@@ -180,13 +188,13 @@ class Certificate:
 
     def _lacks(self, weights: Weights, margins: Tensor, distances: Mapping[str, float]) -> Iterator[Tensor]:
         """The sum over rows of a multiplier times what the row lacks, some images at a time."""
-        self.inputs, multipliers = list[Tensor](), self.tensors["multipliers"].clamp(min=0)
+        layer, multipliers = self.facts["part"]["layer"], self.tensors["multipliers"].clamp(min=0)
         signs = {name: self.tensors[f"signs {name}"].clamp(min=0) for name in self.facts["pattern"]}
-        need(bends(self.facts["part"]["layer"]) <= set(signs), "activations behind the layer are not fixed")
-        for at in torch.split(torch.arange(count := len(self.images)), 250):
+        need(bends(layer) <= set(signs), "activations behind the layer are not fixed")
+        places = torch.split(torch.arange(count := len(self.images)), 250)
+        for at, reached in zip(places, self.reached, strict=True):
             fixed = {name: self.tensors[f"fixed {name}"][at] for name in signs}
-            seen = run(weights, self.images[at].double(), fixed)
-            self.inputs.append(seen["classifier.6"].detach())
+            seen = run(weights, reached.double(), fixed, layer)
             lacks = margin_rows(seen["logits"], self.labels[at], margins[at], multipliers[at])
             for name, pattern in fixed.items():
                 left = slack(name, seen[name], pattern)
@@ -201,7 +209,7 @@ class Certificate:
 
     def _in_coordinates(self, factor: Tensor, change: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """The coordinates of a change in the span of the images, (C, N), and a gradient pulled back to them."""
-        seen, x = torch.nn.functional.pad(torch.cat(self.inputs), (0, 1), value=1.0), self.tensors["coordinates"]
+        seen, x = pad(torch.cat(self.reached).double(), (0, 1), value=1.0), self.tensors["coordinates"]
         solved = torch.cholesky_solve(seen.T, factor)
         root, inverse = symmetric_roots(seen @ solved)
         moved, wanted = change @ seen.T, x @ root

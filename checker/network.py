@@ -42,15 +42,16 @@ def need(holds: bool, otherwise: str) -> None:
         raise RefusedError(otherwise)
 
 
-def run(weights: Weights, values: Tensor, fixed: Mapping[str, Tensor]) -> Weights:
-    """What each layer gets from images, by name, and the ``logits``; fixed patterns make affine functions of it."""
+def run(weights: Weights, values: Tensor, fixed: Mapping[str, Tensor], start: str = "features.0") -> Weights:
+    """What layers get from ``start`` on, by name, and the ``logits``; fixed patterns make affine functions of them."""
     seen = {}
-    for name, (kind, *sizes) in LAYERS.items():
-        seen[name], both = values, (weights.get(f"{name}.weight"), weights.get(f"{name}.bias"))
+    for name, (kind, *sizes) in list(LAYERS.items())[list(LAYERS).index(start) :]:
+        keys, seen[name] = (f"{name}.weight", f"{name}.bias"), values
+        both: Any = [weights[key].to(values.dtype) for key in keys if key in weights]
         if kind == "conv":
-            values = functional.conv2d(values, *both, stride=sizes[0], padding=sizes[1])  # type: ignore[arg-type]
+            values = functional.conv2d(values, *both, *sizes)
         elif kind == "linear":
-            values = functional.linear(values.flatten(1), *both)  # type: ignore[arg-type]
+            values = functional.linear(values.flatten(1), *both)
         elif kind == "mean":
             values = functional.adaptive_avg_pool2d(values, sizes[0])
         elif kind == "relu":

@@ -232,7 +232,7 @@ def test_the_checker_is_short_and_knows_torch_and_numpy_alone() -> None:
     lengths = {file.name: len(file.read_text().splitlines()) for file in files}
     assert (
         lengths["verify.py"] <= 250
-        and sum(lengths.values()) <= 490 + lengths["chain.py"]
+        and sum(lengths.values()) <= 500 + lengths["chain.py"]
         and lengths["chain.py"] <= 150
     )
     for file in files:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 import sytorch
-from edits.methods.applying import apply_changes, by_parameter
 from edits.methods.writing import RefutedError, Repaired, with_allowances, write_verified
+from edits.network.applying import apply_changes, by_parameter
 from edits.network.workbench import Workbench
 from edits.options import RepairOptions
 from edits.task import Task

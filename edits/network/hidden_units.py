@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edits.network.tail import run_modules
+from edits.network.channels import run_modules
 from edits.network.training_images import MOMENT_BATCH, TrainingImages
 from edits.network.training_metric import no_products, say_sure, with_weighted_products
 from helpers.files.array_cache import cache_path, keep_array, read_array

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
+from helpers.arguments import knowing
 from helpers.cli import new_app, say, tells_failures
 from helpers.errors import UsageError
-from helpers.old_names import knowing
 
 app = new_app(__doc__)
 

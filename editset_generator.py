@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from editset_helpers.selection import SUFFIX, Correctness, Selection
+from helpers.arguments import knowing
 from helpers.cli import (
     DataRootOption,
     DatasetName,
@@ -33,7 +34,6 @@ from helpers.cli import (
 from helpers.errors import UsageError
 from helpers.files.paths import baseline_weights, edit_sets
 from helpers.images.source import SPLITS
-from helpers.old_names import knowing
 from helpers.text import aligned
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from edits.options import (
 from editset_helpers.regions import Region
 from editset_helpers.selection import resolve_class
 from experiments.experiment import Context, SetType, Sizing
+from helpers.arguments import knowing
 from helpers.cli import (
     DataRootOption,
     DatasetName,
@@ -40,7 +41,6 @@ from helpers.cli import (
 )
 from helpers.errors import ExperimentsFailedError, UsageError
 from helpers.files.paths import baseline_weights, edit_sets
-from helpers.old_names import knowing
 from helpers.text import aligned
 from run_repair import (
     DrawdownOption,

@@ -26,6 +26,7 @@ from edits.options import (
 )
 from editset_helpers.regions import Region
 from editset_helpers.selection import Selection
+from helpers.arguments import knowing
 from helpers.cli import (
     DataRootOption,
     DatasetName,
@@ -55,7 +56,6 @@ from helpers.errors import (
 )
 from helpers.files.outputs import result_paths, writable_output
 from helpers.files.paths import edit_sets, repaired_weights
-from helpers.old_names import knowing
 
 if TYPE_CHECKING:
     from edits.earlier import Earlier

@@ -14,6 +14,7 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.records import as_markdown
+from helpers.arguments import SpacedLists
 from helpers.cli import DatasetName, new_app, say, tells_failures
 from helpers.errors import ToolError
 from helpers.evaluation import is_right, predict_logits
@@ -21,7 +22,6 @@ from helpers.images.corruptions import CORRUPTIONS
 from helpers.images.datasets import ImageDataset, load_dataset
 from helpers.images.input_spec import spec_of
 from helpers.images.preprocessing import to_inputs
-from helpers.spaced_lists import SpacedLists
 from model_classes.alexnet import AlexNet, load_alexnet
 
 HEADER = ["corruption", "test images", "right before (%)", "right after (%)", "lost (points)", "answers changed (%)"]

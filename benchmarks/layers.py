@@ -16,8 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
+from helpers.arguments import knowing
 from helpers.cli import new_app
-from helpers.old_names import knowing
 
 RUN_REPAIR = Path(__file__).parent.parent / "run_repair.py"
 LAYERS = tuple(f"features.{i}" for i in (0, 3, 6, 8, 10)) + tuple(f"classifier.{i}" for i in (1, 4, 6))

@@ -15,9 +15,9 @@ from torch import nn
 from benchmarks.corruptions import kept_repair
 from benchmarks.records import as_markdown
 from editset_helpers.edit_set import load_edit_set
+from helpers.arguments import SpacedLists
 from helpers.cli import new_app, say, tells_failures
 from helpers.evaluation import is_right, predict_logits
-from helpers.spaced_lists import SpacedLists
 from model_classes.alexnet import AlexNet
 
 HEADER = ["numbers", "edit images right (%)", "others right before (%)", "others right after (%)"]

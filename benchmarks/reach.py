@@ -29,10 +29,10 @@ from edits.task import Task
 from editset_helpers.building import select
 from editset_helpers.edit_set import save_edit_set
 from editset_helpers.selection import Selection
+from helpers.arguments import SpacedLists
 from helpers.cli import DatasetName, command_line, new_app, say, tells_failures
 from helpers.files.paths import baseline_weights
 from helpers.images.datasets import ImageDataset
-from helpers.spaced_lists import SpacedLists
 
 # Points that may be lost with up to `MANY` images, and with more.
 LIMITS: dict[ReachName, tuple[float, float]] = {"exact": (0.02, 0.05), "near": (0.08, 0.15), "wide": (0.15, 0.3)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -79,6 +80,13 @@ def blank_alexnet(num_classes: int = 10) -> AlexNet:
         return AlexNet(num_classes)
 
 
+def alexnet_of(state: Mapping[str, Tensor]) -> AlexNet:
+    """The AlexNet of a state dict, whose tensors it shares: evaluation mode, no gradients."""
+    model = blank_alexnet(len(state["classifier.6.bias"]))
+    model.load_state_dict(state, assign=True)
+    return model.eval().requires_grad_(False)
+
+
 def load_alexnet(path: Path, num_classes: int = 10, place: Path | None = None) -> AlexNet:
     """The AlexNet whose weights are in ``path``: evaluation mode, float32, on the CPU, no gradients.
 
@@ -90,8 +98,6 @@ def load_alexnet(path: Path, num_classes: int = 10, place: Path | None = None) -
         ToolError: the file is missing, empty, truncated or no tensor file; or its tensors are not those of an
             AlexNet with ``num_classes`` outputs, or not finite.
     """
-    model = blank_alexnet(num_classes)
     weights = read_weights(path, place)
-    check_weights(weights, {name: value.shape for name, value in model.state_dict().items()}, path)
-    model.load_state_dict(weights, assign=True)
-    return model.eval().requires_grad_(False)
+    check_weights(weights, {name: value.shape for name, value in blank_alexnet(num_classes).state_dict().items()}, path)
+    return alexnet_of(weights)

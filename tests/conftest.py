@@ -33,27 +33,42 @@ from model_classes.training import train_alexnet
 CHECKOUT = Path(__file__).parent.parent
 SHARED = CHECKOUT.parent / "shared" / "data"
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
-MUCH = 2**30 if IS_WORKER else 2**31
+MUCH, MORE = 2**30 if IS_WORKER else 2**31, 2**28  # bytes
 settings.register_profile("suite", deadline=None)  # machines differ, and coverage slows what it looks at
 settings.load_profile("suite")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers, and what they start, share the cores: threads that wait for each other's cost more than they give."""
+    workers = config.getoption("numprocesses", None)
+    if workers and not IS_WORKER:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
+
 @pytest.fixture(autouse=True)
 def _give_memory_back() -> Iterator[None]:
-    """Where the process has gigabytes, the networks that it remembers are let go."""
+    """Where the process has gigabytes, and clearly more than last time, the networks that it remembers are let go.
+
+    It takes half a second where much is imported, so it is not for every test.
+    """
     yield
-    if _resident() > MUCH:
+    if _own_memory() > _kept[0] + MORE:
         _bench_at.cache_clear()
         _read_base.cache_clear()
         gc.collect()
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
+        _kept[0] = max(_own_memory(), MUCH - MORE)
 
 
-def _resident() -> int:
-    """Bytes of this process in memory; 0 where the system does not tell."""
+_kept = [MUCH - MORE]  # bytes that were left when memory was given back last
+
+
+def _own_memory() -> int:
+    """Bytes of this process in memory, without those of files; 0 where the system does not tell."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_text().split())
+        return (resident - shared) * resource.getpagesize()
     except OSError:
         return 0
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
-from edits.methods.applying import changes_of
+from edits.network.applying import changes_of
 from edits.network.workbench import Workbench
 from editset_helpers.copies import copies
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import locate
 from helpers.cli import DatasetName
 from helpers.evaluation import is_right, margins, predict_logits
-from model_classes.alexnet import AlexNet, blank_alexnet
+from model_classes.alexnet import AlexNet, alexnet_of
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ def judge(bench: Workbench, state: dict[str, torch.Tensor], edit_set: EditSet) -
     Raises:
         ToolError: the weights answer with NaN or infinity.
     """
-    model = blank_alexnet(len(bench.test.class_names))
-    model.load_state_dict(state, assign=True)
-    model.eval().requires_grad_(False)
+    model = alexnet_of(state)
     edited = predict_logits(model, edit_set.images)
     right, before = (is_right(logits, bench.test.labels) for logits in (_tested(model, bench), bench.test_logits))
     outside = locate(edit_set, bench.test).outside

@@ -19,9 +19,9 @@ from benchmarks.compare.row import Row
 from benchmarks.compare.table import append_row, read_rows, write_rows
 from benchmarks.compare.warm_up import warm_up
 from benchmarks.opponents.methods import METHODS
+from helpers.arguments import SpacedLists
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
 from helpers.errors import UsageError
-from helpers.spaced_lists import SpacedLists
 from model_classes.training import ensure_baseline
 
 SIZES = ["10", "50", "100", "400", "1000", ALL]

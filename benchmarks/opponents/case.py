@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 import sytorch
-from edits.methods.applying import apply_changes
 from edits.methods.last_layer import rounding_allowance
+from edits.network.applying import apply_changes
 from edits.network.workbench import Workbench
 from edits.options import LAST_LAYER
 from editset_helpers.edit_set import EditSet

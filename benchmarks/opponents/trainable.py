@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edits.network.tail import layer_inputs, run_modules
+from edits.network.channels import run_modules
 from edits.network.workbench import Workbench
 from edits.options import LAST_LAYER
 from helpers.activations import layer_activations, linear_logits
 from helpers.errors import UsageError
+from helpers.evaluation import predict_logits
 from model_classes.alexnet import AlexNet
 from model_classes.folding import fold, unfold
 from sytorch.problem.arrays import Matrix
@@ -143,3 +144,14 @@ def channels_of(bench: Workbench, images: torch.Tensor) -> torch.Tensor:
     The classifier gets each of them 36 times: see `model_classes.folding`.
     """
     return run_modules([bench.model.features], images).flatten(1)
+
+
+def layer_inputs(model: AlexNet, layer: str, images: torch.Tensor) -> torch.Tensor:
+    """What a layer gets from float32 images, (N, 3, 64, 64)."""
+    seen: list[torch.Tensor] = []
+    handle = model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        predict_logits(model, images)
+    finally:
+        handle.remove()
+    return torch.cat(seen)

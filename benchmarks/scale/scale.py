@@ -18,9 +18,9 @@ from benchmarks.scale.plot import draw
 from benchmarks.scale.run import Context, Run, run_size
 from edits.network.workbench import open_workbench
 from edits.options import PrepareName
+from helpers.arguments import SpacedLists
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
 from helpers.errors import UsageError
-from helpers.spaced_lists import SpacedLists
 from model_classes.training import ensure_baseline
 
 SIZES = ["10", "30", "100", "300", "1000", ALL]

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 import sytorch
-from edits.methods.applying import apply_changes, by_parameter
 from edits.methods.writing import RefutedError, Repaired, with_allowances, write_verified
+from edits.network.applying import apply_changes, by_parameter
 from edits.network.workbench import Workbench
 from edits.options import RepairOptions
 from edits.task import Task
@@ -79,8 +79,9 @@ class HiddenLayer:
         options, labels = self.options, self.edit_set.labels
         size, bound = options.margin + allowance, options.param_bound
         if options.pattern == "relinearise":
+            margins = sytorch.margin(self.view.affine_outputs, labels, size)
             return unproved(
-                sytorch.relinearise(self.view, labels, size, metric=self.metric, bound=bound, time_limit=deadline)
+                sytorch.relinearise(self.view, margins, size, metric=self.metric, bound=bound, time_limit=deadline)
             )
         program = sytorch.fixed_pattern_program(
             self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE

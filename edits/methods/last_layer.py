@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import sytorch
-from edits.methods.applying import apply_changes, by_parameter
 from edits.methods.writing import RefutedError, Repaired, with_allowances, write_verified
+from edits.network.applying import apply_changes, by_parameter
 from edits.network.prepared import Network
 from edits.task import Task
 from helpers.cli import say

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import sytorch
-from edits.methods.applying import changes_of
+from edits.network.applying import changes_of
 from edits.task import Task
 from helpers.errors import NotVerifiedError
 from helpers.evaluation import margins, predict_logits

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edits.network.tail import run_modules
 from helpers import progress
 from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
@@ -105,3 +104,10 @@ class Channels:
             inputs = self.split.inputs(part)
             found[part] = self.of_inputs(inputs.flip(3) if mirrored else inputs).numpy()
         return found
+
+
+def run_modules(modules: Sequence[nn.Module], values: torch.Tensor, batch_size: int = 500) -> torch.Tensor:
+    """Run modules one after the other on values, (N, ...)."""
+    with torch.inference_mode():
+        parts = [nn.Sequential(*modules)(part) for part in torch.split(values, batch_size)]
+    return torch.cat(parts)

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edits.network.tail import run_modules
+from edits.network.channels import run_modules
 from edits.network.training_images import MOMENT_BATCH, TrainingImages
-from edits.network.training_metric import NO_DOUBT, no_products, say_sure, with_weighted_products
+from edits.network.training_metric import no_products, say_sure, with_weighted_products
 from helpers.files.array_cache import cache_path, keep_array, read_array
 from sytorch import SecondMomentMetric, second_moment_metric
-from sytorch.metrics.kronecker import softmax_curvature
+from sytorch.metrics.kronecker import NO_DOUBT, softmax_curvature
 from sytorch.problem.arrays import Indices, Vector
 from sytorch.spare_units.detectors import OF_ANOTHER_GROUP
 from sytorch.spare_units.planting import SpareUnits, moment_with, spare_units

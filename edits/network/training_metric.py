@@ -18,12 +18,11 @@ from helpers.cli import say
 from helpers.errors import UsageError
 from helpers.files.array_cache import keep_array, read_array
 from sytorch import PerClassMetric, SecondMomentMetric, second_moment_metric
-from sytorch.metrics.kronecker import softmax_curvature
+from sytorch.metrics.kronecker import NO_DOUBT, softmax_curvature
 from sytorch.problem.arrays import Matrix
 
 LARGEST = 2**34  # bytes of factors in float64
 NEGLIGIBLE = 1e-5
-NO_DOUBT = 1e-9  # of curvature, in the mean of the images that are right
 
 
 @dataclass(frozen=True, eq=False)

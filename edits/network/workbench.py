@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edits.network.applying import added
+from edits.network.channels import run_modules
 from edits.network.hidden_units import NO_IMAGES, HiddenUnits
 from edits.network.layer_metric import cached_metric
 from edits.network.prepared import Network
-from edits.network.tail import added, run_modules
 from edits.network.training_images import TrainingImages
 from edits.network.training_metric import MetricSample
 from edits.options import PLANTED_LAYER, RepairOptions
@@ -27,7 +28,7 @@ from helpers.images.datasets import ImageDataset, load_dataset
 from helpers.images.input_spec import spec_of
 from helpers.remembering import remembers
 from helpers.stopwatch import Stopwatch
-from model_classes.alexnet import AlexNet, blank_alexnet, load_alexnet
+from model_classes.alexnet import AlexNet, alexnet_of, load_alexnet
 from model_classes.weights import weights_hash
 from sytorch import KroneckerMetric, Metric, symbolic_layers
 from sytorch.metrics.kronecker import INPUT_RIDGE, OUTPUT_RIDGE
@@ -151,15 +152,13 @@ class Workbench:
             layer: the hidden layer.
             places: the positions of these units.
         """
-        model = blank_alexnet(len(self.test.class_names))
-        model.load_state_dict(state, assign=True)
 
         def test_inputs() -> NDArray[np.float32]:
             seen = np.array(self.layer_inputs_of_test_images(self.network.last_layer))
             seen[:, places] = _unit_values(state, layer, places, self.layer_inputs_of_test_images(layer))
             return seen
 
-        return Network(model.eval().requires_grad_(False), test_inputs, self.clock)
+        return Network(alexnet_of(state), test_inputs, self.clock)
 
     def linear(self, layer: str) -> nn.Linear:
         """A layer of the classifier."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 import sytorch
-from edits.methods.applying import changes_of
 from edits.methods.hidden_layer import HiddenLayer, metric_count
 from edits.methods.writing import RefutedError, Repaired
+from edits.network.applying import changes_of
 from edits.network.prepared import Network
 from edits.options import PLANTED_LAYER
 from edits.outcome.certificate import Claim, Factor, NetworkFile, PartClaim, PatternClaim, certify

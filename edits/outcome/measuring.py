@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edits.methods.applying import changes_of
 from edits.methods.writing import Repaired
+from edits.network.applying import changes_of
 from edits.network.prepared import Network
 from edits.options import PLANTED_LAYER
-from edits.outcome.generalization import answers_on_copies, generalization
-from edits.outcome.nearest import nearest_training_images
+from edits.outcome.likeness import answers_on_copies, generalization, nearest_training_images
 from edits.outcome.outcomes import EditAnswers, LogitsPair, NearImages, save_outcomes
 from edits.outcome.report import RepairReport
 from edits.task import Task
@@ -21,7 +20,7 @@ from helpers.evaluation import margins, predict_logits
 from helpers.files.outputs import outcomes_path
 from helpers.files.publishing import Publication
 from helpers.images.datasets import ImageDataset
-from model_classes.alexnet import blank_alexnet
+from model_classes.alexnet import alexnet_of
 from model_classes.weights import weights_hash
 from sytorch import part_named
 
@@ -93,9 +92,7 @@ def _test_logits(task: Task, network: Network, repaired: Repaired) -> torch.Tens
     if not task.options.is_hidden:
         return network.test_logits_of(repaired.state)
     with task.bench.clock.phase("evaluate"):
-        model = blank_alexnet(len(task.bench.test.class_names))
-        model.load_state_dict(repaired.state, assign=True)
-        return predict_logits(model.eval(), task.bench.test, told="test images")
+        return predict_logits(alexnet_of(repaired.state), task.bench.test, told="test images")
 
 
 def measure_copies(report: RepairReport, logits: LogitsPair, labels: torch.Tensor) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from edits.network.workbench import Workbench, open_workbench
 from edits.outcome.finished import FRACTIONS, MARGINS, check_same, read_repair, repaired_images, stated_file
-from edits.outcome.generalization import answers_on_copies, generalization
+from edits.outcome.likeness import answers_on_copies, generalization
 from edits.outcome.measuring import measure_accuracy, measure_copies
 from edits.outcome.outcomes import LogitsPair
 from edits.outcome.report import RepairReport

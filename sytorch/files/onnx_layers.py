@@ -13,7 +13,7 @@ from torch import nn
 from sytorch.files.onnx_graph import Step
 from sytorch.files.onnx_windows import average_pool, max_pool, padded_sides
 from sytorch.files.stored import Array, Stored
-from sytorch.network.permute import Permute
+from sytorch.network.chain import Permute
 
 Sizes = tuple[int, ...]
 

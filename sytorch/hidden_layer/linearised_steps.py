@@ -12,15 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from scipy import sparse
 
-from sytorch.hidden_layer.program import margins_of
 from sytorch.metrics.kronecker import KroneckerMetric
 from sytorch.network.layer_view import LayerView
 from sytorch.numerics.newton import DenseRows, Point, beginning, soften
 from sytorch.problem.arrays import Indices, Matrix
-from sytorch.problem.checks import checked_bound, checked_sizes
+from sytorch.problem.checks import checked_bound
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import SolverFailedError
 from sytorch.problem.margins import Requirements
@@ -100,34 +98,6 @@ class _Job:
 
 def relinearise(
     view: LayerView,
-    labels: ArrayLike | torch.Tensor,
-    size: float,
-    *,
-    metric: KroneckerMetric,
-    bound: float,
-    time_limit: float | Deadline | None = None,
-) -> Relinearised:
-    """Move the layer of a view until every image has the margin ``size``.
-
-    Args:
-        view: the layer as the images see it.
-        labels: (N,).
-        size: of the margins.
-        metric: of the layer.
-        bound: on every entry of the change.
-        time_limit: seconds, or a deadline that others share, or None.
-
-    Raises:
-        InvalidInputError: labels, margin, bound or metric are not what they have to be.
-        SolverFailedError: the steps stop making progress before that.
-        SolverTimeLimitError: the time is up.
-    """
-    (least,) = checked_sizes([size], 1)
-    return move(view, margins_of(view, labels, least), least, metric=metric, bound=bound, time_limit=time_limit)
-
-
-def move(
-    view: LayerView,
     margins: Requirements,
     scale: float,
     *,
@@ -135,15 +105,20 @@ def move(
     bound: float,
     time_limit: float | Deadline | None = None,
 ) -> Relinearised:
-    """Move the layer of a view until its images meet any requirements; see `relinearise`.
+    """Move the layer of a view until its images have what is required.
 
     Args:
         view: the layer as the images see it.
-        margins: what is required of their outputs.
+        margins: what is required of its `affine_outputs`.
         scale: what is much of them; each step asks for a small part of it beyond what is required.
         metric: of the layer.
         bound: on every entry of the change.
         time_limit: seconds, or a deadline that others share, or None.
+
+    Raises:
+        InvalidInputError: bound or metric are not what they have to be.
+        SolverFailedError: the steps stop making progress before that.
+        SolverTimeLimitError: the time is up.
     """
     bound = checked_bound(bound)
     job = _Job(view, margins, AHEAD * scale, metric.restricted(view), as_deadline(time_limit))

@@ -35,8 +35,7 @@ from sytorch.problem.errors import (
     SytorchError,
     gave_up,
 )
-from sytorch.problem.margins import Margins, Requirements, margin
-from sytorch.problem.outputs import AffineOutputs
+from sytorch.problem.margins import Requirements, margin
 from sytorch.problem.solution import Effort, Solution
 
 DENSE = 10_000
@@ -212,10 +211,4 @@ def fixed_pattern_program(
     Raises:
         InvalidInputError: labels, margins, bound, metric or allowance are not what they have to be.
     """
-    return FixedPatternProgram(view, margins_of(view, labels, size), metric, bound, True, allowance)
-
-
-def margins_of(view: LayerView, labels: ArrayLike | torch.Tensor, size: ArrayLike) -> Margins:
-    """Margin constraints of the images of a view."""
-    outputs = AffineOutputs(view.logits.numpy(), view.inputs.flatten(1).numpy())
-    return margin(outputs, labels, size)
+    return FixedPatternProgram(view, margin(view.affine_outputs, labels, size), metric, bound, True, allowance)

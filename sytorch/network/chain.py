@@ -10,9 +10,31 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from sytorch.network.permute import Permute
 from sytorch.problem.checks import check_model
 from sytorch.problem.errors import UnsupportedLayerError
+
+
+class Permute(nn.Module):
+    """Puts the axes of images (N, ...) into another order, the first one staying where it is.
+
+    Args:
+        axes: of the result, by their place in what is given: ``(0, 2, 3, 1)`` makes (N, H, W, C) of (N, C, H, W).
+    """
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        super().__init__()
+        if axes[:1] != (0,) or sorted(axes) != list(range(len(axes))):
+            raise ValueError(f"{axes} is no order of axes that leaves the first where it is")
+        self.axes = axes
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The same numbers in the other order, contiguous."""
+        return images.permute(self.axes).contiguous()
+
+    def extra_repr(self) -> str:
+        """The axes."""
+        return ", ".join(map(str, self.axes))
+
 
 MOVING = (nn.Unflatten, nn.ZeroPad2d, Permute)
 AFFINE = (nn.Linear, nn.Conv2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, *MOVING)

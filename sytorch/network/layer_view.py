@@ -14,6 +14,7 @@ from sytorch.network.repeats import Folding, folding_of, without_repeats
 from sytorch.problem.checks import check_finite, check_images
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import InvalidInputError, UnsupportedLayerError
+from sytorch.problem.outputs import AffineOutputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,11 @@ class LayerView:
     def logits(self) -> torch.Tensor:
         """(N, C), at ``D = 0``, of the affine functions that the pattern makes of the network."""
         return self.pattern.logits
+
+    @property
+    def affine_outputs(self) -> AffineOutputs:
+        """The logits as what constraints are posed on."""
+        return AffineOutputs(self.logits.numpy(), self.inputs.flatten(1).numpy())
 
     @property
     def images(self) -> torch.Tensor:

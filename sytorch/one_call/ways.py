@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sytorch.hidden_layer.infeasibility import of_all_images
-from sytorch.hidden_layer.linearised_steps import move
+from sytorch.hidden_layer.linearised_steps import relinearise
 from sytorch.last_layer.program import minimise
-from sytorch.metrics.kronecker import KroneckerMetric, kronecker_metric, softmax_curvature
+from sytorch.metrics.kronecker import NO_DOUBT, KroneckerMetric, kronecker_metric, softmax_curvature
 from sytorch.metrics.last_layer import IdentityMetric, SharedMetric, second_moment_metric
 from sytorch.network.applying import apply
 from sytorch.network.chain import Chain, chain_of
@@ -28,17 +28,14 @@ from sytorch.problem.errors import ContradictionError, SolverFailedError, Unsupp
 from sytorch.problem.norms import NormName
 from sytorch.problem.outputs import AffineOutputs, append_one
 from sytorch.problem.solution import Multipliers, Solution
-from sytorch.spare_units.detectors import Group, detectors
-from sytorch.spare_units.groups import alike
-from sytorch.spare_units.planting import Planting, plant, spare_units
+from sytorch.spare_units.planting import Planting, spare_units
+from sytorch.spare_units.preparation import prepared, rows_of
 
 RIDGE = 1e-3
 PLANTED_RIDGE = 1e-6
 INPUT_RIDGE, OUTPUT_RIDGE = 5e-4, 1e-1
 GRADIENT_POINTS = 2000
-TOLERATED_LOSS = 2e-4  # of the ordinary points' answers, for units that are taken out
 THRESHOLD, TOLERATED_RESPONSE = 0.05, 0.4
-NO_DOUBT = 1e-9
 ATTEMPTS = 3
 
 
@@ -157,30 +154,22 @@ class SpareUnits:
         weights = _doubts(task.ordinary_outputs)
         behind = task.model.get_submodule(self.last).weight.detach().double().numpy()  # type: ignore[operator]
         spare = spare_units(behind, seen.values, task.ordinary_outputs, weights, np.ones(len(weights)))
-        units, count = spare.within(seen.rows, task.bound, TOLERATED_LOSS)
-        metric = second_moment_metric(_moment(append_one(seen.inputs), weights), INPUT_RIDGE)
-        inputs = _HiddenLayer.of(chain, self.hidden, task.points).inputs
-        kinds, members = task.required.kinds, [np.array([point]) for point in range(len(inputs))]
-        if count < len(np.unique(kinds)):
+        units, count = spare.within(seen.rows, task.bound)
+        if count < len(np.unique(task.required.kinds)):
             raise UnsupportedLayerError(f"{self.hidden!r} has {count} units to spare, too few.")
-        if count < len(members):
-            members = alike(metric.whitened(append_one(inputs))[0], kinds, count)
-        groups = [Group(inputs[part], int(kinds[part[0]]), len(part)) for part in members]
-        found = detectors(metric, groups, lambda: iter([seen.inputs]), TOLERATED_RESPONSE)
-        missing = (task.required.required - task.required.at(task.outputs)).max(axis=1)
-        wanted = np.array([max(1.0, float(missing[part].max()) / task.bound) for part in members])
-        return (
-            plant(
-                seen.rows,
-                units[:count],
-                found,
-                wanted,
-                threshold=THRESHOLD,
-                tolerated=TOLERATED_RESPONSE,
-                bound=task.bound,
-            ),
-            seen,
+        found = prepared(
+            seen.rows,
+            units[:count],
+            _HiddenLayer.of(chain, self.hidden, task.points).inputs[:, None],
+            task.required.kinds,
+            (task.required.required - task.required.at(task.outputs)).max(axis=1),
+            metric=second_moment_metric(_moment(append_one(seen.inputs), weights), INPUT_RIDGE),
+            ordinary=lambda: iter([seen.inputs]),
+            threshold=THRESHOLD,
+            tolerated=TOLERATED_RESPONSE,
+            bound=task.bound,
         )
+        return found.planting, seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,8 +187,7 @@ class _HiddenLayer:
         with torch.inference_mode():
             inputs = head(points)
             values = linear(inputs).relu()
-            rows = torch.cat([linear.weight, linear.bias[:, None]], dim=1)
-        return cls(rows.double().numpy(), inputs.float().numpy(), values.float().numpy())
+        return cls(rows_of(linear), inputs.float().numpy(), values.float().numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,12 +225,11 @@ class HiddenLayer:
         """See `Way`."""
         part = self.task.of(points)
         view = linearise(part.model, self.layer, part.points, time_limit=part.deadline)
-        outputs = AffineOutputs(view.logits.numpy(), view.inputs.flatten(1).numpy())
 
         def once(allowance: float) -> Attempt:
-            asked = part.asking(outputs, allowance)
+            asked = part.asking(view.affine_outputs, allowance)
             scale = part.margin or max(float(asked.required.max()), 0.0)
-            found = move(view, asked, scale, metric=self.metric, bound=part.bound, time_limit=part.deadline)
+            found = relinearise(view, asked, scale, metric=self.metric, bound=part.bound, time_limit=part.deadline)
             return Attempt(apply(part.model, self.layer, found.change, part.bound), (self.layer,))
 
         return _checked(part, once)

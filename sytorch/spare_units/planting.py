@@ -17,6 +17,7 @@ from sytorch.spare_units.detectors import Detectors
 
 AT_A_TIME = 64  # units, when it is counted how many can go
 NEAR = 1e-9
+TOLERATED_LOSS = 2e-4  # of the ordinary points' answers, for units that are taken out
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +65,10 @@ class SpareUnits:
         free = ~np.isin(self.order, taken)
         return SpareUnits(self.order[free], self.lost[free])
 
-    def within(self, layer: Matrix, bound: float, tolerated: float) -> tuple[Indices, int]:
-        """Those whose weights, rows of (m, k + 1), are within a bound, and how many of the first lose no more."""
+    def within(self, layer: Matrix, bound: float) -> tuple[Indices, int]:
+        """Those whose weights, rows of (m, k + 1), are within a bound, and how many of the first are hardly missed."""
         possible = within_reach(layer[self.order], bound)
-        return self.order[possible], int(possible[: self.count(tolerated)].sum())
+        return self.order[possible], int(possible[: self.count(TOLERATED_LOSS)].sum())
 
 
 def spare_units(

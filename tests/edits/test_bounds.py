@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from edits.methods.applying import apply_changes, moved
+from edits.network.applying import apply_changes, moved
 from model_classes.changes import TINY
 
 BOUNDS = st.one_of(st.sampled_from([0.05, 0.1, 0.3, 5.0, 1e-3]), st.floats(1e-6, 100.0))

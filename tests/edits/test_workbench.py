@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edits.network.tail import layer_inputs
+from benchmarks.opponents.trainable import layer_inputs
 from edits.network.workbench import open_workbench
 from helpers import activations
 from helpers.cli import DatasetName

@@ -37,11 +37,11 @@ from experiments.single import _bench_at
 from experiments.table.row import COLUMNS, LATER, NUMBERS
 from experiments.table.writing import open_table
 from experiments.workers import run_in_processes, run_on_ray
+from helpers.arguments import repeated
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from helpers.evaluation import predict_logits
 from helpers.images.datasets import load_dataset
-from helpers.spaced_lists import repeated
 from model_classes.alexnet import load_alexnet
 
 CHECKOUT = Path(__file__).parents[2]

@@ -23,7 +23,7 @@ from edits.outcome.measuring import measure_repair
 from edits.outcome.report import RepairReport
 from experiments.experiment import SetType
 from experiments.plan import Sweep
-from helpers.spaced_lists import repeated
+from helpers.arguments import repeated
 from tests.conftest import CHECKOUT
 
 BASE = Path("artifacts/alexnet_base_digits.pth")

@@ -21,8 +21,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.models import alexnet
 from typer.testing import CliRunner, Result
 
+from benchmarks.opponents.trainable import layer_inputs
 from checker.certificate import Certificate
-from edits.network.tail import layer_inputs
 from edits.network.workbench import open_workbench
 from editset_helpers.building import select
 from editset_helpers.class_order import load_for

@@ -191,7 +191,7 @@ def test_spare_units_become_detectors_and_the_rest_is_as_before() -> None:
 
 def test_images_share_units_where_units_are_scarce(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here hardly any may be taken out: one for each label is left."""
-    monkeypatch.setattr("edits.methods.preparation.TOLERATED_LOSS", -1.0)
+    monkeypatch.setattr("sytorch.spare_units.planting.TOLERATED_LOSS", -1.0)
     found = _report("--margin", "1")
     labels = load_edit_set(EDIT_SET).labels.tolist()
     assert found["planted_units"] == len(set(labels)) < len(labels)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from sytorch.network.permute import Permute
+from sytorch.network.chain import Permute
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Sequential], str, tuple[int, ...]]] = {
     "linear": (

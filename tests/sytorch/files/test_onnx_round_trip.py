@@ -97,7 +97,9 @@ def test_a_repair_changes_its_layer_and_nothing_else(tmp_path: Path, layer: str,
     metric = sytorch.kronecker_metric(network, layer, lambda: [ordinary], 40)
     view = sytorch.linearise(network, layer, images)
     if layer in ("conv", "first"):
-        change = sytorch.relinearise(view, labels, MARGIN, metric=metric, bound=BOUND).change
+        change = sytorch.relinearise(
+            view, sytorch.margin(view.affine_outputs, labels, MARGIN), MARGIN, metric=metric, bound=BOUND
+        ).change
     else:
         program = sytorch.fixed_pattern_program(view, labels, MARGIN, metric, bound=BOUND)
         change = torch.from_numpy(program.solve().change)

@@ -18,8 +18,9 @@ def test_the_changed_network_has_the_margins(name: str) -> None:
     model, layer, images = network(name)
     labels = torch.from_numpy(program(name, 0).margins.kinds)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    metric = metric_for(linearise(model, layer, images), 0)
-    found = relinearise(linearise(model, layer, images), labels, 0.1, metric=metric, bound=50.0)
+    view = linearise(model, layer, images)
+    margins = sytorch.margin(view.affine_outputs, labels, 0.1)
+    found = relinearise(view, margins, 0.1, metric=metric_for(view, 0), bound=50.0)
     after = changed(model, layer, found.change)
     logits = after(images)
     others = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
@@ -32,14 +33,21 @@ def test_what_cannot_be_reached_is_said() -> None:
     labels = model(images).topk(2).indices[:, 1]
     view = linearise(model, layer, images)
     with pytest.raises(sytorch.SolverFailedError):
-        relinearise(view, labels, 5.0, metric=metric_for(view, 0), bound=1e-3)
+        relinearise(view, sytorch.margin(view.affine_outputs, labels, 5.0), 5.0, metric=metric_for(view, 0), bound=1e-3)
 
 
 def test_the_time_limit_is_heeded() -> None:
     model, layer, images = network("linear")
     view, labels = linearise(model, layer, images), model(images).topk(2).indices[:, 1]
     with pytest.raises(sytorch.SolverTimeLimitError):
-        relinearise(view, labels, 5.0, metric=metric_for(view, 0), bound=50.0, time_limit=1e-9)
+        relinearise(
+            view,
+            sytorch.margin(view.affine_outputs, labels, 5.0),
+            5.0,
+            metric=metric_for(view, 0),
+            bound=50.0,
+            time_limit=1e-9,
+        )
 
 
 @pytest.mark.parametrize("name", ["linear", "convolution"])

@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from model_classes.alexnet import AlexNet
-from sytorch.network.chain import chain_of
+from sytorch.network.chain import Permute, chain_of
 from sytorch.network.layer_view import linearise
 from sytorch.network.parts import part_named
-from sytorch.network.permute import Permute
 from sytorch.problem.errors import InvalidInputError, UnsupportedLayerError
 
 

@@ -12,7 +12,6 @@ from sytorch import InvalidInputError, SecondMomentMetric, second_moment_metric
 from sytorch.problem.arrays import Matrix
 from sytorch.problem.outputs import append_one
 from sytorch.spare_units.detectors import OF_ANOTHER_GROUP, Detectors, Group, detectors
-from sytorch.spare_units.groups import alike
 from sytorch.spare_units.planting import moment_with, plant, spare_units
 
 WIDTH, TOLERATED = 12, 0.75
@@ -173,27 +172,6 @@ def test_the_moment_after_planting_is_that_of_the_new_values() -> None:
     seen = np.flatnonzero(planted.any(axis=1))
     after = moment_with(np.tril(moment(hidden)), units, planted[seen], hidden[seen], weights[seen])
     np.testing.assert_allclose(np.tril(after), np.tril(moment(new)), rtol=1e-5, atol=1e-7)
-
-
-@settings(max_examples=60, deadline=None)
-@given(labels=st.lists(st.integers(0, 3), min_size=1, max_size=40), spare=st.integers(0, 40))
-def test_groups_are_of_one_label_and_no_more_than_there_may_be(labels: list[int], spare: int) -> None:
-    most = len(set(labels)) + spare
-    points = np.random.default_rng(0).standard_normal((len(labels), 3))
-    groups = alike(points, np.array(labels), most)
-    assert len(groups) <= most
-    assert sorted(np.concatenate(groups).tolist()) == list(range(len(labels)))
-    assert all(len({labels[place] for place in group}) == 1 for group in groups)
-    if len(labels) <= most:
-        assert all(len(group) == 1 for group in groups)
-    assert max(map(len, groups)) - 1 < len(labels) / max(most - len(set(labels)), 1) + 1
-
-
-def test_alike_points_come_together() -> None:
-    points = np.array([[5.0, 0.0], [0.0, 5.0], [4.0, 0.1], [0.1, 4.0]])
-    assert [group.tolist() for group in alike(points, np.zeros(4, dtype=np.int64), 2)] == [[0, 2], [1, 3]]
-    with pytest.raises(InvalidInputError, match="2 labels"):
-        alike(points, np.array([0, 1, 1, 1]), 1)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from edits.network.workbench import Workbench
-from edits.outcome.nearest import COUNT, MOST_CHANNELS, nearest_training_images
+from edits.outcome.likeness import COUNT, MOST_CHANNELS, nearest_training_images
 from editset_helpers.edit_set import EditSet
 
 

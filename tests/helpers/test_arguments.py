@@ -15,8 +15,8 @@ import editset_generator
 import experiment_runner
 import run_repair
 from benchmarks import layers
+from helpers.arguments import OldNames, knowing, renamed
 from helpers.cli import new_app, print_json
-from helpers.old_names import OldNames, knowing, renamed
 
 FORMER = {
     "--output-file": "--output",

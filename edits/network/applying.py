@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edits.network.tail import parameters_of
 from model_classes.changes import restorable
 from sytorch.network import applying
 from sytorch.problem.arrays import Matrix
@@ -13,8 +12,8 @@ from sytorch.problem.arrays import Matrix
 
 def by_parameter(model: nn.Module, layer: str, change: Matrix) -> dict[str, torch.Tensor]:
     """A layer's change, (outputs, n + 1), by parameter name, float32: of its weight and, the last column, its bias."""
-    parts = parameters_of(model.get_submodule(layer), torch.from_numpy(change).float())
-    return {f"{layer}.{name}": part for name, part in parts.items()}
+    moves, weight = torch.from_numpy(change).float(), model.get_parameter(f"{layer}.weight")
+    return {f"{layer}.weight": moves[:, :-1].reshape(weight.shape), f"{layer}.bias": moves[:, -1]}
 
 
 def apply_changes(model: nn.Module, changes: dict[str, torch.Tensor], bound: float) -> dict[str, torch.Tensor]:
@@ -40,3 +39,15 @@ def changes_of(model: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, to
         name for name in before if state[name] is not before[name] and not torch.equal(state[name], before[name])
     ]
     return {name: state[name].double() - before[name].double() for name in differing}
+
+
+def added(weights: torch.Tensor, change: torch.Tensor, block: int = 64) -> torch.Tensor:
+    """Weights, float32, with a change added, none of which rounding makes larger: a bound on it stays kept."""
+    parts = zip(torch.split(weights, block), torch.split(change, block), strict=True)  # which stay in the CPU's cache
+    return torch.cat([_added(*part) for part in parts])
+
+
+def _added(weights: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    after = (weights.double() + change.double()).float()
+    beyond = (after.double() - weights.double()).abs() > change.double().abs()
+    return restorable(weights, torch.where(beyond, torch.nextafter(after, weights), after))

@@ -1,0 +1,76 @@
+"""Images like those of the edit set: whether a repair also serves their copies, and training images near them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edits.network.channels import run_modules
+from edits.network.workbench import Workbench
+from editset_helpers.copies import copies
+from editset_helpers.edit_set import EditSet
+from helpers.cli import DatasetName
+from model_classes.alexnet import AlexNet, alexnet_of
+from sytorch import chain_of
+
+COUNT = 5
+AT_ONCE = 256  # edit images
+MOST_CHANNELS = 1024  # numbers of an image; of larger inputs the training images' fill gigabytes
+
+
+def answers_on_copies(
+    bench: Workbench, state: dict[str, torch.Tensor], edit_set: EditSet, first_layer: str
+) -> NDArray[np.int64]:
+    """The classes that copies of the N edit images are taken for, before and after the repair, (2, N, K).
+
+    Args:
+        bench: the network before.
+        state: the weights after; what comes before ``first_layer`` is as it was, so it runs once for both.
+        edit_set: the images; handwritten digits are shifted only, a mirrored one is another sign.
+        first_layer: the first layer that changed.
+    """
+    networks = [_from(model, first_layer) for model in (bench.model, alexnet_of(state))]
+    of_classifier, channels = first_layer.startswith("classifier."), bench.training_images.channels
+    answers = []
+    for images in copies(edit_set.images, flip=bench.dataset is not DatasetName.DIGITS):
+        inputs = channels.behind(first_layer, channels.of_inputs(images)) if of_classifier else images
+        answers.append([run_modules(modules, inputs).argmax(dim=1).numpy() for modules in networks])
+    return np.asarray(answers).transpose(1, 2, 0)
+
+
+def generalization(answers: NDArray[np.int64], edit_set: EditSet) -> tuple[float, float]:
+    """The fractions of the copies that are right, before and after."""
+    before, after = (answers == edit_set.labels.numpy()[:, None]).mean(axis=(1, 2))
+    return float(before), float(after)
+
+
+def _from(model: AlexNet, layer: str) -> list[nn.Module]:
+    """A layer of the classifier and what follows it, without the dropouts; the whole network for a convolution."""
+    if not layer.startswith("classifier."):
+        return [model]
+    _, module, tail = chain_of(model).split(layer)
+    return [module, *tail.layers]
+
+
+def nearest_training_images(bench: Workbench, edit_set: EditSet) -> NDArray[np.int64]:
+    """The positions in the training split of the images nearest to each of N edit images, (N, 5), the nearest first.
+
+    Near is the Euclidean distance of what the convolutions make of both. An edit image is not near itself. Where this
+    was not computed for the training images yet, or is large, there are none: (N, 0).
+    """
+    channels = bench.training_images.channels
+    if not channels.file(mirrored=False).is_file() or np.prod(channels.shape) > MOST_CHANNELS:
+        return np.zeros((len(edit_set), 0), dtype=np.int64)
+    there = torch.from_numpy(channels.all(mirrored=False))
+    sizes, itself = there.square().sum(dim=1), edit_set.claimed_indices("train")
+    found = []
+    for start in range(0, len(edit_set), AT_ONCE):
+        part = channels.of_inputs(edit_set.images[start : start + AT_ONCE])
+        distances = sizes - 2 * part @ there.T
+        own = torch.from_numpy(itself[start : start + AT_ONCE])
+        rows = torch.nonzero((own >= 0) & (own < len(there))).flatten()
+        distances[rows, own[rows]] = torch.inf
+        found.append(distances.topk(min(COUNT, len(there)), dim=1, largest=False).indices)
+    return torch.cat(found).numpy()

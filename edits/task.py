@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from edits.earlier import Earlier
@@ -76,9 +77,14 @@ class Task:
             return locate(self.edit_set, self.bench.test)
 
     @functools.cached_property
+    def channels(self) -> torch.Tensor:
+        """What the convolutions make of what is constrained, (N, k)."""
+        return self.bench.training_images.channels.of_inputs(self.constrained.images)
+
+    @functools.cached_property
     def training_positions(self) -> NDArray[np.int64]:
         """Which training images are edit images, ascending; they are not ordinary ones then."""
-        alike = self.bench.training_images.alike(self.edit_set.images)
+        alike = self.bench.training_images.alike(self.channels[: len(self.edit_set)])
         return own_training_images(self.edit_set, self.bench.training, alike)
 
     @functools.cached_property

@@ -52,6 +52,9 @@ def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> N
     network = bench.planted(units, planting, options.ridge, task.training_positions)
     with bench.clock.phase("prepare"):
         _tell(report, task, units, found, planting)
+        if task.location.outside is not None:
+            seen = network.test_inputs[task.location.outside][:, planting.units]
+            report.outside_detected = int((seen > 0).any(axis=1).sum())
     report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
     return network
 
@@ -96,16 +99,18 @@ def _prepared(task: Task, units: HiddenUnits, kept: Indices, before: torch.Tenso
     """
     layer, bound, reach, known = rows_of(units.linear), task.options.param_bound, task.options.reach, task.known
     free, count = units.spare.without(kept).within(layer, bound)
-    blocks = [block[known:] for block in torch.split(task.constrained.images, len(task.edit_set))]
-    copies = near_copies(task.edit_set.images[known:], task.bench.training_images.can_flip) if reach.copies else []
-    if kept.size and count < len(blocks[0]):
+    channels, blocks = task.bench.training_images.channels, [*torch.split(task.channels, len(task.edit_set))]
+    needed, images = len(blocks), task.edit_set.images
+    copies = near_copies(images[known:], task.bench.training_images.can_flip) if reach.copies else ()
+    blocks = [block[known:] for block in blocks] + [channels.of_inputs(copy) for copy in copies]
+    if kept.size and count < len(images) - known:
         say(f"note: earlier repairs have {len(kept)} spare units; the new images share the {count} that are left.")
     missing = task.options.margin - margins(before, task.constrained.labels).numpy().reshape(-1, len(task.edit_set))
     try:
         found = prepared(
             layer,
             free,
-            np.stack([_inputs(task, units, block) for block in [*blocks, *copies]], axis=1),
+            np.stack([channels.behind(units.layer, block).numpy() for block in blocks], axis=1),
             task.edit_set.labels[known:].numpy(),
             missing[:, known:].max(axis=0),
             metric=units.input_metric,
@@ -114,24 +119,18 @@ def _prepared(task: Task, units: HiddenUnits, kept: Indices, before: torch.Tenso
             tolerated=reach.tolerated,
             bound=bound,
             count=count,
-            needed=len(blocks),
+            needed=needed,
         )
     except InvalidInputError as error:
         raise UsageError(f"{error} Raise --param-bound, or take --prepare none.") from error
     return replace(found, members=[part + known for part in found.members])
 
 
-def _inputs(task: Task, units: HiddenUnits, images: torch.Tensor) -> NDArray[np.float32]:
-    """What the layer gets from images."""
-    channels = task.bench.training_images.channels
-    return np.asarray(channels.behind(units.layer, channels.of_inputs(images)).numpy())
-
-
 def _ordinary(task: Task, units: HiddenUnits) -> Iterator[NDArray[np.float32]]:
     """Points that are to set no detector off: ordinary images, and edit images that have one of an earlier repair."""
     yield from units.ordinary(task.training_positions)
     if known := task.known:
-        yield _inputs(task, units, task.edit_set.images[:known])
+        yield task.bench.training_images.channels.behind(units.layer, task.channels[:known]).numpy()
 
 
 def _tell(report: RepairReport, task: Task, units: HiddenUnits, prepared: Preparation, planting: Planting) -> None:
@@ -146,7 +145,3 @@ def _tell(report: RepairReport, task: Task, units: HiddenUnits, prepared: Prepar
         report.not_separable += members[place].tolist()
         report.nearest_training_images += [units.source(nearest, task.training_positions)] * len(members[place])
     report.largest_ordinary_response = max((found.largest / found.own)[found.separable], default=None)
-    if task.location.outside is not None:
-        rows = (rows_of(units.linear, planting.units) + planting.change).astype(np.float32)
-        seen = task.bench.layer_inputs_of_test_images(units.layer)[task.location.outside]
-        report.outside_detected = int((seen @ rows[:, :-1].T + rows[:, -1] > 0).any(axis=1).sum())

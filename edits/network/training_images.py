@@ -85,17 +85,16 @@ class TrainingImages:
         check_some_right(len(right))
         return np.random.default_rng(SAMPLE_SEED).permutation(right)[:count]
 
-    def alike(self, images: torch.Tensor) -> Iterator[NDArray[np.int64]]:
-        """For each image, (N, 3, S, S), positions of training images whose channels are nearly its own.
+    def alike(self, channels: torch.Tensor) -> Iterator[NDArray[np.int64]]:
+        """For each of N images' channels, (N, k), positions of training images whose channels are nearly these.
 
         Those with its pixels are among them, though it was resized in another way.
         """
         known = torch.from_numpy(np.asarray(self.channels.all(mirrored=False)))
         squares = known.square().sum(dim=1)
-        for part in torch.split(images, SEARCHED):
-            channels = self.channels.of_inputs(part)
-            own = channels.square().sum(dim=1, keepdim=True)
-            apart = own + squares - 2 * channels @ known.T
+        for part in torch.split(channels, SEARCHED):
+            own = part.square().sum(dim=1, keepdim=True)
+            apart = own + squares - 2 * part @ known.T
             yield from (np.flatnonzero(near) for near in (apart <= ALIKE**2 * own).numpy())
 
     def metric(self, layer: str, chosen: NDArray[np.int64], ridges: tuple[float, float]) -> KroneckerMetric:

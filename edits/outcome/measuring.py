@@ -51,7 +51,8 @@ def measure_repair(
         publishing: takes the file of outcomes.
     """
     bench, edit_set, options = task.bench, task.edit_set, task.options
-    _tell_solution(report, task, repaired)
+    changes = changes_of(bench.model, repaired.state)
+    _tell_solution(report, repaired, changes)
     edit_logits, copy_logits = LogitsPair(before, repaired.logits).split(len(edit_set))
     test_logits = LogitsPair(bench.test_logits, _test_logits(task, network, repaired))
     outside, labels = task.location.outside, bench.test.labels
@@ -66,16 +67,16 @@ def measure_repair(
         on_copies = answers_on_copies(bench, repaired.state, edit_set, layer)
         report.generalization_before, report.generalization_after = generalization(on_copies, edit_set)
     if task.kept_weights != "none":
-        changes = {name: change.float() for name, change in changes_of(bench.model, repaired.state).items()}
         path = outcomes_path(task.output)
         with bench.clock.phase("generalization"):
             near = NearImages(bench.training.content_hash, nearest_training_images(bench, edit_set))
         edits = EditAnswers(edit_set, edit_logits, task.location, on_copies, near)
-        save_outcomes(publishing.staged(path), bench.test, test_logits, edits, changes)
+        moved = {name: change.float() for name, change in changes.items()}
+        save_outcomes(publishing.staged(path), bench.test, test_logits, edits, moved)
         report.outcomes_path = str(path)
 
 
-def _tell_solution(report: RepairReport, task: Task, repaired: Repaired) -> None:
+def _tell_solution(report: RepairReport, repaired: Repaired, changes: dict[str, torch.Tensor]) -> None:
     solution, effort = repaired.solution, repaired.solution.effort
     report.path, report.solver = solution.path, effort.solver
     report.rows, report.columns, report.rounds = effort.rows, effort.columns, effort.rounds
@@ -83,7 +84,6 @@ def _tell_solution(report: RepairReport, task: Task, repaired: Repaired) -> None
     report.objective = solution.objective
     if solution.path != "relinearised":
         report.lower_bound, report.gap = solution.lower_bound, solution.gap
-    changes = changes_of(task.bench.model, repaired.state)
     report.max_abs_change = max((float(change.abs().max()) for change in changes.values()), default=0.0)
     report.weights_hash_after = weights_hash(repaired.state)
 

@@ -133,12 +133,13 @@ def _detectors(
 
 def _parts(groups: Sequence[Group]) -> Iterator[list[Group]]:
     """Some groups at a time, with up to `POINTS` points, or one group."""
-    part: list[Group] = []
+    part, size = list[Group](), 0
     for group in groups:
-        if part and sum(len(other.points) for other in part) + len(group.points) > POINTS:
+        if part and size + len(group.points) > POINTS:
             yield part
-            part = []
+            part, size = [], 0
         part.append(group)
+        size += len(group.points)
     yield part
 
 

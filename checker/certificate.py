@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from checker.network import LAYERS, RefusedError, Weights, copies_of, hash_of, need, read_base, read_weights, run, slack
 from checker.terms import bends, chosen, margin_rows, matrix_of, norm, read_factors, size, symmetric_roots
@@ -127,6 +126,9 @@ class Certificate:
         most, bound = max(moved.values(), default=0.0), self.facts["bound"]
         need(set(moved) <= set(self.facts["changed"]), "other weights changed than the certificate names")
         need(all(move <= bound for move in moved.values()), f"an entry changed by {most:.9g}; the bound is {bound:g}")
+        for name, rows in [(name[5:], rows) for name, rows in self.tensors.items() if name.startswith("rows ")]:
+            named = self.base[name].index_copy(0, rows, self.network[name][rows])
+            need(named.equal(self.network[name]), f"other rows of {name} changed than the certificate names")
         return f"{', '.join(sorted(moved)) or 'nothing'} changed, by {most:.6g} at most; the bound is {bound:g}"
 
     def _pattern(self) -> str | None:
@@ -191,8 +193,7 @@ class Certificate:
         layer, multipliers = self.facts["part"]["layer"], self.tensors["multipliers"].clamp(min=0)
         signs = {name: self.tensors[f"signs {name}"].clamp(min=0) for name in self.facts["pattern"]}
         need(bends(layer) <= set(signs), "activations behind the layer are not fixed")
-        places = torch.split(torch.arange(count := len(self.images)), 250)
-        for at, reached in zip(places, self.reached, strict=True):
+        for at, reached in zip(torch.split(torch.arange(count := len(self.images)), 250), self.reached, strict=True):
             fixed = {name: self.tensors[f"fixed {name}"][at] for name in signs}
             seen = run(weights, reached.double(), fixed, layer)
             lacks = margin_rows(seen["logits"], self.labels[at], margins[at], multipliers[at])
@@ -209,7 +210,7 @@ class Certificate:
 
     def _in_coordinates(self, factor: Tensor, change: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """The coordinates of a change in the span of the images, (C, N), and a gradient pulled back to them."""
-        seen, x = pad(torch.cat(self.reached).double(), (0, 1), value=1.0), self.tensors["coordinates"]
+        seen, x = torch.constant_pad_nd(torch.cat(self.reached).double(), (0, 1), 1.0), self.tensors["coordinates"]
         solved = torch.cholesky_solve(seen.T, factor)
         root, inverse = symmetric_roots(seen @ solved)
         moved, wanted = change @ seen.T, x @ root

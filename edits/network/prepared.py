@@ -19,6 +19,7 @@ from helpers.remembering import remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet
 from sytorch import IdentityMetric, Metric, symbolic_layers
+from sytorch.problem.arrays import Indices
 
 InputsOf = Callable[[], NDArray[np.float32]]
 
@@ -34,6 +35,7 @@ class Network:
         training: what metrics are taken from, so many images at most, some at a time, for None all; and what decides
             a metric, for the name of its file.
         own_metric: the only metric of a network whose hidden layer was changed; None where there is none.
+        planted: the units of that layer that are others than before, ascending; none by default.
     """
 
     model: AlexNet
@@ -41,6 +43,7 @@ class Network:
     clock: Stopwatch
     training: tuple[Callable[[int | None], Iterable[MetricSample]], Mapping[str, Fact]] | None = None
     own_metric: Metric | None = None
+    planted: Indices | None = None
 
     @functools.cached_property
     def last_layer(self) -> str:

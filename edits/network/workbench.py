@@ -142,7 +142,7 @@ class Workbench:
         network = self.with_units(state, layer, places)
         with self.clock.phase("metric"):
             metric = units.metric_with(places, _unit_values(state, layer, places, units.inputs), ridge, edited)
-        return replace(network, own_metric=metric)
+        return replace(network, own_metric=metric, planted=np.sort(places))
 
     def with_units(self, state: dict[str, torch.Tensor], layer: str, places: Indices) -> Network:
         """Another network, which differs in the last layer and in some units of the last hidden one at most.

@@ -23,7 +23,7 @@ from helpers.files.places import explained_os_errors
 from helpers.files.publishing import Publication
 from helpers.files.writing import sha256_of_file
 from helpers.images.preprocessing import CIFAR
-from sytorch.problem.arrays import Matrix, Vector
+from sytorch.problem.arrays import Indices, Matrix, Vector
 
 Arrays = dict[str, NDArray[Any]]
 LARGEST_METRIC = 512 * 2**20  # bytes; a larger factor that is not in the cache is named, but not kept
@@ -91,6 +91,7 @@ class Claim:
         objective, lower_bound: of the change; a refutation and a change without a proof have no lower bound.
         coordinates: (C, m), whose norm is the objective; None where it is that of the change itself.
         margins: (N,), what was asked of each image.
+        rows: by parameter, the only rows of it that changed; all may where it is not named.
     """
 
     changed: tuple[str, ...]
@@ -102,6 +103,7 @@ class Claim:
     lower_bound: float | None = None
     coordinates: Matrix | None = None
     margins: Vector | None = None
+    rows: Mapping[str, Indices] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +179,7 @@ def _arrays(task: Task, claim: Claim) -> Arrays:
         arrays["coordinates"] = claim.coordinates
     if claim.part is not None:
         arrays |= _sparse("bounds", claim.part.bounds)
+    arrays |= {f"rows {name}": rows for name, rows in claim.rows.items()}
     for name, pattern in claim.patterns.items():
         arrays |= {f"fixed {name}": pattern.fixed, **_sparse(f"signs {name}", pattern.multipliers)}
     return arrays

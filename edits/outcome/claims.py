@@ -77,6 +77,7 @@ def repaired_claim(task: Task, network: Network, repaired: Repaired) -> Claim:
         lower_bound=solution.lower_bound,
         coordinates=solution.coordinates,
         margins=np.full(len(task.constrained), task.options.margin + repaired.allowance),
+        rows={} if network.planted is None else dict.fromkeys(planted_parameters(), network.planted),
     )
 
 
@@ -94,8 +95,13 @@ def changed_parameters(task: Task) -> tuple[str, ...]:
     options, part = task.options, sytorch.part_named(task.options.layer)
     names = [f"{part.layer}.{kind}" for kind in (("bias",) if part.bias_only else ("weight", "bias"))]
     if options.plants:
-        names += [f"{PLANTED_LAYER}.weight", f"{PLANTED_LAYER}.bias"]
+        names += planted_parameters()
     return tuple(names)
+
+
+def planted_parameters() -> list[str]:
+    """Of the layer whose spare units become detectors."""
+    return [f"{PLANTED_LAYER}.weight", f"{PLANTED_LAYER}.bias"]
 
 
 def _of_other_layer(task: Task, repaired: Repaired, problem: HiddenLayer) -> Claim:

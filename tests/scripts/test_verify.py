@@ -141,6 +141,15 @@ def test_forged_and_sealed_anew_it_is_refused(forgery: str, digits: Place, tmp_p
     assert ("ok", "seal") in {line[:2] for line in checked.lines} or forgery == "another format"
 
 
+def test_rows_of_a_planted_layer_that_are_not_named_are_as_before(digits: Place) -> None:
+    path = _certificate(digits, "prepared")
+    sealed, forged = Sealed.read(path), path.with_name("rows_certificate.npz")
+    for name in ("rows classifier.4.weight", "rows classifier.4.bias"):
+        _with_array(sealed, name, sealed.arrays[name][1:]).write(forged, seal=True)
+        failing = [line for line in Certificate(forged).check().lines if line[0] != "ok"]
+        assert [line[1] for line in failing] == ["change"] and "other rows of classifier.4" in failing[0][2]
+
+
 def test_what_is_sealed_anew_without_being_altered_is_accepted(digits: Place) -> None:
     path = _certificate(digits, "l1")
     Sealed.read(path).write(path.with_name("same_certificate.npz"), seal=True)

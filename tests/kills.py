@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -57,16 +58,24 @@ def start(victim: Victim) -> int:
     """Fork a run that Ctrl-C reaches; its process id. What it says goes to ``run.log``."""
     sys.stdout.flush()
     sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     if child := os.fork():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return child
-    code = 130
-    with contextlib.suppress(KeyboardInterrupt):
+    code = 1
+    try:  # what the parent cleans up in its end is not the child's, wherever Ctrl-C meets it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         log = os.open("run.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
         code = victim.run()
-    os._exit(code)
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def ended(child: int, seconds: float) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import helpers.start  # noqa: F401 - before the slow imports
 
 # isort: split
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,10 +28,11 @@ from helpers.text import aligned, percent
 if TYPE_CHECKING:
     from edits.outcome.chain import Comparison, Step
 
+WEIGHTS = (".pth", ".pt", ".safetensors")
 NAMED = 10  # images, of those broken or fixed
 
 app = new_app(__doc__)
-WeightsArgument = Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Repaired weights, beside their report.")]
+WeightsArgument = Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Repaired weights.")]
 
 
 @app.command("list")
@@ -95,7 +97,7 @@ def compare(
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Two networks side by side: which weights differ, accuracy by class, which test images only one gets right."""
+    """Two networks side by side: edit sets, weights that differ, accuracy by class, test images only one gets right."""
     from edits.outcome.chain import compare as measure
     from helpers.images.datasets import load_dataset
     from helpers.images.input_spec import spec_of
@@ -104,9 +106,13 @@ def compare(
         raise UsageError(f"{first} and {second} take images of other sizes or other classes: they cannot be compared.")
     test = load_dataset(dataset, "test", data_root, spec_of(first))
     found = measure(first, second, test)
+    sets = [_edit_sets(weights) for weights in (first, second)]
     if as_json:
-        print_json(_as_json(found, test.class_names))
+        print_json(_as_json(found, test.class_names) | {"edit_sets": sets})
         return
+    for weights, repaired in zip((first, second), sets, strict=True):
+        print(f"{weights}: {', then '.join(repaired) or 'no repair is known'}")
+    print()
     rows = [(moved.name, f"{moved.entries:,}", f"{moved.largest:.4g}", f"{moved.norm:.4g}") for moved in found.moved]
     print(aligned([("weights that differ", "entries", "largest", "norm"), *(rows or [("none", "", "", "")])]))
     print()
@@ -121,21 +127,29 @@ def compare(
 
 
 def _found(folder: Path) -> list[Step]:
-    """The last steps of all repairs in a folder; what is no report of one is passed over."""
+    """The last steps of all repairs in a folder, by reports or by the files themselves; other files are passed over."""
     from edits.outcome.chain import steps_of
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder.")
-    steps = []
-    for report in sorted(folder.rglob("*.json")):
-        stem = report.with_suffix("")
-        weights = stem if stem.suffix else stem.with_suffix(".pth")
-        if weights.is_file():
-            try:
+    steps, named = [], set[Path]()
+    for file in sorted(folder.rglob("*")):
+        stem = file.with_suffix("")
+        weights = file if file.suffix in WEIGHTS else stem if stem.suffix else stem.with_suffix(".pth")
+        if file.suffix in (*WEIGHTS, ".json") and weights.is_file() and weights not in named:
+            named.add(weights)
+            with contextlib.suppress(ToolError):
                 steps.append(steps_of(weights)[1][-1])
-            except ToolError:
-                continue
     return steps
+
+
+def _edit_sets(weights: Path) -> list[str]:
+    """What a network was repaired of, a repair each; nothing where it never was."""
+    from edits.outcome.chain import steps_of
+    from edits.outcome.history import told_of
+
+    steps = [] if told_of(weights) is None else steps_of(weights)[1]
+    return [f"{step.new:,} images by {step.edit_set}" for step in steps]
 
 
 def _table(steps: list[Step]) -> str:
@@ -146,12 +160,15 @@ def _table(steps: list[Step]) -> str:
             f"{step.new:,}",
             f"{step.images:,}",
             f"{step.margin:g}",
+            f"{step.layer}{' after spare units' * (step.prepare == 'spare-units')}",
             "-" if step.drawdown_points is None else f"{step.drawdown_points:.2f}",
             percent(step.generalization),
         )
         for step in steps
     ]
-    return aligned([("weights", "made (UTC)", "new images", "images", "margin", "drawdown", "copies right"), *rows])
+    return aligned(
+        [("weights", "made (UTC)", "new images", "images", "margin", "changed", "drawdown", "copies right"), *rows]
+    )
 
 
 def _as_json(found: Comparison, class_names: tuple[str, ...]) -> dict[str, object]:

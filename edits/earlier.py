@@ -17,13 +17,13 @@ import torch
 from edits.network.prepared import Network
 from edits.network.workbench import Workbench
 from edits.options import LAST_LAYER, PLANTED_LAYER, RepairOptions
-from edits.outcome.finished import check_same, read_repair, repaired_images, stated_file
-from edits.outcome.report import STEP, RepairReport
+from edits.outcome.finished import check_same, repaired_images, stated_file
+from edits.outcome.history import History, told_of
+from edits.outcome.report import RepairReport
 from editset_helpers.joining import Member
 from helpers.cli import say
 from helpers.errors import UsageError
 from helpers.files.outputs import report_path
-from helpers.files.writing import read_json
 from model_classes.alexnet import load_alexnet
 from model_classes.weights import weights_hash
 from sytorch.problem.arrays import Indices
@@ -38,12 +38,14 @@ class Earlier:
         base: that of the network before all repairs.
         report: of the last repair, whose edit set holds the images of all.
         member: that edit set.
+        history: what the network's file is to say of all of them.
     """
 
     now: Workbench
     base: Workbench
     report: RepairReport
     member: Member
+    history: History
 
     @functools.cached_property
     def units(self) -> Indices | None:
@@ -84,12 +86,11 @@ class Earlier:
     @property
     def steps(self) -> list[dict[str, Any]]:
         """What each repair was, the first one first."""
-        told = self.report.as_json()
-        return [*self.report.earlier, {name: told[name] for name in STEP}]
+        return [*self.report.earlier, self.report.step]
 
 
 def find_earlier(now: Workbench, base: Workbench | None = None) -> Earlier | None:
-    """What the report beside a network's weights says that it was repaired of; None where it never was.
+    """What a network was repaired of, by the report beside its weights or by their file; None where it never was.
 
     Args:
         now: the network.
@@ -98,18 +99,17 @@ def find_earlier(now: Workbench, base: Workbench | None = None) -> Earlier | Non
     Raises:
         ToolError: the network before, or the edit set, is missing, damaged, or another one than then.
     """
-    path = report_path(now.weights_path)
-    content = read_json(path) if path.is_file() else {}
-    if not isinstance(content, dict) or content.get("status") != "repaired":
+    found, path = told_of(now.weights_path), report_path(now.weights_path)
+    if found is None:
         return None
-    told = read_repair(path)
+    told, history = found
     if told.weights_hash_after != now.weights_hash:
-        say(f"note: {path} reports a repair of other weights; {now.weights_path} counts as never repaired.")
+        say(f"note: what is told of {now.weights_path} is of other weights; it counts as never repaired.")
         return None
     if base is None or base.weights_hash != told.weights_hash_before:
         base = _network_before(now, told, stated_file(told.weights_path, path))
     member = Member(stated_file(told.edit_set_path, path), repaired_images(told, path, now.test))
-    return Earlier(now, base, told, member)
+    return Earlier(now, base, told, member, history)
 
 
 def repaired(base: Workbench, weights: Path) -> Earlier | None:

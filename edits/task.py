@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ class Task:
         folder: where files are written before they are published; None where nothing is written yet.
         deadline: for everything from here on.
         disputed: test images, by number, without which drawdown is told once more.
+        began: when, UTC.
     """
 
     bench: Workbench
@@ -53,6 +55,7 @@ class Task:
     folder: Path | None = None
     deadline: Deadline = field(default_factory=Deadline)
     disputed: tuple[int, ...] = ()
+    began: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
 
     @property
     def kept(self) -> Earlier | None:

@@ -44,7 +44,7 @@ def repair_hidden_layer(task: Task) -> Repaired:
                 raise RefutedError(error.contradiction, problem) from error
         changes = by_parameter(bench.model, problem.layer, solution.change)
         state = apply_changes(bench.model, changes, options.param_bound)
-        return Repaired(solution, state, write_verified(task, state, problem.check), allowance, problem=problem)
+        return Repaired(solution, state, *write_verified(task, state, problem.check), allowance, problem=problem)
 
     return with_allowances(first, attempt)
 

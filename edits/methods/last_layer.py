@@ -37,7 +37,7 @@ def repair_last_layer(task: Task, network: Network) -> Repaired:
             solution = problem.smallest_change(allowance)
         changes = by_parameter(network.model, options.layer, solution.change)
         state = apply_changes(network.model, changes, options.param_bound)
-        return Repaired(solution, state, write_verified(task, state), allowance, metric=metric)
+        return Repaired(solution, state, *write_verified(task, state), allowance, metric=metric)
 
     return with_allowances(rounding_allowance(outputs), attempt)
 

@@ -10,12 +10,15 @@ import torch
 
 import sytorch
 from edits.network.applying import changes_of
+from edits.outcome.history import of_report, way_back
+from edits.outcome.status import asked
 from edits.task import Task
 from helpers.errors import NotVerifiedError
 from helpers.evaluation import margins, predict_logits
 from model_classes.alexnet import AlexNet, load_alexnet
 from model_classes.changes import changes_content
 from model_classes.weight_files import save_weights
+from model_classes.weights import weights_hash
 
 if TYPE_CHECKING:
     from edits.methods.hidden_layer import HiddenLayer
@@ -31,6 +34,7 @@ class Repaired:
         solution: the change, with its proof.
         state: the weights after, by name.
         logits: float32 (N, C), of the images and copies that were constrained, by the file.
+        digest: the `weights_hash` of the state.
         allowance: by how much more than the margin the program asked for.
         metric: of the last layer; None for another.
         problem: of a layer other than the last; None for that.
@@ -39,6 +43,7 @@ class Repaired:
     solution: sytorch.Solution
     state: dict[str, torch.Tensor]
     logits: torch.Tensor
+    digest: str
     allowance: float
     metric: sytorch.Metric | None = None
     problem: HiddenLayer | None = None
@@ -69,13 +74,13 @@ def with_allowances(allowance: float, attempt: Callable[[float], Repaired]) -> R
 
 def write_verified(
     task: Task, state: dict[str, torch.Tensor], check: Callable[[AlexNet], None] = lambda _: None
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, str]:
     """Write weights, or what changed, load the file again, and see that every image has its margin in float32.
 
     ``check`` may look at the loaded network, and raise `NotVerifiedError` too.
 
     Returns:
-        The logits of what was constrained, float32 (N, C), as the loaded file gives them.
+        The logits of what was constrained, float32 (N, C), as the loaded file gives them; and the weights' hash.
 
     Raises:
         NotVerifiedError: an image misses its margin.
@@ -85,7 +90,8 @@ def write_verified(
     if task.kept_weights != "full":
         content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, task.output)
     with bench.clock.phase("write and verify"):
-        save_weights(content, task.written)
+        digest = weights_hash(state)
+        save_weights(content, task.written, _history(task, state, digest))
         model = load_alexnet(task.written, len(bench.test.class_names), task.output)
         check(model)
         logits = predict_logits(model, task.constrained.images)
@@ -94,4 +100,14 @@ def write_verified(
         raise NotVerifiedError(
             f"With the saved weights an image or a copy misses the margin {asked:g} by {asked - smallest:.2g}."
         )
-    return logits
+    return logits, digest
+
+
+def _history(task: Task, state: dict[str, torch.Tensor], digest: str) -> str:
+    """What the file says of itself: the repairs before, and this one as far as it is known now."""
+    report, earlier = asked(task), task.earlier
+    report.output_path, report.weights_hash_after = str(task.output), digest
+    if earlier is None:
+        return of_report(report).text
+    before, base = earlier.now.model.state_dict(), task.bench.model.state_dict()
+    return earlier.history.then(report, way_back(state, before, base)).text

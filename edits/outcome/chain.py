@@ -10,15 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edits.outcome.finished import check_same, read_repair, stated_file
+from edits.outcome.finished import check_same, stated_file
+from edits.outcome.history import History, gone_back, told_of
 from edits.outcome.report import RepairReport
 from helpers.errors import ToolError, UsageError
 from helpers.evaluation import is_right, predict_logits
-from helpers.files.outputs import report_path
-from helpers.files.publishing import publication
+from helpers.files.outputs import preprocessing_path, report_path
+from helpers.files.publishing import Publication, publication
 from helpers.files.writing import write_json
 from helpers.images.datasets import ImageDataset
+from helpers.images.input_spec import keep_spec, spec_of
 from model_classes.alexnet import load_alexnet
+from model_classes.weight_files import SUFFIX, save_weights
 from model_classes.weights import read_weights, weights_hash
 
 
@@ -33,6 +36,7 @@ class Step:
         edit_set: the images of this repair and of all before.
         images, new: how many these are, and how many of them came with this repair.
         margin: what they have at least.
+        layer, prepare: which layer changed, and what was done first.
         drawdown_points: what the test images outside lost, against the network before all repairs.
         generalization: the fraction of copies right.
     """
@@ -46,15 +50,17 @@ class Step:
     images: int
     new: int
     margin: float
+    layer: str
+    prepare: str
     drawdown_points: float | None
     generalization: float | None
 
 
 def steps_of(weights: Path) -> tuple[str, list[Step]]:
     """The network before all repairs, and the repairs of a file, the first one first; raises `ToolError` for none."""
-    told = report_of(weights)
-    entries, steps, images = [*told.earlier, told.as_json()], list[Step](), 0
-    for entry in entries:
+    told, _ = _told(weights)
+    steps, images = list[Step](), 0
+    for entry in [*told.earlier, told.step]:
         file = stated_file(entry["output_path"], report_path(weights))
         steps.append(
             Step(
@@ -67,24 +73,32 @@ def steps_of(weights: Path) -> tuple[str, list[Step]]:
                 images=entry["edit_set_size"],
                 new=entry["edit_set_size"] - images,
                 margin=entry["margin"],
+                layer=entry["layer"],
+                prepare=entry["prepare"] or "none",
                 drawdown_points=entry["drawdown_points"],
                 generalization=entry["generalization_after"],
             )
         )
         images = entry["edit_set_size"]
-    return told.weights_path, steps
+    first = told.first_weights
+    return f"the network before {steps[0].weights}" if first is None else first[0], steps
 
 
-def report_of(weights: Path) -> RepairReport:
-    """The report beside repaired weights; raises `ToolError` where it is missing, damaged or no repair's."""
-    path = report_path(weights)
-    if not path.is_file():
-        raise ToolError(f"{weights} has no report {path.name} beside it, so what it was repaired of is not known.")
-    return read_repair(path)
+def _told(weights: Path) -> tuple[RepairReport, History]:
+    found = told_of(weights)
+    if found is None:
+        raise ToolError(
+            f"{weights} has no report {report_path(weights).name} beside it and tells of no repair itself, so what it "
+            "was repaired of is not known."
+        )
+    return found
 
 
 def undo(weights: Path, output: Path, whole: bool = False) -> str:
-    """Write the network before the last repair, bit for bit the file that it was made from, with its report.
+    """Write the network before the last repair, bit for bit, with what it was repaired of.
+
+    That is the file it was made from where that is still there; else what the repaired file holds of it is put
+    together with the weights that its repair counts from.
 
     Args:
         weights: the repaired network.
@@ -95,29 +109,70 @@ def undo(weights: Path, output: Path, whole: bool = False) -> str:
         What was written, for people.
 
     Raises:
-        ToolError: the file before is gone or another one, or the output cannot be written.
+        ToolError: what it takes is gone or another file, or the output cannot be written.
     """
-    told = report_of(weights)
+    told, history = _told(weights)
     last = None if whole or not told.earlier else told.earlier[-1]
-    stated, digest = (told.weights_path, told.weights_hash_before) if last is None else _names(last)
-    before = stated_file(stated, report_path(weights))
-    if not before.is_file():
-        raise ToolError(f"{before}, from which {weights} was made, is gone: put it back to undo the repair.")
-    check_same("weights", str(before), digest, weights_hash(read_weights(before)))
+    target = told.first_weights if last is None else (last["output_path"], last["weights_hash_after"])
+    if target is None:
+        raise ToolError(f"Which network was before all repairs of {weights} is not told; undo them one by one.")
+    before = stated_file(target[0], report_path(weights))
+    if last is None or _holds(before, target[1]):
+        _check_there(before, target[1], f"{before}, from which {weights} was made,")
+        _copy(before, target[1], output, weights)
+        return f"{output} is {before}, bit for bit"
+    _restore(weights, told, history, output, before)
+    return f"{output} has the weights of {before}, bit for bit"
+
+
+def _holds(path: Path, digest: str) -> bool:
+    return path.is_file() and weights_hash(read_weights(path)) == digest
+
+
+def _check_there(path: Path, digest: str, what: str) -> None:
+    """Raise `ToolError` unless a file holds the weights of that hash."""
+    if not path.is_file():
+        raise ToolError(f"{what} is gone: put it back to undo the repair.")
+    check_same("weights", str(path), digest, weights_hash(read_weights(path)))
+
+
+def _copy(before: Path, digest: str, output: Path, weights: Path) -> None:
+    """The file before, and its report where it has one."""
+    if SUFFIX in {before.suffix, output.suffix} and before.suffix != output.suffix:
+        raise UsageError(f"{before} is copied as it is: name an --output that ends in {before.suffix}.")
     with publication(output) as publishing:
         shutil.copyfile(before, publishing.staged(output))
         if weights_hash(read_weights(publishing.staged(output), output)) != digest:
             raise UsageError(f"{before} holds changes of a file that it names from its folder; give an --output there.")
-        removed = [report_path(output)]
-        if last is not None:
-            content = report_of(before).as_json() | {"output_path": str(output)}
-            write_json(publishing.staged(report_path(output)), content)
-        publishing.publish(removed)
-    return f"{output} is {before}, bit for bit"
+        found = told_of(before)
+        if found is not None and found[0].weights_hash_after == digest:
+            write_json(publishing.staged(report_path(output)), found[0].as_json() | {"output_path": str(output)})
+        _publish(publishing, weights)
 
 
-def _names(entry: dict[str, str]) -> tuple[str, str]:
-    return entry["output_path"], entry["weights_hash_after"]
+def _publish(publishing: Publication, weights: Path) -> None:
+    """With the preprocessing of the repaired network, which is that of the network before."""
+    output = publishing.output
+    keep_spec(spec_of(weights), output, publishing.staged(preprocessing_path(output)))
+    publishing.publish([report_path(output), preprocessing_path(output)])
+
+
+def _restore(weights: Path, told: RepairReport, history: History, output: Path, before: Path) -> None:
+    """The weights before, from those after, the way back, and the network from which the repair counts."""
+    base = stated_file(told.weights_path, report_path(weights))
+    gone, known = f"{before}, from which {weights} was made, is gone", history.before
+    if known is None or not history.back[-1]:
+        raise ToolError(f"{gone}, and {weights} does not hold the way back to it: put it back to undo the repair.")
+    _check_there(base, told.weights_hash_before, f"{gone}, and {base}, which is needed to put it together,")
+    try:
+        state = gone_back(read_weights(weights), history.back[-1], read_weights(base))
+    except ValueError:
+        state = {}
+    if not state or weights_hash(state) != known.last.weights_hash_after:
+        raise ToolError(f"{gone}, and the way back to it that {weights} holds is damaged: put it back.")
+    with publication(output) as publishing:
+        save_weights(state, publishing.staged(output), known.text)
+        _publish(publishing, weights)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from helpers.files.outputs import outcomes_path
 from helpers.files.publishing import Publication
 from helpers.images.datasets import ImageDataset
 from model_classes.alexnet import alexnet_of
-from model_classes.weights import weights_hash
 from sytorch import part_named
 
 
@@ -85,7 +84,7 @@ def _tell_solution(report: RepairReport, repaired: Repaired, changes: dict[str, 
     if solution.path != "relinearised":
         report.lower_bound, report.gap = solution.lower_bound, solution.gap
     report.max_abs_change = max((float(change.abs().max()) for change in changes.values()), default=0.0)
-    report.weights_hash_after = weights_hash(repaired.state)
+    report.weights_hash_after = repaired.digest
 
 
 def _test_logits(task: Task, network: Network, repaired: Repaired) -> torch.Tensor:

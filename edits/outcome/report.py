@@ -39,7 +39,8 @@ class RepairReport:
     phase.
     ``earlier`` are the repairs that this one was made upon, the first one first; the first ``earlier_images`` of the
     edit images are theirs. All figures count from the network before all repairs, ``weights_path``, where that could
-    be kept; ``last_drawdown_points`` counts from the network that the last of them gave.
+    be kept; ``last_drawdown_points`` counts from the network that the last of them gave. ``first_weights_*`` is the
+    network before all repairs in any case; None in older reports.
     """
 
     status: str
@@ -114,6 +115,8 @@ class RepairReport:
     earlier: list[dict[str, Any]] = field(default_factory=list)
     earlier_images: int = 0
     last_drawdown_points: float | None = None
+    first_weights_path: str | None = None
+    first_weights_hash: str | None = None
     edit_source: str | None = None
     relabeled: int = 0
     disputed_images: list[int] = field(default_factory=list)
@@ -124,6 +127,19 @@ class RepairReport:
     def as_json(self) -> dict[str, Any]:
         """The report as JSON writes it."""
         return asdict(self)
+
+    @property
+    def step(self) -> dict[str, Any]:
+        """What the reports of later repairs say of this one."""
+        return {name: getattr(self, name) for name in STEP}
+
+    @property
+    def first_weights(self) -> tuple[str, str] | None:
+        """File and hash of the network before all repairs; None where an older report does not tell."""
+        if self.first_weights_path is not None and self.first_weights_hash is not None:
+            return self.first_weights_path, self.first_weights_hash
+        counts_later = self.earlier and self.earlier[-1]["weights_hash_after"] == self.weights_hash_before
+        return None if counts_later else (self.weights_path, self.weights_hash_before)
 
 
 def current(content: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Callable
 
@@ -22,12 +21,13 @@ ANY_CHANGE = 1e6  # a larger change of a weight is none
 
 def asked(task: Task) -> RepairReport:
     """The report of a task before anything is done."""
-    bench, options = task.bench, task.options
-    earlier = task.earlier
+    bench, options, earlier = task.bench, task.options, task.earlier
+    here = (str(bench.weights_path), bench.weights_hash)
+    first = here if earlier is None else earlier.report.first_weights or (None, None)
     return RepairReport(
         status="repaired",
         message=None,
-        timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        timestamp=task.began,
         command=task.command,
         edit_set_path=str(task.edit_set_path),
         edit_set_hash=task.edit_set.content_hash,
@@ -56,6 +56,8 @@ def asked(task: Task) -> RepairReport:
         pattern=options.pattern if options.is_hidden else None,
         earlier=[] if earlier is None else earlier.steps,
         earlier_images=0 if earlier is None else len(earlier.member.edit_set),
+        first_weights_path=first[0],
+        first_weights_hash=first[1],
     )
 
 

@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 import repairs
 import run_repair
 from checker.certificate import Certificate
+from edits.outcome.history import gone_back, way_back
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from helpers.cli import DatasetName
 from helpers.evaluation import margins, predict_logits
 from helpers.files.outputs import certificate_path, report_path
 from helpers.images.datasets import load_dataset
 from model_classes.alexnet import load_alexnet
+from model_classes.weight_files import read_history, save_weights
 from model_classes.weights import read_weights
 from tests.conftest import with_cache
 
@@ -131,15 +135,106 @@ def test_undo_is_bit_for_bit_and_knows_what_was_before(folder: Path) -> None:
     assert again.exit_code == 0 and _told(Path("artifacts/again.pth"))["earlier_images"] == 4
 
 
+def _alone(weights: Path, place: str) -> Path:
+    """The file by itself, in another folder, where nothing is beside it but a link to the base."""
+    moved = Path(place) / weights.name
+    moved.parent.mkdir()
+    moved.symlink_to(weights.resolve())
+    return moved
+
+
+def test_a_file_without_its_report_knows_what_it_was_repaired_of(folder: Path) -> None:
+    moved = _alone(SECOND, "moved")
+    shown, known = (json.loads(_repairs("show", str(path), "--json").stdout) for path in (moved, SECOND))
+    for step in known["repairs"][1:]:
+        step |= {"drawdown_points": None, "generalization": None}  # figures are the report's
+    assert shown == known
+    assert _repairs("list", "moved").stdout.count("second.pth") == 1
+    again = _run("file", _told(FIRST)["edit_set_path"], "--weights", str(moved), output=Path("artifacts/none.pth"))
+    assert again.exit_code == 2 and "was repaired of all these images already" in again.output, again.output
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_undo_without_the_file_before(folder: Path, suffix: str) -> None:
+    """Put together from what the repaired file holds and the base, it is bit for bit what is gone, history and all."""
+    digits = load_edit_set(Path(_told(FIRST)["edit_set_path"]))
+    shifted = EditSet(torch.roll(digits.images[:2], 3, dims=-1), digits.labels[:2], [{}, {}])
+    save_edit_set(shifted, Path(f"other{suffix}_edit_dataset.pt"))
+    last = Path(f"artifacts/last{suffix}")
+    assert _run("file", f"other{suffix}_edit_dataset.pt", "--weights", str(SECOND), output=last).exit_code == 0
+    moved = _alone(last, f"chain{suffix}")
+    for gone in (FIRST, SECOND):
+        gone.rename(gone.with_suffix(".gone"))
+    try:
+        before, first = (Path(f"undone{suffix}/{name}{suffix}") for name in ("before", "at_first"))
+        base, before_all = Path(f"undone{suffix}/base.pth"), Path("x.safetensors")
+        refused = _repairs("undo", str(moved), "--output", str(before_all), "--all")
+        assert refused.exit_code == 2 and "ends in .pth" in refused.output and not before_all.exists()
+        for undone, output in ((moved, before), (before, first), (first, base)):
+            result = _repairs("undo", str(undone), "--output", str(output))
+            assert result.exit_code == 0, result.output
+    finally:
+        for gone in (FIRST, SECOND):
+            gone.with_suffix(".gone").rename(gone)
+    assert base.read_bytes() == BASE.read_bytes()
+    for path, other in ((before, SECOND), (first, FIRST)):
+        state, bits = read_weights(path), {name: value.view(torch.int32) for name, value in read_weights(other).items()}
+        assert all(torch.equal(state[name].view(torch.int32), bits[name]) for name in bits)
+        assert not report_path(path).exists()
+        steps, known = (json.loads(_repairs("show", str(file), "--json").stdout)["repairs"] for file in (path, other))
+        assert [step["weights_hash"] for step in steps] == [step["weights_hash"] for step in known]
+
+
 def test_undo_says_what_is_not_there(folder: Path) -> None:
     alone = Path("artifacts/alone.pth")
-    alone.symlink_to(FIRST.resolve())
+    alone.symlink_to(BASE.resolve())
     result = _repairs("undo", str(alone), "--output", "artifacts/x.pth")
     assert result.exit_code == 1 and "has no report alone.json beside it" in result.output
-    report_path(alone).write_text(json.dumps(_told(FIRST) | {"weights_path": "artifacts/gone.pth"}))
+    alone.unlink()
+    alone.symlink_to(FIRST.resolve())
+    told = _told(FIRST) | {"weights_path": "artifacts/gone.pth", "first_weights_path": "artifacts/gone.pth"}
+    report_path(alone).write_text(json.dumps(told))
     result = _repairs("undo", str(alone), "--output", "artifacts/x.pth")
     assert result.exit_code == 1 and "artifacts/gone.pth, from which" in result.output
     assert not Path("artifacts/x.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (lambda told: told | {"back": [""] * 2}, "does not hold the way back"),
+        (lambda told: told | {"back": ["", way_back(*[{"classifier.6.bias": torch.ones(10)}] * 3)]}, "is damaged"),
+        (lambda told: told | {"back": ["", "{}"]}, "is damaged"),
+        (
+            lambda told: told | {"repairs": [told["repairs"][0], told["repairs"][1] | {"weights_path": "g.pth"}]},
+            "and g.pth",
+        ),
+        (lambda told: told | {"repairs": told["repairs"][:1]}, "is damaged"),
+        (lambda told: told | {"repairs": [{}, {}]}, "is damaged"),
+        (lambda told: [told], "is damaged"),
+    ],
+)
+def test_a_way_back_that_does_not_lead_there(folder: Path, tmp_path: Path, told: Any, says: str) -> None:
+    damaged = tmp_path / "damaged.pth"
+    save_weights(read_weights(SECOND), damaged, json.dumps(told(json.loads(read_history(SECOND)))))
+    FIRST.rename(FIRST.with_suffix(".gone"))
+    try:
+        result = _repairs("undo", str(damaged), "--output", "artifacts/x.pth")
+    finally:
+        FIRST.with_suffix(".gone").rename(FIRST)
+    assert result.exit_code == 1 and says in result.output, result.output
+    assert not Path("artifacts/x.pth").exists()
+
+
+ROWS = st.lists(st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.0]), min_size=2, max_size=2), min_size=3, max_size=3)
+
+
+@given(states=st.lists(st.tuples(ROWS, ROWS), min_size=3, max_size=3))
+def test_a_way_back_leads_to_every_bit(states: list[tuple[Any, Any]]) -> None:
+    """-0 is not 0, and rows may be as in the base, as after, as neither."""
+    after, before, base = ({"a": torch.tensor(one), "b": torch.tensor(other)[:, 0]} for one, other in states)
+    found = gone_back(after, way_back(after, before, base), base)
+    assert all(torch.equal(found[name].view(torch.int32), before[name].view(torch.int32)) for name in before)
 
 
 def test_two_networks_side_by_side(folder: Path) -> None:

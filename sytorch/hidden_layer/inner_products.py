@@ -6,6 +6,8 @@ inner product of two rows in the metric is therefore one of whitened gradients, 
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from sytorch.hidden_layer.constraints import Constraints
@@ -66,6 +68,11 @@ class ConstraintRows:
         order = torch.argsort(self._places)
         return order[torch.searchsorted(self._places[order], chosen)]
 
+    @functools.cached_property
+    def _kernel(self) -> torch.Tensor:
+        """Of inputs of one pixel, (N, N)."""
+        return self._inputs[:, 0] @ self._inputs[:, 0].T
+
     def _add(self, new: torch.Tensor) -> None:
         gradients, owners = self._gradients_of(new)
         old = len(self._places)
@@ -79,6 +86,9 @@ class ConstraintRows:
 
     def _across(self, gradients: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
         """Inner products of all rows that there are with some, (S, B)."""
+        if self._gradients.shape[2] == 1:
+            kernel = self._kernel[self._owners][:, owners]
+            return (self._gradients.flatten(1) @ gradients.flatten(1).T).mul_(kernel)
         products = torch.zeros(len(self._owners), len(owners), dtype=torch.float64)
         for image in range(len(self._inputs)):
             self._deadline.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from checker.network import RefusedError, Weights, need
 from checker.terms import matrix_of, size
 
 CHAIN = "sytorch certificate 1"
+Watch = Callable[[str, list[Any], Tensor], None]
 
 
 def certificate_of(path: Path) -> Certificate | ChainCertificate:
@@ -41,7 +43,8 @@ class ChainCertificate:
 
     def check(self) -> ChainCertificate:
         """Check all claims; each gets a line: ``ok`` or ``FAILS``, its name, and what was seen."""
-        for name in ("seal", "required", "change", "optimum"):
+        polytopes = ("polytopes",) if "owners" in self.arrays else ()
+        for name in ("seal", "required", *polytopes, "change", "optimum"):
             try:
                 self.lines.append(("ok", name, getattr(self, f"_{name}")()))
             except RefusedError as error:
@@ -59,11 +62,13 @@ class ChainCertificate:
         need(seal(self.facts, self.arrays) == self.facts["seal"], "it was altered")
         return "nothing was altered"
 
-    def _run(self, weights: Weights, values: Tensor, until: str = "") -> Tensor:
-        """The outputs of points; or what one layer gets from them."""
+    def _run(self, weights: Weights, values: Tensor, until: str = "", watch: Watch | None = None) -> Tensor:
+        """The outputs of points; or what one layer gets from them. What each layer gets can be watched."""
         for name, kind, *sizes in self.facts["layers"]:
             if name == until:
                 return values
+            if watch is not None:
+                watch(kind, sizes, values)
             both = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
             if kind == "linear":
                 values = functional.linear(values, *both)  # type: ignore[arg-type]
@@ -100,6 +105,24 @@ class ChainCertificate:
         need(bool(torch.isfinite(outputs).all()), "outputs are not finite")
         need(bool((missing <= 0).all()), f"{int((missing > 0).any(1).sum())} points lack what is required")
         return f"{len(outputs)} points have it, by {-float(missing.max()):.3g} at least"
+
+    def _polytopes(self) -> str:
+        """The repaired network is affine on each polytope, so every point of it has what its vertices have."""
+        owners, asked = self.tensors["owners"], self.tensors.get("labels", self.tensors.get("weights"))
+        assert asked is not None
+        need(len(owners) == len(asked) == len(self.tensors["points"]), "not every point is of a polytope")
+        groups = [torch.nonzero(owners == owner)[:, 0] for owner in sorted(set(owners.tolist()))]
+        need(all(bool((asked[group] == asked[group[:1]]).all()) for group in groups), "its points are to differ")
+
+        def watch(kind: str, sizes: list[Any], values: Tensor) -> None:
+            if kind in ("relu", "max"):
+                bent = sum(not _is_affine(kind, sizes, values[group]) for group in groups)
+                need(not bent, f"a layer ({kind}) is not affine on {bent} polytopes")
+
+        self._run(
+            {name: value.double() for name, value in self.after.items()}, self.tensors["points"].double(), watch=watch
+        )
+        return f"on each of {len(groups)} the network is affine, so what their {len(owners)} vertices have holds inside"
 
     def _change(self) -> str:
         changed, bound = self.facts["changed"], self.facts["bound"]
@@ -138,3 +161,15 @@ class ChainCertificate:
         need(proved >= low * (1 - ROUNDING), f"the multipliers prove {proved:.8g} alone")
         need(objective >= low * (1 - ROUNDING), "the objective is below its lower bound")
         return f"size {objective:.6g}, none below {low:.6g}, for {self.facts['allowance']:.2g} more than is required"
+
+
+def _is_affine(kind: str, sizes: list[Any], values: Tensor) -> bool:
+    """Whether a ReLU has one sign of each number, or a max-pool one winner of each window, for all of some points."""
+    if kind == "relu":
+        return bool(((values >= 0).all(0) | (values <= 0).all(0)).all())
+    kernel, stride, padding, dilation = sizes
+    sides = [padding] * 4 if isinstance(padding, int) else [padding[1], padding[1], padding[0], padding[0]]
+    maps = functional.pad(values, sides, value=float("-inf")).flatten(0, 1)[:, None]
+    windows = functional.unfold(maps.nan_to_num(neginf=-1e300), kernel, dilation, 0, stride or kernel)
+    windows = windows.view(*values.shape[:2], *windows.shape[1:])
+    return bool((windows == windows.amax(2, keepdim=True)).all(0).any(1).all())

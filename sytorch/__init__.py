@@ -11,6 +11,7 @@ from sytorch.files.onnx_chain import read_onnx, write_onnx
 from sytorch.hidden_layer.linearised_steps import Relinearised, relinearise
 from sytorch.hidden_layer.polytopes import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
 from sytorch.hidden_layer.program import FixedPatternProgram, fixed_pattern_program
+from sytorch.hidden_layer.shifting import Shifted, shift
 from sytorch.last_layer.program import Objective, Program, minimise
 from sytorch.metrics.kronecker import KroneckerMetric, identity_metric, kronecker_metric
 from sytorch.metrics.last_layer import (
@@ -97,6 +98,7 @@ __all__ = [
     "Requirements",
     "SecondMomentMetric",
     "SharedMetric",
+    "Shifted",
     "Solution",
     "Solver",
     "SolverFailedError",
@@ -138,6 +140,7 @@ __all__ = [
     "relinearise",
     "repair",
     "second_moment_metric",
+    "shift",
     "solver_named",
     "symbolic",
     "symbolic_layers",

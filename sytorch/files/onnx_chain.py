@@ -93,7 +93,7 @@ def _read(path: Path) -> _OnnxChain:
     except FileError as error:
         raise FileError(f"{path} cannot be read as a chain of layers: {error}") from error
     network = nn.Sequential(OrderedDict((name, layer.module) for name, layer in named)).eval()
-    chain_of(network)  # which says where it is none
+    chain_of(network, whole=True)  # which says where it is none
     stored = {f"{name}.{tensor}": constant for name, layer in named for tensor, constant in layer.stored.items()}
     return _OnnxChain(graph, network.requires_grad_(False), stored)
 

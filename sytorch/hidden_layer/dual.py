@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -19,11 +19,12 @@ from sytorch.numerics.ascent import largest_eigenvalue
 from sytorch.numerics.newton import Point, soften
 from sytorch.numerics.proportioning import minimise_nonnegative
 from sytorch.problem.deadline import Deadline
-from sytorch.problem.errors import SolverTimeLimitError, gave_up
+from sytorch.problem.errors import SolverFailedError, SolverTimeLimitError, gave_up
 
 Watch = Callable[[torch.Tensor], None]
 NEWTON_SOFTNESS = (1e-2, 1e-4, 1e-6, 1e-8)
 PROXIMAL_LIMIT = 50
+FEW_ROWS = 5_000
 SOFTNESS = (1e-3, 1e-5, 1e-7)
 ELASTIC = 1e-9
 REPEATS = 10
@@ -117,6 +118,14 @@ def by_newton(dual: DualProblem, deadline: Deadline) -> Optimum:
         steps += used
         watch(point.weights - before)
     raise gave_up(f"a constraint is still missed after {steps} Newton steps")
+
+
+def by_newton_if_few(dual: DualProblem, deadline: Deadline) -> Optimum:
+    """`by_newton` as long as few rows are missed at a time, however many there are; else `by_proportioning`."""
+    try:
+        return by_newton(replace(dual, operator=dual.operator.limited(FEW_ROWS)), deadline)
+    except SolverFailedError:
+        return by_proportioning(dual, deadline)
 
 
 def by_proportioning(dual: DualProblem, deadline: Deadline) -> Optimum:

@@ -6,11 +6,16 @@ inner product of two rows in the metric is therefore one of whitened gradients, 
 
 from __future__ import annotations
 
+import copy
+import functools
+import sys
+
 import torch
 
 from sytorch.hidden_layer.constraints import Constraints
 from sytorch.metrics.kronecker import KroneckerMetric
 from sytorch.problem.deadline import Deadline
+from sytorch.problem.errors import gave_up
 
 BATCH = 256
 
@@ -66,6 +71,11 @@ class ConstraintRows:
         order = torch.argsort(self._places)
         return order[torch.searchsorted(self._places[order], chosen)]
 
+    @functools.cached_property
+    def _kernel(self) -> torch.Tensor:
+        """Of inputs of one pixel, (N, N)."""
+        return self._inputs[:, 0] @ self._inputs[:, 0].T
+
     def _add(self, new: torch.Tensor) -> None:
         gradients, owners = self._gradients_of(new)
         old = len(self._places)
@@ -79,6 +89,9 @@ class ConstraintRows:
 
     def _across(self, gradients: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
         """Inner products of all rows that there are with some, (S, B)."""
+        if self._gradients.shape[2] == 1:
+            kernel = self._kernel[self._owners][:, owners]
+            return (self._gradients.flatten(1) @ gradients.flatten(1).T).mul_(kernel)
         products = torch.zeros(len(self._owners), len(owners), dtype=torch.float64)
         for image in range(len(self._inputs)):
             self._deadline.check()
@@ -107,7 +120,13 @@ class DualOperator:
         seen = torch.cat([constraints.view.inputs.flatten(0, 1), units])
         self._inputs = metric.whitened_inputs(seen)
         self._kernel = self._inputs @ self._inputs.T if len(seen) <= 2 * size else None
-        self._rows = rows
+        self._rows, self._limit = rows, sys.maxsize
+
+    def limited(self, rows: int) -> DualOperator:
+        """The same, whose `gram` gives up for more rows at a time."""
+        few = copy.copy(self)
+        few._limit = rows
+        return few
 
     @property
     def required(self) -> torch.Tensor:
@@ -115,7 +134,13 @@ class DualOperator:
         return self.constraints.required
 
     def gram(self, chosen: torch.Tensor) -> torch.Tensor:
-        """The matrix's rows and columns of constraints, (A,) ascending positions."""
+        """The matrix's rows and columns of constraints, (A,) ascending positions.
+
+        Raises:
+            SolverFailedError: these are more than the limit.
+        """
+        if len(chosen) > self._limit:
+            raise gave_up(f"{len(chosen)} constraints are missed at a time")
         bounds = self.constraints.bounds
         first = self.constraints.first_bound
         ends = chosen[chosen >= first] - first

@@ -3,20 +3,22 @@
 All vertices of a polytope get one fixed activation pattern. Where that pattern is theirs, the network is affine on
 the polytope, so a margin that every vertex has is had by each of their convex combinations (the argument of V-polytope
 repair: Tao, Nawas, Mitchell and Thakur, "Architecture-Preserving Provable Repair of Deep Neural Networks", PLDI 2023).
-Polytopes are not subdivided: the layers before the repaired one, which no change moves, must already have one pattern.
+Polytopes are not subdivided: the layers before the repaired one, which no change moves, must already have one pattern,
+which `sytorch.shift` gives them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
 from sytorch.hidden_layer.constraints import still_of
-from sytorch.network.activation_pattern import pattern_of
+from sytorch.network.activation_pattern import FixedLayer, FixedSigns, Pattern, pattern_of
 from sytorch.network.chain import Chain, chain_of
 from sytorch.network.layer_view import LayerView, linearise
 from sytorch.network.parts import Part, part_named
@@ -25,6 +27,7 @@ from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import InvalidInputError, SplitPolytopeError
 
 ROUNDING = 1e-12
+Common = torch.Tensor | Mapping[str, torch.Tensor] | Literal["centre", "majority"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,7 @@ def linearise_polytopes(
     model: nn.Module | Chain,
     part: Part | str,
     regions: Polytopes,
-    points: torch.Tensor | None = None,
+    pattern: Common = "centre",
     time_limit: float | Deadline | None = None,
 ) -> LayerView:
     """Look at a layer through the vertices of polytopes, all those of one polytope with the same pattern fixed.
@@ -85,25 +88,79 @@ def linearise_polytopes(
         model: in evaluation mode; computed in float64 and left as it was.
         part: what is to change.
         regions: the polytopes.
-        points: (R, ...), the point of which each polytope is to have the pattern; its centre where None.
+        pattern: that each polytope is to have: that of its ``centre``; of each unit the sign, and of each window the
+            winner, of most vertices: ``majority``; that of points, (R, ...); or signs by name of a ReLU, (R, Q) bool,
+            the others by majority.
         time_limit: seconds, or a deadline that others share, or None.
 
     Raises:
-        InvalidInputError: see `linearise`; or there is not one point for each polytope.
+        InvalidInputError: see `linearise`; or there is not one point for each polytope, or signs are of other units.
         SolverTimeLimitError: the time is up.
         SplitPolytopeError: the layers before that one are not affine on a polytope.
         UnsupportedLayerError: see `linearise`.
     """
     part, deadline = part_named(part) if isinstance(part, str) else part, as_deadline(time_limit)
-    chain = (model if isinstance(model, Chain) else chain_of(model)).to(torch.float64)
+    chain = (model if isinstance(model, Chain) else chain_of(model, whole=True)).to(torch.float64)
     head, layer, _ = chain.split(part.layer)
-    points = regions.centres if points is None else points.double()
+    view = linearise(chain, part, regions.vertices.double(), time_limit=deadline)
+    outputs = layer(affine_on(head, regions))
+    if not isinstance(pattern, torch.Tensor) and pattern != "centre":
+        signs = {} if isinstance(pattern, str) else pattern
+        return replace(view, pattern=majority_of(view.pattern.tail, outputs, regions, signs))
+    points = regions.centres if isinstance(pattern, str) else pattern.double()
     if len(points) != len(regions.centres):
         raise InvalidInputError(f"{len(regions.centres)} polytopes need a point each, not {len(points)}.")
-    view = linearise(chain, part, regions.vertices.double(), time_limit=deadline)
     chosen = linearise(chain, part, points, time_limit=deadline)
-    seen = _affine_on(head, regions)
-    return replace(view, pattern=chosen.pattern.forced(layer(seen), regions.owners))
+    return replace(view, pattern=chosen.pattern.forced(outputs, regions.owners))
+
+
+def majority_of(tail: Chain, outputs: torch.Tensor, regions: Polytopes, signs: Mapping[str, torch.Tensor]) -> Pattern:
+    """The pattern that most vertices have, unit by unit, each as the layers before it are with their common pattern.
+
+    Args:
+        tail: the layers, in float64.
+        outputs: (V, ...), what they get.
+        regions: the polytopes.
+        signs: of ReLUs that are to have others, by name, (R, Q).
+    """
+    fixed: dict[int, FixedLayer] = {}
+    seen: dict[int, torch.Tensor] = {}
+    values, vertices = outputs, torch.arange(len(outputs))
+    for position, (name, layer) in enumerate(zip(tail.names, tail.layers, strict=True)):
+        own = pattern_of(Chain((name,), (layer,)), values).fixed.get(0)
+        if own is None:
+            values = layer(values)
+            continue
+        if isinstance(own, FixedSigns):
+            most = majority(values.flatten(1), regions)
+            own = replace(own, positive=most if name not in signs else given_signs(signs, name, most, regions))
+        else:
+            groups = regions.groups(own.winners)
+            own = replace(own, winners=regions.at_vertices(torch.stack([each.mode(dim=0).values for each in groups])))
+        seen[position], fixed[position] = values, own
+        values = own.forward(values, vertices)
+    return Pattern(tail, fixed, seen, values)
+
+
+def majority(values: torch.Tensor, regions: Polytopes) -> torch.Tensor:
+    """Which values, (V, Q), are above zero at most vertices of their polytope, or on a tie in the mean; (V, Q) bool."""
+    found = []
+    for group in regions.groups(values):
+        share = (group > 0).double().mean(dim=0)
+        found.append((share > 0.5) | ((share == 0.5) & (group.mean(dim=0) > 0)))
+    return regions.at_vertices(torch.stack(found))
+
+
+def given_signs(signs: Mapping[str, torch.Tensor], name: str, like: torch.Tensor, regions: Polytopes) -> torch.Tensor:
+    """The signs of a ReLU, (V, Q), as they are given by polytope.
+
+    Raises:
+        InvalidInputError: they are of other units.
+    """
+    given, shape = signs[name], (len(regions.centres), like.shape[1])
+    if given.dtype != torch.bool or given.shape != shape:
+        raise InvalidInputError(f"Signs of {name!r} must be bool, {shape}, not {given.dtype}, {tuple(given.shape)}.")
+    return regions.at_vertices(given)
 
 
 @dataclass(frozen=True)
@@ -144,9 +201,9 @@ def check_polytopes(
         SplitPolytopeError: see `linearise_polytopes`.
     """
     own = torch.from_numpy(checked_labels(labels, *view.logits.shape))
-    deadline, chain = as_deadline(time_limit), chain_of(model)
+    deadline, chain = as_deadline(time_limit), chain_of(model, whole=True)
     exact = chain.to(torch.float64)
-    _affine_on(exact.split(view.part.layer)[0], regions)
+    affine_on(exact.split(view.part.layer)[0], regions)
     deadline.check()
     as_run = _answers(chain, view, regions.vertices)
     deadline.check()
@@ -172,7 +229,7 @@ def _least_margin(logits: torch.Tensor, labels: torch.Tensor) -> float:
     return float((own - others.amax(dim=1, keepdim=True)).min())
 
 
-def _affine_on(head: Chain, regions: Polytopes) -> torch.Tensor:
+def affine_on(head: Chain, regions: Polytopes) -> torch.Tensor:
     """What the layers of a float64 head make of the vertices, (V, ...); raises where they bend on a polytope."""
     forced = pattern_of(head, regions.centres).forced(regions.vertices.double(), regions.owners)
     for position, fixed in forced.fixed.items():
@@ -182,3 +239,14 @@ def _affine_on(head: Chain, regions: Polytopes) -> torch.Tensor:
             if count := int(units.any(dim=0).sum()):
                 raise SplitPolytopeError(head.names[position], polytope, count)
     return forced.logits
+
+
+def broken_on(model: nn.Module | Chain, regions: Polytopes) -> int:
+    """How many units of a network, as it runs and in float64, have not one sign on a polytope; 0 where it is affine."""
+    chain = model if isinstance(model, Chain) else chain_of(model, whole=True)
+    exact, vertices = chain.to(torch.float64), regions.vertices.double()
+    pattern = majority_of(exact, vertices, regions, {})
+    still = {
+        place: torch.zeros_like(fixed.slack(pattern.values[place])).bool() for place, fixed in pattern.fixed.items()
+    }
+    return pattern.broken(chain, regions.vertices, still) + pattern.broken(exact, vertices, still)

@@ -17,7 +17,15 @@ import torch
 from numpy.typing import ArrayLike
 
 from sytorch.hidden_layer.constraints import ALLOWANCE, Constraints, broken_bounds, no_bounds, slack_of
-from sytorch.hidden_layer.dual import DualProblem, Method, Optimum, by_newton, by_proportioning, typical_lengths
+from sytorch.hidden_layer.dual import (
+    DualProblem,
+    Method,
+    Optimum,
+    by_newton,
+    by_newton_if_few,
+    by_proportioning,
+    typical_lengths,
+)
 from sytorch.hidden_layer.infeasibility import ANY_CHANGE, of_all_images
 from sytorch.hidden_layer.inner_products import ConstraintRows, DualOperator
 from sytorch.hidden_layer.splitting import by_splitting, find_infeasibility_certificate, fits
@@ -189,6 +197,8 @@ def method_for(dual: DualProblem) -> Method:
     constraints = dual.operator.constraints
     if constraints.count <= DENSE:
         return by_newton
+    if dual.moves.is_shallow and constraints.view.inputs.shape[1] == 1:
+        return by_newton_if_few
     if not len(constraints.bounds.limits) and not dual.moves.is_shallow and fits(dual.moves):
         return by_splitting
     return by_proportioning

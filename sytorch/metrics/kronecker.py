@@ -13,18 +13,21 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
 from sytorch.network.chain import Chain, chain_of
 from sytorch.network.layer_view import LayerView, linearise, patches
 from sytorch.network.repeats import folding_of, without_repeats
+from sytorch.problem.arrays import Matrix
 from sytorch.problem.checks import check_images
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import InvalidInputError
 
 INPUT_RIDGE = 1e-2
 OUTPUT_RIDGE = 1e-1
+BATCH = 1000
 NO_DOUBT = 1e-9  # of curvature, in the mean
 
 
@@ -164,6 +167,12 @@ def kronecker_metric(
     return KroneckerMetric(
         _factor(inputs, ridges[0], width), None if outputs is None else _factor(outputs, ridges[1], len(outputs))
     )
+
+
+def input_factor(chain: Chain, layer: str, images: torch.Tensor, ridge: float) -> Matrix:
+    """The Cholesky factor of A alone, (k, k), of ordinary images."""
+    moment, width = _inputs_moment(chain, layer, lambda: torch.split(images, BATCH))
+    return np.asarray(_factor(moment, ridge, width).numpy())
 
 
 def _inputs_moment(chain: Chain, layer: str, batches: Callable[[], Iterable[torch.Tensor]]) -> tuple[torch.Tensor, int]:

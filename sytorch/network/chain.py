@@ -1,9 +1,13 @@
-"""A module as a chain of layers, each fed by the one before: the only shape whose layers can be repaired here."""
+"""A module as a chain of layers, each fed by the one before: the only shape whose layers can be repaired here.
+
+What is in front of a chain is only run, so it may be anything.
+"""
 
 from __future__ import annotations
 
 import copy
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -76,11 +80,17 @@ class Chain:
         """
         if name not in self.repairable:
             raise UnsupportedLayerError(
-                f"Layer {name!r} cannot be repaired; choose from: {', '.join(self.repairable) or 'none'}."
+                f"Layer {name!r} cannot be repaired{self.why}; choose from: {', '.join(self.repairable) or 'none'}."
             )
         at = self.names.index(name)
         head, tail = slice(0, at), slice(at + 1, None)
         return Chain(self.names[head], self.layers[head]), self.layers[at], Chain(self.names[tail], self.layers[tail])
+
+    @property
+    def why(self) -> str:
+        """For messages: why the layers before the chain cannot be repaired; empty where there are none."""
+        first = self.layers[0] if self.layers else None
+        return f" ({first.why} What is before {self.names[1]!r} is only run)" if isinstance(first, Before) else ""
 
     def behind(self, name: str) -> Chain:
         """What comes behind a layer, which may be one without weights."""
@@ -92,8 +102,31 @@ class Chain:
         return Chain(self.names, tuple(copy.deepcopy(layer).to(dtype).requires_grad_(False) for layer in self.layers))
 
 
-def chain_of(model: nn.Module) -> Chain:
+class Before(nn.Module):
+    """What is only run in front of a chain, whatever it is.
+
+    Args:
+        steps: of a module, as torch's tracer has them.
+        why: they are no chain.
+    """
+
+    def __init__(self, steps: fx.GraphModule, why: str) -> None:
+        super().__init__()
+        self.steps, self.why = steps, why
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Run it."""
+        result: torch.Tensor = self.steps(values)
+        return result
+
+
+def chain_of(model: nn.Module, *, whole: bool = False) -> Chain:
     """Read a module's layers from its forward function, which is traced, not run.
+
+    Args:
+        model: in evaluation mode.
+        whole: all of it has to be a chain. Else the steps up to the last one that is not of a chain, such as a GELU or
+            the end of a residual block, are one layer of the kind `Before`.
 
     Raises:
         InvalidInputError: it is not in evaluation mode.
@@ -101,39 +134,80 @@ def chain_of(model: nn.Module) -> Chain:
             the layer.
     """
     check_model(model)
-    pairs = list(_layers(model))
-    for name, layer in pairs:
-        if reason := _why_unknown(layer):
-            raise UnsupportedLayerError(f"{name!r} ({type(layer).__name__}) {reason}.")
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and (reason := _why_unknown(module)):
+            raise UnsupportedLayerError(f"{name!r} ({type(module).__name__}) {reason}.")
+    if isinstance(model, KNOWN):
+        if reason := _why_unknown(model):
+            raise UnsupportedLayerError(f"{type(model).__name__} {reason}.")
+        return Chain(("",), (model,))
+    traced = _traced(model)
+    reasons = list(_reasons(model, list(traced.graph.nodes)))
+    last = max((place for place, reason in enumerate(reasons) if reason), default=0)
+    steps = list(traced.graph.nodes)[last + 1 : -1]
+    if reasons[last] and (whole or not steps):
+        raise UnsupportedLayerError(reasons[last])
+    pairs = [(_label(step), _layer(model, step)) for step in steps]
+    if reasons[last]:
+        pairs.insert(0, (f"everything up to {_label(steps[0].prev)}", _before(traced, steps[0].prev, reasons[last])))
     kept = [(name, layer) for name, layer in pairs if not isinstance(layer, IDLE)]
     return Chain(tuple(name for name, _ in kept), tuple(layer for _, layer in kept))
 
 
-def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    if isinstance(model, KNOWN):
-        yield "", model
-        return
-    try:
-        nodes = list(_Tracer().trace(model).nodes)
-    except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise UnsupportedLayerError(f"{type(model).__name__} cannot be traced, so it is no plain chain.") from error
-    seen: set[str] = set()
-    for before, node in itertools.pairwise(nodes):
-        if node.all_input_nodes != [before]:
-            raise UnsupportedLayerError(f"{_label(node)!r} does not get just what the step before it gives: no chain.")
-        if node.op == "output":
-            return
-        if node.op == "call_module" and str(node.target) in seen:
-            raise UnsupportedLayerError(f"{node.target!r} runs twice: a change of it would not be affine.")
-        seen.add(str(node.target))
-        yield _label(node), _layer(model, node)
+def _traced(model: nn.Module) -> fx.GraphModule:
+    """A module's steps; those of a submodule that cannot be traced are one."""
+    for is_deep in (True, False):
+        tracer = _Tracer(is_deep)
+        try:
+            return fx.GraphModule(model, tracer.trace(model))
+        except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            failure = error
+    raise UnsupportedLayerError(f"{type(model).__name__} cannot be traced, so it is no plain chain.") from failure
 
 
 class _Tracer(fx.Tracer):
-    """Looks into no layer that is known."""
+    """Looks into no layer that is known, and only where it is deep into modules that are not of torch."""
+
+    def __init__(self, is_deep: bool) -> None:
+        super().__init__()
+        self._is_deep = is_deep
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, KNOWN) or super().is_leaf_module(m, module_qualified_name)
+        if isinstance(m, KNOWN) or super().is_leaf_module(m, module_qualified_name):
+            return True
+        return not self._is_deep and not isinstance(m, nn.Sequential)
+
+
+def _reasons(model: nn.Module, nodes: list[fx.Node]) -> Iterator[str]:
+    """Of every step, why it is not one of a chain; empty where it is."""
+    runs = Counter(str(node.target) for node in nodes if node.op == "call_module")
+    yield ""
+    for before, node in itertools.pairwise(nodes):
+        if node.all_input_nodes != [before]:
+            yield f"{_label(node)!r} does not get just what the step before it gives: no chain."
+        elif node.op == "call_module" and runs[str(node.target)] > 1:
+            yield f"{node.target!r} runs twice: a change of it would not be affine."
+        elif node.op == "output":
+            yield "" if node.args[0] is before else "It does not give just what its last step does: no chain."
+        else:
+            try:
+                layer = _layer(model, node)
+            except UnsupportedLayerError as error:
+                yield str(error)
+            else:
+                reason = _why_unknown(layer)
+                yield reason and f"{_label(node)!r} ({type(layer).__name__}) {reason}."
+
+
+def _before(traced: fx.GraphModule, last: fx.Node, why: str) -> Before:
+    """The steps up to one."""
+    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    for node in traced.graph.nodes:
+        copies[node] = graph.node_copy(node, copies.__getitem__)
+        if node is last:
+            break
+    graph.output(copies[last])
+    return Before(fx.GraphModule(traced, graph).eval(), why)
 
 
 def _layer(model: nn.Module, node: fx.Node) -> nn.Module:

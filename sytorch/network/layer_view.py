@@ -148,8 +148,10 @@ def linearise(
     _check_units(part, layer)
     check_images(images)
     seen = torch.cat([_run(head, batch, deadline) for batch in torch.split(images, batch_size)]).to(dtype)
-    outputs = _run(Chain(("",), (layer,)).to(dtype), seen, deadline)
+    if len(seen) != len(images):
+        raise UnsupportedLayerError(f"Before {part.layer!r} the network makes {len(seen)} of {len(images)} images.")
     inputs = patches(layer, seen)
+    outputs = _run(Chain(("",), (layer,)).to(dtype), seen, deadline)
     folding = folding_of(head, inputs.shape[2], images)
     inputs = folding.fold(inputs)
     pattern = pattern_of(without_repeats(tail.to(dtype), outputs), outputs)
@@ -160,7 +162,14 @@ def linearise(
 
 
 def patches(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
-    """What each output of a layer is the product of its weights with, a 1 appended for the bias: (N, P, n + 1)."""
+    """What each output of a layer is the product of its weights with, a 1 appended for the bias: (N, P, n + 1).
+
+    Raises:
+        UnsupportedLayerError: a linear layer gets several vectors of an image, as those of its tokens.
+    """
+    if values.dim() != (4 if isinstance(layer, nn.Conv2d) else 2):
+        got = f"{type(layer).__name__} gets {tuple(values.shape[1:])} of an image"
+        raise UnsupportedLayerError(f"{got}, and can be repaired where that is one vector, or a map.")
     if isinstance(layer, nn.Conv2d):
         rows = nn.functional.unfold(values, **window_of(layer)).transpose(1, 2)
     else:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from sytorch.hidden_layer.polytopes import Polytopes
+from sytorch.one_call.regions import ways_of_regions
 from sytorch.one_call.task import (
     Choosing,
     Margin,
@@ -16,6 +18,7 @@ from sytorch.one_call.task import (
     Task,
     Wanted,
     as_points,
+    at_vertices,
     check_count,
     choosing,
     margin_of,
@@ -106,7 +109,7 @@ class Repaired:
 
 def repair(
     model: nn.Module,
-    points: Points,
+    points: Points | Polytopes,
     wanted: Wanted,
     *,
     ordinary: Points | None = None,
@@ -124,8 +127,8 @@ def repair(
     Args:
         model: in evaluation mode. Its last layer can be repaired where that is linear with a bias, whatever is before
             it; hidden layers where it is a chain (see `sytorch.chain_of`).
-        points: (N, ...), a tensor or an array of floats.
-        wanted: of their outputs: labels, (N,), a property of all points, or one for each.
+        points: (N, ...), a tensor or an array of floats; or `Polytopes`, of which every point inside is repaired.
+        wanted: of their outputs: labels, (N,), a property of all points, or one for each. Of polytopes likewise.
         ordinary: (R, ...), points that are to go on saying what they say. Without them the least change of the last
             layer's weights is made, which usually costs more.
         margin: by how much comparisons are to be strict; ``auto`` is 0.05 of the median margin of ordinary points.
@@ -172,7 +175,7 @@ def repair(
 
 def _asked(
     model: nn.Module,
-    points: Points,
+    points: Points | Polytopes,
     wanted: Wanted,
     *,
     ordinary: Points | None,
@@ -184,12 +187,15 @@ def _asked(
     """What `repair` is given, checked; and where properties leave a choice, that."""
     deadline = as_deadline(time_limit)
     check_model(model)
-    given = as_points(points, model)
+    regions = points if isinstance(points, Polytopes) else None
+    given = as_points(points.vertices if isinstance(points, Polytopes) else points, model)
+    if regions is not None:
+        wanted, regions = at_vertices(wanted, regions), replace(regions, vertices=given)
     usual = None if ordinary is None else as_points(ordinary, model)
     outputs = outputs_of(model, given)
     check_count(wanted, len(given))
     size = margin_of(wanted, outputs if usual is None else outputs_of(model, usual), margin)
-    choice = choosing(wanted, outputs, size)
+    choice = choosing(wanted, outputs, size, regions)
     task = Task(
         model,
         given,
@@ -200,6 +206,7 @@ def _asked(
         checked_bound(bound),
         solver_named(solver) if isinstance(solver, str) else solver,
         deadline,
+        regions,
     )
     return task, choice
 
@@ -214,11 +221,13 @@ def _best(task: Task, layer: str) -> tuple[Way, Attempt, list[Tried]]:
 
     In the order of what they cost for a few points, until none that is left cost less than the best does for all.
     """
-    ways = ways_for(task, layer)
+    ways = ways_for(task, layer) if task.regions is None else ways_of_regions(task, layer)
     if not ways:
         raise InvalidInputError("Without ordinary points only the last layer can be repaired, and there is none.")
     tried: list[Tried] = []
-    ranked = _ranked(task, ways, tried) if len(ways) > 1 else [(0.0, ways[0])]
+    ranked = [(0.0, way) for way in ways]  # of polytopes, which share few vertices, none is tried for some
+    if len(ways) > 1 and task.regions is None:
+        ranked = _ranked(task, ways, tried)
     best: tuple[float, Way, Attempt] | None = None
     first: SytorchError | None = None
     for expected, way in ranked:
@@ -263,7 +272,9 @@ def _ranked(task: Task, ways: list[Way], tried: list[Tried]) -> list[tuple[float
 
 
 def _for_all(task: Task, way: Way) -> Attempt:
-    """Repair for the points that lack something, until none does."""
+    """Repair for the points that lack something, until none does; of polytopes for all vertices."""
+    if task.regions is not None:
+        return way.attempt(np.arange(len(task.points)))
     working, lacking = _first(task), np.zeros(len(task.points))
     for _ in range(ROUNDS):
         attempt = way.attempt(working)

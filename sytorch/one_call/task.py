@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
+from sytorch.hidden_layer.polytopes import Polytopes
 from sytorch.problem.arrays import Indices, Mask, Matrix, Vector
 from sytorch.problem.checks import check_images, checked_labels, checked_sizes
 from sytorch.problem.deadline import Deadline
@@ -73,6 +74,7 @@ class Task:
         bound: on every entry of every change.
         solver: of linear programs.
         deadline: of everything.
+        regions: the polytopes whose vertices the points are; None where they are single points.
     """
 
     model: nn.Module
@@ -84,6 +86,7 @@ class Task:
     bound: float
     solver: Solver
     deadline: Deadline
+    regions: Polytopes | None = None
 
     def of(self, points: Indices) -> Task:
         """The same of chosen points."""
@@ -159,20 +162,39 @@ def as_points(points: Points, model: nn.Module) -> torch.Tensor:
     return tensor.detach().to(kind)
 
 
-def choosing(wanted: Wanted, outputs: Matrix, margin: float) -> Choosing:
-    """What is wanted of points with these outputs, (N, C), by a margin; see `checked_labels` for what is raised."""
+def at_vertices(wanted: Wanted, regions: Polytopes) -> Wanted:
+    """What is wanted of polytopes, of each of their vertices.
+
+    Raises:
+        InvalidInputError: there is not one label, or property, for each polytope.
+    """
     if isinstance(wanted, Property):
-        return Choice([wanted] * len(outputs), outputs, margin)
+        return wanted
+    owners, count = regions.owners.numpy(), int(regions.owners[-1]) + 1
+    check_count(wanted, count, "polytopes")
     if _are_properties(wanted):
-        return Choice(wanted, outputs, margin)
+        return [wanted[owner] for owner in owners]
+    labels = np.asarray(wanted)
+    if labels.shape != (count,):
+        raise InvalidInputError(f"There must be one label for each polytope, ({count},), not {labels.shape}.")
+    return np.asarray(labels[owners])
+
+
+def choosing(wanted: Wanted, outputs: Matrix, margin: float, regions: Polytopes | None) -> Choosing:
+    """What is wanted of points with these outputs, (N, C), by a margin; see `checked_labels` for what is raised."""
+    groups = None if regions is None else regions.owners.numpy()
+    if isinstance(wanted, Property):
+        return Choice([wanted] * len(outputs), outputs, margin, groups)
+    if _are_properties(wanted):
+        return Choice(wanted, outputs, margin, groups)
     (size,) = checked_sizes([margin], 1)
     return OfLabels(checked_labels(cast(Labels, wanted), *outputs.shape), float(size))
 
 
-def check_count(wanted: Wanted, count: int) -> None:
+def check_count(wanted: Wanted, count: int, what: str = "points") -> None:
     """Raise `InvalidInputError` where properties are not one, or one for each of so many points."""
     if _are_properties(wanted) and len(wanted) != count:
-        raise InvalidInputError(f"There must be one property, or one for each of {count} points, not {len(wanted)}.")
+        raise InvalidInputError(f"There must be one property, or one for each of {count} {what}, not {len(wanted)}.")
 
 
 def margin_of(wanted: Wanted, outputs: Matrix, margin: Margin) -> float:

@@ -241,11 +241,11 @@ def ways_for(task: Task, layer: str) -> list[Way]:
     Raises:
         UnsupportedLayerError: none; the message says which layers there are.
     """
-    last, chain = _last_layer(task.model), _chain_or_none(task.model)
+    last, (chain, why) = _last_layer(task.model), _chain_or_why(task.model)
     hidden = () if chain is None else tuple(name for name in chain.repairable if name != last and _has_bias(task, name))
     if layer not in ("auto", last, *hidden) or (last is None and not hidden):
         possible = ", ".join([*hidden, *([last] if last else [])])
-        raise UnsupportedLayerError(f"Layer {layer!r} cannot be repaired; choose from: {possible or 'none'}.")
+        raise UnsupportedLayerError(f"Layer {layer!r} cannot be repaired{why}; choose from: {possible or 'none'}.")
     if layer == last or task.ordinary is None:
         return [LastLayer(task, last)] if last else []
     if layer != "auto":
@@ -266,11 +266,13 @@ def _last_layer(model: nn.Module) -> str | None:
     return name if isinstance(module, nn.Linear) and module.bias is not None else None
 
 
-def _chain_or_none(model: nn.Module) -> Chain | None:
+def _chain_or_why(model: nn.Module) -> tuple[Chain | None, str]:
+    """A network as a chain, and why it is none, or its first layers are not part of it."""
     try:
-        return chain_of(model)
-    except UnsupportedLayerError:
-        return None
+        chain = chain_of(model)
+    except UnsupportedLayerError as error:
+        return None, f" ({error})"
+    return chain, chain.why
 
 
 def _is_behind_relu(chain: Chain, last: str) -> bool:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sytorch.metrics.last_layer import SecondMomentMetric, SharedMetric
-from sytorch.network.chain import Chain, chain_of
+from sytorch.network.chain import Before, Chain, chain_of
+from sytorch.network.symbolic import symbolic_layers
 from sytorch.one_call.task import Task
 from sytorch.problem.errors import FileError, UnsupportedLayerError
 from sytorch.problem.margins import Margins
@@ -56,13 +57,15 @@ def write_certificate(path: Path, task: Task, model: nn.Module, layers: tuple[st
     Raises:
         FileError: it cannot be written; or the network is no chain, and another layer than the last changed.
     """
-    chains = _chains(task.model, model, layers)
-    arrays: Arrays = {"points": _inputs(task, chains[0], layers[-1]), "least": task.required.required}
-    for when, chain in zip(("before", "after"), chains, strict=True):
+    before, after, points = _chains(task, model, layers)
+    arrays: Arrays = {"points": points.numpy(), "least": task.required.required}
+    for when, chain in (("before", before), ("after", after)):
         changed = [name for name in chain.names if when == "before" or name in layers]
         arrays |= {
             f"{when} {name}": array for name, array in _parameters(chain).items() if name.rsplit(".", 1)[0] in changed
         }
+    if task.regions is not None:
+        arrays["owners"] = task.regions.owners.numpy()
     if isinstance(task.required, Margins):
         arrays["labels"] = task.required.labels
     else:
@@ -72,7 +75,7 @@ def write_certificate(path: Path, task: Task, model: nn.Module, layers: tuple[st
     facts: dict[str, Any] = {
         "format": FORMAT,
         "status": "repaired",
-        "layers": [_described(name, layer) for name, layer in zip(chains[0].names, chains[0].layers, strict=True)],
+        "layers": [_described(name, layer) for name, layer in zip(before.names, before.layers, strict=True)],
         "changed": list(layers),
         "margin": task.margin,
         "bound": task.bound if np.isfinite(task.bound) else None,
@@ -101,32 +104,46 @@ def seal_of(facts: dict[str, Any], arrays: Arrays) -> str:
     return digest.hexdigest()
 
 
-def _chains(before: nn.Module, after: nn.Module, layers: tuple[str, ...]) -> tuple[Chain, Chain]:
-    """Both networks as chains of layers that the checker runs; of any other network the last layer alone."""
+def _chains(task: Task, after: nn.Module, layers: tuple[str, ...]) -> tuple[Chain, Chain, torch.Tensor]:
+    """Both networks as chains of layers that the checker runs, of any other the last layer alone, and what they get."""
     try:
-        both = chain_of(before), chain_of(after)
-        for name, layer in zip(both[0].names, both[0].layers, strict=True):
-            _described(name, layer)
-        return both
+        (before, points), (changed, _) = (_known(chain_of(model), task.points) for model in (task.model, after))
+        if set(layers) <= set(before.names):
+            return before, changed, points
+        raise UnsupportedLayerError(f"not all of {', '.join(layers)} are in it.")
     except UnsupportedLayerError as error:
         (last, *more) = layers
-        if more or not isinstance(before.get_submodule(last), nn.Linear):
+        if more or last not in symbolic_layers(task.model):
             raise FileError(f"A certificate of this repair needs a chain of known layers: {error}") from error
-        return tuple(Chain((last,), (model.get_submodule(last),)) for model in (before, after))  # type: ignore[return-value]
+        alone = [Chain((last,), (model.get_submodule(last),)) for model in (task.model, after)]
+        return alone[0], alone[1], _inputs(task, last)
 
 
-def _inputs(task: Task, chain: Chain, last: str) -> NDArray[Any]:
-    """The points; or what the last layer gets from them, where it is all of the chain."""
-    if chain.names != (last,):
-        return np.asarray(task.points.numpy())
+def _known(chain: Chain, points: torch.Tensor) -> tuple[Chain, torch.Tensor]:
+    """The chain without what is only run before it, and what that makes of points.
+
+    Raises:
+        UnsupportedLayerError: the checker does not know one of its layers.
+    """
+    if isinstance(chain.layers[0], Before):
+        with torch.inference_mode():
+            points = chain.layers[0](points)
+        chain = Chain(chain.names[1:], chain.layers[1:])
+    for name, layer in zip(chain.names, chain.layers, strict=True):
+        _described(name, layer)
+    return chain, points
+
+
+def _inputs(task: Task, layer: str) -> torch.Tensor:
+    """What a layer gets from the points."""
     seen: list[torch.Tensor] = []
-    handle = task.model.get_submodule(last).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    handle = task.model.get_submodule(layer).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     try:
         with torch.inference_mode():
             task.model(task.points)
     finally:
         handle.remove()
-    return np.asarray(seen[0].numpy())
+    return seen[0]
 
 
 def _parameters(chain: Chain) -> Arrays:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sytorch.problem.arrays import Mask, Matrix, Vector
+from sytorch.problem.arrays import Indices, Mask, Matrix, Vector
 from sytorch.problem.checks import checked_weights
 from sytorch.problem.errors import InvalidInputError
 from sytorch.problem.margins import Inequalities, at_least
@@ -136,11 +136,23 @@ def halfspaces(weights: ArrayLike, least: ArrayLike) -> Property:
 
 
 class Choice:
-    """Which branch is asked of each point: the nearest at first, another one where that cannot be had together."""
+    """Which branch is asked of each point: the nearest at first, another one where that cannot be had together.
 
-    def __init__(self, properties: Sequence[Property], outputs: Matrix, margin: float):
+    Args:
+        properties: of each point.
+        outputs: (N, C).
+        margin: by which comparisons are to be strict.
+        groups: (N,), equal numbers for points of one property that are to have the same branch; None for each its own.
+    """
+
+    def __init__(self, properties: Sequence[Property], outputs: Matrix, margin: float, groups: Indices | None = None):
+        self._groups = np.arange(len(outputs)) if groups is None else groups
         self._branches = [own.branches(outputs.shape[1], margin) for own in properties]
-        self._lacking = [own.lacking(outputs[[i]], margin)[0] for i, own in enumerate(properties)]
+        lacking = [own.lacking(outputs[[i]], margin)[0] for i, own in enumerate(properties)]
+        if groups is not None:
+            members = [np.flatnonzero(groups == group) for group in groups]
+            lacking = [np.max([lacking[i] for i in every], axis=0) for every in members]
+        self._lacking = lacking
         self._ranks = [np.argsort(lacking, kind="stable") for lacking in self._lacking]
         self._places = np.zeros(len(properties), dtype=np.int64)
 
@@ -159,7 +171,7 @@ class Choice:
         open_ = [i for i in points if self._places[i] + 1 < len(self._ranks[i])]
         if not open_:
             return False
-        self._places[min(open_, key=self._price)] += 1
+        self._places[self._groups == self._groups[min(open_, key=self._price)]] += 1
         return True
 
     def _price(self, point: int) -> float:

@@ -242,7 +242,7 @@ def test_the_checker_is_short_and_knows_torch_and_numpy_alone() -> None:
     assert (
         lengths["verify.py"] <= 250
         and sum(lengths.values()) <= 500 + lengths["chain.py"]
-        and lengths["chain.py"] <= 150
+        and lengths["chain.py"] <= 180
     )
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):

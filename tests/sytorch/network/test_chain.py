@@ -74,8 +74,61 @@ def test_alexnet_is_a_chain_with_its_flattening_and_without_its_dropouts() -> No
 )
 def test_what_is_no_chain_is_refused_by_name(model: nn.Module, named: str) -> None:
     with pytest.raises(UnsupportedLayerError, match=r".") as failure:
-        chain_of(model.eval())
+        chain_of(model.eval(), whole=True)
     assert named in str(failure.value)
+
+
+class Attention(nn.Module):
+    """The first token of what attends to all, and then a chain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.first, self.relu, self.last = nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.last(self.relu(self.first(self.block(values)[:, 0])))
+        return result
+
+
+class Untraceable(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.branching, self.first = Branching(), nn.Linear(3, 4)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.first(self.branching(values)))
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "names"),
+    [
+        (Residual(), (3,), ["second"]),
+        (Attention(), (4, 8), ["first", "relu", "last"]),
+        (Untraceable(), (3,), ["first", "relu"]),
+        (nn.Sequential(nn.Linear(3, 3), nn.GELU(), nn.Linear(3, 4), nn.ReLU()), (3,), ["2", "3"]),
+        (nn.Sequential(nn.Conv2d(3, 2, 1), nn.MaxPool2d(2, ceil_mode=True), nn.Flatten()), (3, 5, 5), ["2"]),
+    ],
+)
+def test_what_is_only_run_may_be_anything(model: nn.Module, shape: tuple[int, ...], names: list[str]) -> None:
+    chain, images = chain_of(model.eval()), torch.randn(5, *shape)
+    assert list(chain.names[1:]) == names
+    with torch.no_grad():
+        assert torch.equal(chain(images), model(images))
+    with pytest.raises(UnsupportedLayerError, match="is only run"):
+        chain.split("nothing")
+
+
+@pytest.mark.parametrize("model", [Softmax(), Twice(), Branching(), nn.Sequential(nn.Linear(3, 3), nn.GELU())])
+def test_what_ends_in_no_chain_is_refused(model: nn.Module) -> None:
+    with pytest.raises(UnsupportedLayerError):
+        chain_of(model.eval())
+
+
+def test_a_linear_layer_of_tokens_is_refused() -> None:
+    model = nn.Sequential(nn.GELU(), nn.Linear(3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 2)).eval()
+    with pytest.raises(UnsupportedLayerError, match="one vector"):
+        linearise(model, "1", torch.randn(4, 2, 3))
 
 
 @pytest.mark.parametrize("axes", [(1, 0), (0, 1, 1), ()])

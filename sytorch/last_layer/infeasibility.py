@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from sytorch.certificate.bounds import bound_from, constraint_gradient, refutation, refuted_by
+from sytorch.last_layer.by_class import fits
 from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.shortfall import CannotMeetError, least_bound
 from sytorch.problem.arrays import Matrix
@@ -34,10 +37,15 @@ def contradicting_pair(margins: Requirements, bound: float) -> Multipliers | Non
     rounding = 1e-6 * np.sqrt(squares.max())
     close = np.triu((labels[:, None] != labels) & (needed > 2 * bound * (distances - rounding)), 1)
     for first, second in zip(*np.nonzero(close), strict=True):
-        weights = np.zeros(margins.required.shape)
-        weights[first, labels[second]] = weights[second, labels[first]] = 1.0
-        if proof := refutation(margins, bound, weights):
-            return proof
+        if needed[first, second] <= 2 * bound * np.abs(inputs[first] - inputs[second]).sum() * (1 - NOTHING):
+            continue
+        both = margins.of(np.array([first, second]))  # of all images it takes a second with a thousand classes
+        weights = np.zeros(both.required.shape)
+        weights[0, labels[second]] = weights[1, labels[first]] = 1.0
+        if proof := refutation(both, bound, weights):
+            everywhere = np.zeros(margins.required.shape)
+            everywhere[[first, second]] = proof.margins
+            return replace(proof, margins=everywhere)
     return None
 
 
@@ -54,7 +62,7 @@ def diagnose(problem: Problem, solver: CountedSolver, proof: Multipliers, quick:
         quick: whether to stay with that one where many margins are missing, as ``l2`` by ascent always does.
     """
     margins, bound, least, sufficient = problem.margins, problem.bound, None, None
-    if problem.is_small or not (quick or solver.by_ascent):
+    if problem.is_small or not (quick or solver.by_ascent or fits(problem)):  # a column for every weight
         least = _least_bound(margins, bound, solver)
     if least and (found := refutation(margins, bound, least[0])):
         proof, sufficient = found, None

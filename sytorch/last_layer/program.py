@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sytorch.certificate.bounds import farkas
+from sytorch.last_layer.by_class import fits
 from sytorch.last_layer.generation import minimise_by_generation
 from sytorch.last_layer.infeasibility import NO_ANSWER, SPARE, contradicting_pair, diagnose
 from sytorch.last_layer.problem import Problem
@@ -177,7 +178,7 @@ def counted_solver(problem: Problem, solver: Solver, deadline: Deadline, whole: 
     It tells so, and it tells that ``l1`` takes long.
     """
     missing = int(problem.missing.any(axis=1).sum())
-    told = None if whole or missing <= MANY_IMAGES else MANY_TOLD.get(problem.norm_name)
+    told = None if whole or fits(problem) or missing <= MANY_IMAGES else MANY_TOLD.get(problem.norm_name)
     if told is None or not isinstance(solver, AutoSolver):
         return CountedSolver(solver, deadline)
     solver.tell(f"{missing} images lack their margin: {told}")

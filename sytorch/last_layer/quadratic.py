@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 
 from sytorch.certificate.bounds import bound_from, refutation
+from sytorch.last_layer.by_class import fits, minimise_by_class
 from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.quadratic_rows import WorkingConstraints, WorkingRows
 from sytorch.last_layer.shortfall import CannotMeetError, refute
@@ -44,6 +45,8 @@ def minimise_quadratic(problem: Problem, solver: CountedSolver) -> Solution:
         CannotMeetError: no change satisfies the constraints.
         SolverFailedError: neither a change nor a proof is found.
     """
+    if fits(problem) and (found := minimise_by_class(problem, solver)):
+        return found
     working, multipliers = WorkingRows(problem), problem.no_multipliers
     with BestSoFar(problem, solver, PATH) as best:
         for _ in range(ITERATION_LIMIT):

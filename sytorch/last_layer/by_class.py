@@ -1,0 +1,203 @@
+"""``l2`` with many classes: exact pivoting on margins and bounds, class by class.
+
+With a thousand classes ten thousands of margins bind, and as many entries are at their bound: too many for a matrix of
+inner products. But classes meet only in how high each image's own output rises. Let ``t`` be these rises, (N,). Then
+
+* the row ``d`` of class c is the least one with ``<h_i, d> = t_i`` for images of class c, ``<h_i, -d> = r_ic - t_i``
+  for images whose margin to c binds, and entries at their bound: a small system of inner products in the metric;
+* at the optimum every image's multiplier in its own class is the sum of those in all others, which is a linear system
+  in ``t``, (N, N).
+
+Rows whose multiplier is negative leave, those that are violated enter, all at once (block principal pivoting, Portugal,
+Júdice and Vicente 1994), until there are none: that is the optimum itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from sytorch.certificate.bounds import bound_from, refutation
+from sytorch.last_layer.problem import Problem
+from sytorch.last_layer.shortfall import CannotMeetError, most_missed
+from sytorch.last_layer.verification import BestSoFar, verified
+from sytorch.metrics.last_layer import PerClassMetric
+from sytorch.problem.arrays import Indices, Mask, Matrix, Vector
+from sytorch.problem.errors import SolverFailedError
+from sytorch.problem.margins import Margins
+from sytorch.problem.solution import Multipliers, Solution
+from sytorch.solvers.counted import CountedSolver
+
+MANY_CLASSES = 50  # from which on; with few the matrix of inner products is small
+STEPS = 60  # of each softness
+SOFT = (1e-2, 1e-4, 0.0)
+MISSED = 1e-9
+GAP = 1e-7  # relative; images that repeat each other cost digits
+NEGATIVE = 1e-12  # of the largest multiplier
+NUDGE = 1e-10  # of a diagonal, for images that repeat each other
+PATH = "decomposed"
+
+
+def fits(problem: Problem) -> bool:
+    """Whether a problem is one of margins of many classes in a metric that they share."""
+    margins = problem.margins
+    shared = not isinstance(problem.metric, PerClassMetric)
+    return isinstance(margins, Margins) and shared and margins.classes >= MANY_CLASSES
+
+
+def minimise_by_class(problem: Problem, solver: CountedSolver) -> Solution | None:
+    """Minimise ``||D M^(1/2)||`` of a problem that `fits`; None where pivoting does not end, or not exactly enough.
+
+    Raises:
+        CannotMeetError: multipliers on the way refute the bound.
+        SolverTimeLimitError: the time is up.
+    """
+    method = _Pivoting(problem)
+    with BestSoFar(problem, solver, PATH) as best:
+        for soft in SOFT:
+            point = method.settled(soft, solver, best)
+        with contextlib.suppress(SolverFailedError):
+            found = None if point is None else verified(problem, _solution(problem, point, solver))
+            return found if found is not None and found.gap <= GAP else None
+    return None
+
+
+def _solution(problem: Problem, point: _Point, solver: CountedSolver) -> Solution:
+    multipliers, size = point.multipliers, problem.metric.size(point.change)
+    spent = float(np.abs(multipliers.bounds).sum())
+    value = problem.margins.total(multipliers.margins) - (problem.bound * spent if spent else 0.0)
+    return Solution(point.change, size, bound_from(value, size), multipliers, PATH, solver.effort())
+
+
+@dataclass(frozen=True)
+class _Point:
+    """What the rows that are taken to bind give: a change, (C, d), and multipliers of any sign."""
+
+    change: Matrix
+    multipliers: Multipliers
+
+
+class _Pivoting:
+    """Which margins, (N, C), and which entries, (C, d), are taken to bind; of these the side, 1 or -1, else 0."""
+
+    def __init__(self, problem: Problem):
+        margins = problem.margins
+        assert isinstance(margins, Margins) and not isinstance(problem.metric, PerClassMetric)
+        self.problem, self.required, self.labels = problem, margins.required, margins.labels
+        self.inputs, self.images = margins.outputs.inputs, np.arange(len(margins.labels))
+        self.solved = problem.metric.solved(self.inputs)[0]
+        self.kernel = self.inputs @ self.solved.T
+        self.margins: Mask = most_missed(self.required > MISSED, self.required)
+        self.bounds = np.zeros((margins.classes, self.inputs.shape[1]), dtype=np.int8)
+        self._inverse, self._features = np.zeros((0, self.inputs.shape[1])), np.full(self.inputs.shape[1], -1)
+
+    def settled(self, soft: float, solver: CountedSolver, best: BestSoFar) -> _Point | None:
+        """Exchange rows until none is to be; None where that does not end.
+
+        Args:
+            soft: relative to the images' own inner products, for how much of its multiplier each margin may be missed:
+                where that is not zero there is an optimum, and its multipliers grow along a proof where there is none
+                without.
+            solver: counts.
+            best: keeps the points.
+        """
+        with_bounds = bool(self.bounds.any())
+        for _ in range(STEPS):
+            solver.count(1, int(self.margins.sum() + (self.bounds != 0).sum()), self.required.size)
+            point = self._point(soft)
+            best.keep(point.change, point.multipliers)
+            changed = self._exchange(point, with_bounds)
+            proof = refutation(self.problem.margins, self.problem.bound, point.multipliers.margins)
+            if proof is not None:
+                raise CannotMeetError(proof)
+            if not changed and with_bounds:
+                return point
+            with_bounds |= not changed
+        return None
+
+    def _point(self, soft: float) -> _Point:
+        rows = self.margins.copy()
+        binding = np.flatnonzero(rows.any(axis=1))
+        rows[binding, self.labels[binding]] = True
+        self._add_features(np.flatnonzero(self.bounds.any(axis=0)))
+        found = {
+            number: self._of_class(number, rows[:, number], soft)
+            for number in np.flatnonzero(rows.any(axis=0) | self.bounds.any(axis=1)).tolist()
+        }
+        rises = self._rises(found, binding)
+        weights, multipliers = np.zeros(rows.shape), np.zeros(rows.shape)
+        pulled = np.zeros(self.bounds.shape)
+        for number, (images, signs, answers) in found.items():
+            values = answers[:, :-1] @ rises[images] + answers[:, -1]
+            multipliers[images, number] = values[: len(images)]
+            weights[images, number] = signs * values[: len(images)]
+            entries = np.flatnonzero(self.bounds[number])
+            pulled[number, entries] = self.bounds[number, entries] * values[len(images) :]
+        change, bounded = weights.T @ self.solved, np.flatnonzero(self.bounds.any(axis=1))
+        features = np.flatnonzero(self._features >= 0)
+        if len(bounded):
+            change[bounded] -= pulled[np.ix_(bounded, features)] @ self._inverse[self._features[features]]
+        multipliers[self.images, self.labels] = 0.0
+        return _Point(change, Multipliers(multipliers, pulled))
+
+    def _of_class(self, number: int, chosen: Mask, soft: float) -> tuple[Indices, Vector, Matrix]:
+        """Images whose margin binds in a class, (I,), their signs, and multipliers as an affine function of rises.
+
+        The last are (I + F, I + 1): of the images' rows and of F bounds, a column for each image's rise, then what is
+        there without.
+        """
+        images, entries = np.flatnonzero(chosen), np.flatnonzero(self.bounds[number])
+        own, count = self.labels[images] == number, len(images)
+        signs = np.where(own, 1.0, -1.0)
+        sides = -self.bounds[number, entries].astype(np.float64)
+        gram = np.empty((count + len(entries),) * 2)
+        kernel = self.kernel[np.ix_(images, images)]
+        gram[:count, :count] = kernel * np.outer(signs, signs)
+        gram[:count, :count] += np.diag(soft * kernel.diagonal() * ~own)
+        if len(entries):
+            gram[:count, count:] = self.solved[np.ix_(images, entries)] * np.outer(signs, sides)
+            gram[count:, :count] = gram[:count, count:].T
+            gram[count:, count:] = self._inverse[np.ix_(self._features[entries], entries)] * np.outer(sides, sides)
+        gram[np.diag_indices_from(gram)] *= 1.0 + NUDGE
+        wanted = np.zeros((len(gram), count + 1))
+        wanted[:count, :count] = np.diag(signs)
+        wanted[:count, count] = np.where(own, 0.0, self.required[images, number])
+        wanted[count:, count] = -self.problem.bound
+        return images, signs, cho_solve(cho_factor(gram, lower=True, check_finite=False), wanted, check_finite=False)
+
+    def _rises(self, found: dict[int, tuple[Indices, Vector, Matrix]], binding: Indices) -> Vector:
+        """How high the own output of each image rises, (N,), zero where no margin of the image binds."""
+        matrix, rhs = np.zeros(self.kernel.shape), np.zeros(len(self.kernel))
+        for images, signs, answers in found.values():
+            part = signs[:, None] * answers[: len(images)]
+            matrix[np.ix_(images, images)] += part[:, :-1]
+            rhs[images] -= part[:, -1]
+        rises = np.zeros(len(rhs))
+        rises[binding] = np.linalg.solve(matrix[np.ix_(binding, binding)], rhs[binding])
+        return rises
+
+    def _exchange(self, point: _Point, with_bounds: bool) -> bool:
+        """Leave out what pushes the wrong way, add what is violated; returns whether anything was."""
+        multipliers, pulled = point.multipliers.margins, point.multipliers.bounds * self.bounds
+        shortfall = self.problem.margins.shortfall(self.inputs @ point.change.T)
+        added = (shortfall > MISSED) & ~self.margins
+        left = self.margins & (multipliers < -NEGATIVE * np.abs(multipliers).max(initial=0.0))
+        self.margins = (self.margins & ~left) | added
+        changed = bool(left.any() or added.any())
+        if with_bounds:
+            beyond = (np.abs(point.change) > self.problem.bound * (1 + MISSED)) & (self.bounds == 0)
+            inside = (self.bounds != 0) & (pulled < -NEGATIVE * np.abs(pulled).max(initial=0.0))
+            self.bounds[inside], self.bounds[beyond] = 0, np.sign(point.change[beyond])
+            changed |= bool(beyond.any() or inside.any())
+        return changed
+
+    def _add_features(self, features: Indices) -> None:
+        """Keep the rows of ``M^-1`` of features of which an entry is at its bound."""
+        fresh = features[self._features[features] < 0]
+        if len(fresh):
+            solved = self.problem.metric.solved(np.eye(self.inputs.shape[1])[fresh])[0]
+            self._features[fresh] = len(self._inverse) + np.arange(len(fresh))
+            self._inverse = np.vstack([self._inverse, solved])

@@ -1,0 +1,53 @@
+"""``l2`` of many classes: the same optimum as by one quadratic program of all rows, or the same refusal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sytorch
+from sytorch.last_layer import infeasibility, program, quadratic
+
+
+def _program(seed: int, points: int, classes: int, bound: float, repeats: bool) -> sytorch.Program:
+    rng = np.random.default_rng(seed)
+    inputs = np.hstack([rng.normal(size=(points, 9)), np.ones((points, 1))])
+    if repeats:
+        inputs[-1] = inputs[0]
+    labels = rng.integers(0, classes, points)
+    labels[-1] = labels[0]
+    factor = np.asarray(rng.normal(size=(10, 10)), dtype=np.float64)
+    margins = sytorch.margin(sytorch.AffineOutputs(rng.normal(size=(points, classes)), inputs), labels, 2.0)
+    return sytorch.minimise(
+        "l2",
+        sytorch.SecondMomentMetric(np.asarray(np.linalg.cholesky(factor @ factor.T + np.eye(10)), dtype=np.float64)),
+    ).subject_to(margins, bound)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    points=st.integers(2, 7),
+    bound=st.sampled_from([0.05, 0.4, 0.8, 1.5, np.inf]),
+    repeats=st.booleans(),
+)
+def test_it_is_the_optimum_of_all_rows(seed: int, points: int, bound: float, repeats: bool) -> None:
+    asked = _program(seed, points, 60, bound, repeats)
+    found = asked.answer("highs")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (program, quadratic, infeasibility):
+            patch.setattr(module, "fits", lambda _: False)
+        expected = asked.answer("highs")
+    assert found.status == expected.status
+    if expected.status == "solved":
+        known = expected.unwrap()
+        assert found.unwrap().objective == pytest.approx(known.objective, rel=1e-6)
+        assert found.unwrap().gap < 1e-6
+        np.testing.assert_allclose(found.unwrap().change, known.change, atol=1e-4 * known.objective)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+@pytest.mark.parametrize("bound", [1.0, np.inf])
+def test_it_needs_no_solver(seed: int, bound: float) -> None:
+    assert _program(seed, 7, 60, bound, repeats=False).solve("highs").effort.solver == "first-order"

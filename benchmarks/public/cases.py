@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from sytorch.problem.arrays import Matrix, Vector
 
 EDITED, JUDGED = 100, 1100  # foggy digits: the first misread ones before, and all from there on
 ROTATED_LABEL = 8
+BOXED, BOXES = "n29-p8", 24
 PROPERTIES = {"p2": sytorch.least(0), "p7": sytorch.not_least(3, 4), "p8": sytorch.least(0, 1)}
 
 Right = Callable[[Matrix], Vector]  # of outputs, (N, C): 1 or 0 each
@@ -28,8 +29,8 @@ class Case:
     Attributes:
         name: of the experiment.
         network: before.
-        points: (N, ...), to be repaired.
-        wanted: labels, (N,), or a property.
+        points: (N, ...), to be repaired, or polytopes.
+        wanted: labels, (N,), one for each polytope, or a property.
         ordinary: (R, ...), that are to stay.
         edits, generalization, drawdown: points and who of them is right.
         published: the repaired network that was published; None where there is none.
@@ -37,7 +38,7 @@ class Case:
 
     name: str
     network: nn.Sequential
-    points: torch.Tensor
+    points: torch.Tensor | sytorch.Polytopes
     wanted: torch.Tensor | sytorch.Property
     ordinary: torch.Tensor
     edits: tuple[torch.Tensor, Right]
@@ -58,9 +59,12 @@ def cases(folder: Path) -> Iterator[Case]:
         raise ToolError(f"Published networks and points are not in {folder}: give their folder as --data.") from error
     mnist, networks, eights, avoidance = archives
     yield from _foggy_digits(mnist, networks)
-    yield _rotated_eights(mnist, networks, torch.from_numpy(eights["points"]))
+    rotated = _rotated_eights(mnist, networks, torch.from_numpy(eights["points"]))
+    yield rotated
+    yield _as_hulls(rotated, len(eights["points"]))
     names = sorted({name.split("/")[0] for name in avoidance.files})
     yield from (_collision_avoidance(avoidance, name) for name in names)
+    yield _as_boxes(_collision_avoidance(avoidance, BOXED))
 
 
 def _foggy_digits(mnist: np.lib.npyio.NpzFile, networks: np.lib.npyio.NpzFile) -> Iterator[Case]:
@@ -97,6 +101,36 @@ def _rotated_eights(mnist: np.lib.npyio.NpzFile, networks: np.lib.npyio.NpzFile,
         (_pixels(mnist["test"]), _labelled(torch.from_numpy(mnist["test_labels"].astype(np.int64)))),
         chain(networks, "9x100/aprnn_polytopes/"),
     )
+
+
+def _as_hulls(case: Case, count: int) -> Case:
+    """All points between the angles of one eight, its convex hull, are repaired."""
+    assert isinstance(case.points, torch.Tensor)
+    hulls = sytorch.polytopes(case.points.chunk(count))
+    labels = torch.full((count,), ROTATED_LABEL)
+    return replace(
+        case, name=case.name.replace("rotated foggy eights", "hulls of rotated eights"), points=hulls, wanted=labels
+    )
+
+
+def _as_boxes(case: Case) -> Case:
+    """Boxes that hold all counterexamples are repaired, every point of them."""
+    assert isinstance(case.points, torch.Tensor)
+    ends = [torch.stack([part.amin(dim=0), part.amax(dim=0)]).unbind(dim=1) for part in _parts(case.points, BOXES)]
+    boxes = sytorch.polytopes(
+        [torch.cartesian_prod(*(torch.tensor(sorted(set(end.tolist()))) for end in box)) for box in ends]
+    )
+    return replace(case, name=f"{case.name}, {BOXES} boxes", points=boxes)
+
+
+def _parts(points: torch.Tensor, count: int) -> list[torch.Tensor]:
+    """So many parts of equal size, (n, k) each, halved or cut into three where the widest input says so."""
+    if count == 1:
+        return [points]
+    cuts = next(cuts for cuts in (3, 2, count) if count % cuts == 0)
+    widest = int((points.amax(dim=0) - points.amin(dim=0)).argmax())
+    order = points[:, widest].argsort()
+    return [part for some in order.tensor_split(cuts) for part in _parts(points[some], count // cuts)]
 
 
 def _collision_avoidance(archive: np.lib.npyio.NpzFile, name: str) -> Case:

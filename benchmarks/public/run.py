@@ -39,10 +39,13 @@ uv run python -m benchmarks.public.run
   other 8,900, drawdown on the 10,000 clear test digits; ordinary points are 10,000 training digits. The fog was made
   anew (MNIST-C's generator, severity 5), so APRNN's networks meet other noise than they were repaired for: of these
   repaired points they read fewer than of their own.
-- *Rotated eights*: every second of 100 angles of five misread eights is repaired, the angles between judge. APRNN
-  repaired polytopes; here it is points.
+- *Rotated eights*: every second of 100 angles of five misread eights is repaired, the angles between judge; as points,
+  and as five *hulls* of 50 angles each, in which every point is proved right. APRNN repaired such hulls; in float64 its
+  published network has no longer one activation pattern on each of them.
 - *Collision avoidance*: all 10,016 published counterexamples are repaired; generalization and drawdown are on VeRe's
-  test points. VeRe reports 100 % and 0 for n21-p2, from 500 counterexamples, in 2 s and without a proof.
+  test points. VeRe reports 100 % and 0 for n21-p2, from 500 counterexamples, in 2 s and without a proof. The
+  *boxes* are the smallest ones around 24 parts of the counterexamples, so they hold all of these; every point of every
+  box is proved to have the property.
 """
 HEADER = [
     "network",

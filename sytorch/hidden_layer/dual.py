@@ -24,7 +24,7 @@ from sytorch.problem.errors import SolverFailedError, SolverTimeLimitError, gave
 Watch = Callable[[torch.Tensor], None]
 NEWTON_SOFTNESS = (1e-2, 1e-4, 1e-6, 1e-8)
 PROXIMAL_LIMIT = 50
-FEW_ROWS = 5_000
+FEW_ROWS = 6_000
 SOFTNESS = (1e-3, 1e-5, 1e-7)
 ELASTIC = 1e-9
 REPEATS = 10
@@ -120,12 +120,21 @@ def by_newton(dual: DualProblem, deadline: Deadline) -> Optimum:
     raise gave_up(f"a constraint is still missed after {steps} Newton steps")
 
 
-def by_newton_if_few(dual: DualProblem, deadline: Deadline) -> Optimum:
-    """`by_newton` as long as few rows are missed at a time, however many there are; else `by_proportioning`."""
-    try:
-        return by_newton(replace(dual, operator=dual.operator.limited(FEW_ROWS)), deadline)
-    except SolverFailedError:
-        return by_proportioning(dual, deadline)
+def in_turn(first: Method, second: Method) -> Method:
+    """One method, and another one where that gives up."""
+
+    def method(dual: DualProblem, deadline: Deadline) -> Optimum:
+        try:
+            return first(dual, deadline)
+        except SolverFailedError:
+            return second(dual, deadline)
+
+    return method
+
+
+def by_newton_of_few(dual: DualProblem, deadline: Deadline) -> Optimum:
+    """`by_newton`, which gives up where more than `FEW_ROWS` are missed at a time."""
+    return by_newton(replace(dual, operator=dual.operator.limited(FEW_ROWS)), deadline)
 
 
 def by_proportioning(dual: DualProblem, deadline: Deadline) -> Optimum:

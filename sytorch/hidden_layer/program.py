@@ -22,8 +22,9 @@ from sytorch.hidden_layer.dual import (
     Method,
     Optimum,
     by_newton,
-    by_newton_if_few,
+    by_newton_of_few,
     by_proportioning,
+    in_turn,
     typical_lengths,
 )
 from sytorch.hidden_layer.infeasibility import ANY_CHANGE, of_all_images
@@ -197,11 +198,10 @@ def method_for(dual: DualProblem) -> Method:
     constraints = dual.operator.constraints
     if constraints.count <= DENSE:
         return by_newton
-    if dual.moves.is_shallow and constraints.view.inputs.shape[1] == 1:
-        return by_newton_if_few
-    if not len(constraints.bounds.limits) and not dual.moves.is_shallow and fits(dual.moves):
-        return by_splitting
-    return by_proportioning
+    is_split = not len(constraints.bounds.limits) and not dual.moves.is_shallow and fits(dual.moves)
+    if constraints.view.inputs.shape[1] > 1:  # inner products of rows are costly
+        return by_splitting if is_split else by_proportioning
+    return in_turn(by_splitting, by_newton_of_few) if is_split else in_turn(by_newton_of_few, by_proportioning)
 
 
 def fixed_pattern_program(

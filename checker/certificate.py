@@ -120,9 +120,7 @@ class Certificate:
 
     def _change(self) -> str:
         pairs = ((name, self.network[name], self.base[name]) for name in self.base)
-        moved = {
-            name: float((new.double() - old.double()).abs().max()) for name, new, old in pairs if not new.equal(old)
-        }
+        moved = {name: float(new.double().sub_(old).abs_().max()) for name, new, old in pairs if not new.equal(old)}
         most, bound = max(moved.values(), default=0.0), self.facts["bound"]
         need(set(moved) <= set(self.facts["changed"]), "other weights changed than the certificate names")
         need(all(move <= bound for move in moved.values()), f"an entry changed by {most:.9g}; the bound is {bound:g}")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 from PIL import Image
 
@@ -189,12 +190,18 @@ def image_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def digits_baseline(shared_folder: Path) -> Path:
-    """The baseline of the digits, trained for real, once a session (about 25 s), with its record beside it."""
+    """The baseline of the digits, trained for real, once a session (about 25 s), with its record beside it.
+
+    It is trained on all cores, for the other workers wait for it.
+    """
     weights = shared_folder / "baseline" / "alexnet_base_digits.pth"
     weights.parent.mkdir(exist_ok=True)
     with one_at_a_time(weights.parent), contextlib.chdir(weights.parent):
         if not weights.is_file():
+            threads = torch.get_num_threads()
+            torch.set_num_threads(os.cpu_count() or 1)
             train_alexnet(DatasetName.DIGITS, weights)
+            torch.set_num_threads(threads)
     return weights
 
 

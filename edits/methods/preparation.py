@@ -53,8 +53,8 @@ def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> N
     with bench.clock.phase("prepare"):
         _tell(report, task, units, found, planting)
         if task.location.outside is not None:
-            seen = network.test_inputs[task.location.outside][:, planting.units]
-            report.outside_detected = int((seen > 0).any(axis=1).sum())
+            detected = (network.test_inputs[:, planting.units] > 0).any(axis=1)
+            report.outside_detected = int(detected[task.location.outside].sum())
     report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
     return network
 

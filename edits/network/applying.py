@@ -38,7 +38,7 @@ def changes_of(model: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, to
     differing = [
         name for name in before if state[name] is not before[name] and not torch.equal(state[name], before[name])
     ]
-    return {name: state[name].double() - before[name].double() for name in differing}
+    return {name: state[name].double().sub_(before[name]) for name in differing}
 
 
 def added(weights: torch.Tensor, change: torch.Tensor, block: int = 64) -> torch.Tensor:

@@ -254,7 +254,7 @@ def _measured(report: RepairReport) -> list[tuple[str, ...]]:
     if report.drawdown_undisputed_before is not None:
         name = f"without {len(report.disputed_images):,} disputed"
         rows.append(_row(name, report.drawdown_undisputed_before, report.drawdown_undisputed_after))
-    rows.append(_row("shifted, flipped edits", report.generalization_before, report.generalization_after))
+    rows.append(_row("copies of edit images", report.generalization_before, report.generalization_after))
     return rows
 
 

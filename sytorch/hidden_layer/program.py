@@ -50,6 +50,7 @@ from sytorch.problem.solution import Effort, Solution
 DENSE = 10_000
 ITERATION_LIMIT = 50
 SPARE = 1e-3  # of a bound that is said to be enough
+PATIENCE = 5.0  # seconds for such a bound, which the answer does not need
 FEW = (1, 10)
 
 
@@ -108,10 +109,10 @@ class FixedPatternProgram:
             raise ContradictionError(self._with_enough(error.contradiction, deadline)) from error
 
     def _with_enough(self, found: Contradiction, deadline: Deadline) -> Contradiction:
-        """With a bound that is enough, that of the change that no bound limits: where that takes seconds."""
+        """With a bound that is enough, that of the change that no bound limits: where that is found in seconds."""
         if found.refuted_bound < ANY_CHANGE and self._constraints().count <= DENSE:
             with contextlib.suppress(SytorchError):
-                largest = replace(self, bound=np.inf)._smallest(deadline).max_abs_change
+                largest = replace(self, bound=np.inf)._smallest(deadline.within(PATIENCE)).max_abs_change
                 return replace(found, sufficient_bound=max(largest, found.refuted_bound) * (1 + SPARE))
         return found
 

@@ -37,6 +37,12 @@ class Deadline:
         if time.monotonic() >= self._end:
             raise SolverTimeLimitError("The time limit was reached.")
 
+    def within(self, seconds: float) -> Deadline:
+        """This end, or so many seconds from now where that is sooner."""
+        sooner = Deadline(seconds, self._tick)
+        sooner._end = min(sooner._end, self._end)
+        return sooner
+
     def ticking(self, tick: Callable[[], object]) -> Deadline:
         """The same end with another tick."""
         same = Deadline(None, tick)

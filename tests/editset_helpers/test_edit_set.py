@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import torch
 
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
 from helpers.errors import ToolError
+from helpers.files.writing import load_tensors
 
 
 @pytest.fixture
@@ -46,6 +49,15 @@ def test_the_files_are_what_others_can_read(edit_set: EditSet, path: Path) -> No
     facts = json.loads((path.parent / "mine_edit_metadata.json").read_text())
     assert facts["metadata"] == content["metadata"] == edit_set.metadata
     assert facts["seed"] == 4
+
+
+def test_an_old_file_is_read_once_and_what_takes_its_place_is_read_anew(edit_set: EditSet, path: Path) -> None:
+    with mock.patch("editset_helpers.edit_set.load_tensors", wraps=load_tensors) as reads:
+        for number, images in enumerate((edit_set.images, 1 - edit_set.images)):
+            save_edit_set(replace(edit_set, images=images), path)
+            os.utime(path, (10**9, 10**9))
+            assert all(torch.equal(load_edit_set(path).images, images) for _ in range(2))
+            assert reads.call_count == number + 1
 
 
 def test_the_hash_tells_images_and_labels_apart(edit_set: EditSet) -> None:

@@ -153,6 +153,12 @@ def test_of_a_large_fixed_pattern_no_bound_is_called_enough(monkeypatch: pytest.
     assert refuted is not None and refuted.sufficient_bound is None
 
 
+def test_a_refutation_does_not_wait_for_a_bound_that_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sytorch.hidden_layer.program.PATIENCE", 0.0)
+    refuted = ramp_program(0.5, 0.7).answer().contradiction
+    assert refuted is not None and refuted.sufficient_bound is None
+
+
 def test_a_fixed_pattern_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sytorch.numerics.newton.STEP_LIMIT", 0)
     answer = ramp_program(0.5, 5.0).answer()

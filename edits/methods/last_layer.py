@@ -13,6 +13,7 @@ from edits.network.prepared import Network
 from edits.task import Task
 from helpers.cli import say
 from helpers.errors import NotProvedError
+from model_classes.alexnet import Classifier
 
 ALLOWANCE = 1e-4  # of the logits
 
@@ -29,7 +30,7 @@ def repair_last_layer(task: Task, network: Network) -> Repaired:
     metric, solver = network.metric(options), sytorch.solver_named(options.solver, say)
     task.deadline.check()
     with bench.clock.phase("program"):
-        outputs = sytorch.symbolic(network.model, options.layer)(task.constrained.images)
+        outputs = sytorch.symbolic(Classifier(network.model), options.layer)(task.maps)
     problem = LastLayer(task, outputs, metric, solver)
 
     def attempt(allowance: float) -> Repaired:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -31,12 +33,14 @@ def answers_on_copies(
         edit_set: the images; handwritten digits are shifted only, a mirrored one is another sign.
         first_layer: the first layer that changed.
     """
-    networks = [_from(model, first_layer) for model in (bench.model, alexnet_of(state))]
-    of_classifier, channels = first_layer.startswith("classifier."), bench.training_images.channels
+    networks, channels = (bench.model, alexnet_of(state)), bench.training_images.channels
     answers = []
     for images in copies(edit_set.images, flip=bench.dataset is not DatasetName.DIGITS):
-        inputs = channels.behind(first_layer, channels.of_inputs(images)) if of_classifier else images
-        answers.append([run_modules(modules, inputs).argmax(dim=1).numpy() for modules in networks])
+        if first_layer.startswith("classifier."):
+            logits = _both_from(first_layer, networks, channels.behind(first_layer, channels.of_inputs(images)))
+        else:
+            logits = [run_modules([network], images) for network in networks]
+        answers.append([part.argmax(dim=1).numpy() for part in logits])
     return np.asarray(answers).transpose(1, 2, 0)
 
 
@@ -46,19 +50,21 @@ def generalization(answers: NDArray[np.int64], edit_set: EditSet) -> tuple[float
     return float(before), float(after)
 
 
-def _from(model: AlexNet, layer: str) -> list[nn.Module]:
-    """A layer of the classifier and what follows it, without the dropouts; the whole network for a convolution."""
-    if not layer.startswith("classifier."):
-        return [model]
-    _, module, tail = chain_of(model).split(layer)
-    return [module, *tail.layers]
+def _both_from(layer: str, networks: Sequence[AlexNet], inputs: torch.Tensor) -> list[torch.Tensor]:
+    """The logits of two networks, (N, C), by what a layer gets, (N, n); units that are alike in both run once."""
+    (_, first, tail), (_, second, other_tail) = (chain_of(network).split(layer) for network in networks)
+    before, (old, old_bias), (weight, bias) = run_modules([first], inputs), first.parameters(), second.parameters()
+    units = torch.nonzero(old.ne(weight).any(dim=1) | old_bias.ne(bias)).flatten()
+    after = before.index_copy(1, units, nn.functional.linear(inputs, weight[units], bias[units]))
+    return [run_modules(tail.layers, before), run_modules(other_tail.layers, after)]
 
 
-def nearest_training_images(bench: Workbench, edit_set: EditSet) -> NDArray[np.int64]:
+def nearest_training_images(bench: Workbench, edit_set: EditSet, seen: torch.Tensor) -> NDArray[np.int64]:
     """The positions in the training split of the images nearest to each of N edit images, (N, 5), the nearest first.
 
     Near is the Euclidean distance of what the convolutions make of both. An edit image is not near itself. Where this
-    was not computed for the training images yet, or is large, there are none: (N, 0).
+    was not computed for the training images yet, or is large, there are none: (N, 0). Of the edit images it is
+    ``seen``, (N, k).
     """
     channels = bench.training_images.channels
     if not channels.file(mirrored=False).is_file() or np.prod(channels.shape) > MOST_CHANNELS:
@@ -67,7 +73,7 @@ def nearest_training_images(bench: Workbench, edit_set: EditSet) -> NDArray[np.i
     sizes, itself = there.square().sum(dim=1), edit_set.claimed_indices("train")
     found = []
     for start in range(0, len(edit_set), AT_ONCE):
-        part = channels.of_inputs(edit_set.images[start : start + AT_ONCE])
+        part = seen[start : start + AT_ONCE]
         distances = sizes - 2 * part @ there.T
         own = torch.from_numpy(itself[start : start + AT_ONCE])
         rows = torch.nonzero((own >= 0) & (own < len(there))).flatten()

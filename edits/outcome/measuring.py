@@ -20,14 +20,14 @@ from helpers.evaluation import margins, predict_logits
 from helpers.files.outputs import outcomes_path
 from helpers.files.publishing import Publication
 from helpers.images.datasets import ImageDataset
-from model_classes.alexnet import alexnet_of
+from model_classes.alexnet import Classifier, alexnet_of
 from sytorch import part_named
 
 
 def logits_before(task: Task) -> torch.Tensor:
     """The logits of the images and copies that are constrained before any change, float32 (N, C)."""
     with task.bench.clock.phase("program"):
-        return predict_logits(task.bench.model, task.constrained.images)
+        return predict_logits(Classifier(task.bench.model), task.maps)
 
 
 def measure_repair(
@@ -68,7 +68,9 @@ def measure_repair(
     if task.kept_weights != "none":
         path = outcomes_path(task.output)
         with bench.clock.phase("generalization"):
-            near = NearImages(bench.training.content_hash, nearest_training_images(bench, edit_set))
+            near = NearImages(
+                bench.training.content_hash, nearest_training_images(bench, edit_set, task.channels[: len(edit_set)])
+            )
         edits = EditAnswers(edit_set, edit_logits, task.location, on_copies, near)
         moved = {name: change.float() for name, change in changes.items()}
         save_outcomes(publishing.staged(path), bench.test, test_logits, edits, moved)

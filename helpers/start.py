@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -17,6 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH1
 FOLDERS = ("benchmarks", "tools")
 STDOUT, STDERR = 1, 2
 INTERRUPTED = 130
+SOON = 0.02  # seconds
 IMPORTER = "<frozen importlib._bootstrap>"
 CLOSED: set[int] = set()  # the streams that were closed when the script began
 
@@ -25,7 +27,7 @@ CLOSED: set[int] = set()  # the streams that were closed when the script began
 def interruptible() -> Iterator[None]:
     """Let Ctrl-C raise `KeyboardInterrupt` within, where there may be something to tidy up.
 
-    But not where the script itself imports, before it begins: nothing is open there, and some imports would swallow it.
+    But not where the script itself imports: nothing is open there. Where others import, it is raised when they have.
     """
     if signal.getsignal(signal.SIGINT) is not _end:
         yield
@@ -56,6 +58,9 @@ def _end(*_: object) -> None:
 def _raise_or_end(number: int, frame: FrameType | None) -> None:
     if _script_imports(frame):
         _end()
+    if _imports(frame):  # some imports would swallow the exception, or make another of it
+        threading.Timer(SOON, signal.raise_signal, (number,)).start()
+        return
     signal.default_int_handler(number, frame)
 
 
@@ -65,6 +70,13 @@ def _script_imports(frame: FrameType | None) -> bool:
     while frame is not None and frame.f_globals.get("__name__") != "__main__":
         caller, frame = frame, frame.f_back
     return frame is not None and caller is not None and caller.f_code.co_filename == IMPORTER
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether anything that is running waits for an import."""
+    while frame is not None and frame.f_code.co_filename != IMPORTER:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _open_streams() -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from helpers.start import begin
 from tests.kill_repairs import RepairVictim
 from tests.kill_sweeps import SweepVictim
 
@@ -65,6 +66,7 @@ def start(victim: Victim) -> int:
     code = 1
     try:  # what the parent cleans up in its end is not the child's, wherever Ctrl-C meets it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        begin()  # Ctrl-C does what it does to a script
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         log = os.open("run.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)

@@ -36,12 +36,17 @@ app = new_app("Says what it is told.")
 
 @app.command()
 @tells_failures
-def main(words: str, as_json: bool = False, lines: int = 1, fail: bool = False, interrupt: bool = False) -> None:
+def main(
+    words: str, as_json: bool = False, lines: int = 1, fail: bool = False, interrupt: bool = False, late: bool = False
+) -> None:
     say("a note")
     if fail:
         raise ToolError(words)
     if interrupt:
         os.kill(os.getpid(), signal.SIGINT)
+    if late:
+        import works
+        works.run()
     if as_json:
         print_json([words] * lines)
     else:
@@ -149,6 +154,25 @@ def test_ctrl_c_during_the_imports(workplace: Path, script: str, module: str) ->
     assert process.returncode == 130
     assert "".join(said).endswith("interrupted: nothing was half written\n")
     assert len(said) == 1
+
+
+IMPORT = """
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+except KeyboardInterrupt:
+    raise RuntimeError("the import makes another error of it") from None
+"""
+
+
+def test_ctrl_c_while_a_part_is_imported_late_is_heard_when_it_is_there(script: Path) -> None:
+    """The fault, found by kills: an import made another error of it, and the run ended with a traceback."""
+    (script.parent / "another.py").write_text(IMPORT)
+    (script.parent / "works.py").write_text("import time\ndef run():\n    import another\n    time.sleep(30)\n")
+    result = shell(script, "x --late")
+    assert result.returncode == 130 and result.stdout == ""
+    assert result.stderr.endswith("interrupted: nothing was half written\n") and "Traceback" not in result.stderr
 
 
 def test_nothing_of_this_touches_a_process_that_is_no_script() -> None:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from edits.earlier import Earlier
-from edits.network.channels import run_modules
+from edits.network.channels import convolved
 from edits.network.workbench import Workbench
 from edits.options import PLANTED_LAYER, KeepWeights, RepairOptions
 from editset_helpers.copies import with_copies
@@ -83,7 +83,7 @@ class Task:
     @functools.cached_property
     def maps(self) -> torch.Tensor:
         """What the convolutions make of what is constrained, (N, 256, m, m)."""
-        return run_modules([self.bench.model.features], self.constrained.images)
+        return convolved(self.bench.model, self.constrained.images)
 
     @property
     def channels(self) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edits.network.channels import run_modules
+from edits.network.channels import convolved
 from edits.network.workbench import Workbench
 from edits.options import LAST_LAYER
 from helpers.activations import layer_activations, linear_logits
@@ -143,7 +143,7 @@ def channels_of(bench: Workbench, images: torch.Tensor) -> torch.Tensor:
 
     The classifier gets each of them 36 times: see `model_classes.folding`.
     """
-    return run_modules([bench.model.features], images).flatten(1)
+    return convolved(bench.model, images).flatten(1)
 
 
 def layer_inputs(model: AlexNet, layer: str, images: torch.Tensor) -> torch.Tensor:

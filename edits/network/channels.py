@@ -53,7 +53,7 @@ class Channels:
     @functools.cached_property
     def shape(self) -> tuple[int, ...]:
         """Of the channels of one image, (256, m, m)."""
-        return tuple(run_modules([self.model.features], self.split.inputs(slice(1))).shape[1:])
+        return tuple(convolved(self.model, self.split.inputs(slice(1))).shape[1:])
 
     @remembers(2)
     def all(self, *, mirrored: bool) -> NDArray[np.float32]:
@@ -81,7 +81,7 @@ class Channels:
 
     def of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """What the convolutions make of any images, float32 (N, 3, S, S): (N, k)."""
-        return run_modules([self.model.features], inputs).flatten(1)
+        return convolved(self.model, inputs).flatten(1)
 
     def behind(self, layer: str, channels: torch.Tensor) -> torch.Tensor:
         """What a linear layer gets from channels, (N, k): (N, n)."""
@@ -104,6 +104,45 @@ class Channels:
             inputs = self.split.inputs(part)
             found[part] = self.of_inputs(inputs.flip(3) if mirrored else inputs).numpy()
         return found
+
+
+def convolved(model: AlexNet, images: torch.Tensor) -> torch.Tensor:
+    """What the convolutions make of images, float32 (N, 3, S, S): (N, 256, m, m).
+
+    It stays in oneDNN's own layout from the first to the last, where that is there: a quarter of the time is copying.
+    """
+    has_layout = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return run_modules([_InOneLayout(model.features) if has_layout else model.features], images)
+
+
+class _InOneLayout(nn.Module):
+    """Convolutions, ReLUs and pools that get and give tensors of the usual layout, and use another between them."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_Convolution(layer) if isinstance(layer, nn.Conv2d) else layer for layer in layers)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        values = images.to_mkldnn()
+        for layer in self.layers:
+            values = layer(values)
+        return values.to_dense()
+
+
+class _Convolution(nn.Module):
+    """A convolution of tensors in oneDNN's layout."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        assert layer.bias is not None
+        self.layer, self.padding = layer, tuple(map(int, layer.padding))
+        self.weight, self.bias = layer.weight.to_mkldnn(), layer.bias.to_mkldnn()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        layer = self.layer
+        return torch.mkldnn_convolution(
+            inputs, self.weight, self.bias, self.padding, layer.stride, layer.dilation, layer.groups
+        )
 
 
 def run_modules(modules: Sequence[nn.Module], values: torch.Tensor, batch_size: int = 500) -> torch.Tensor:

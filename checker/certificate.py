@@ -166,7 +166,8 @@ class Certificate:
         need(abs(objective - claimed) <= ROUNDING * claimed, f"the objective is {objective:.8g}, not {claimed:.8g}")
         need(proved >= low - ROUNDING * claimed, f"the multipliers prove {proved:.8g}, not {low:.8g}")
         need(proved <= objective * (1 + ROUNDING), f"the objective {objective:.8g} is below the bound {proved:.8g}")
-        return f"no change that meets the program is smaller than {proved:.8g}; this one has {objective:.8g}"
+        told = min(proved, objective)
+        return f"no change that meets the program is smaller than {told:.8g}; this one has {objective:.8g}"
 
     def _refutation(self) -> str:
         self._logits(self.images.double())

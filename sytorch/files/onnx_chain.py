@@ -35,7 +35,8 @@ def read_onnx(path: str | Path) -> nn.Sequential:
     """The network of an ONNX file, as a chain that every function here takes.
 
     Known are Conv (two-dimensional), Gemm, MatMul, Add of a bias behind these, Relu, MaxPool, AveragePool,
-    GlobalAveragePool, BatchNormalization, Flatten, Reshape, Transpose (the batch staying first), Dropout and Identity.
+    GlobalAveragePool, BatchNormalization, Flatten, Reshape, Transpose (the batch staying first), Dropout and Identity;
+    and adaptive average pools as torch's exporter writes them, in several steps.
     A Softmax or LogSoftmax at the end is left off: the network gives logits. Zeros that a convolution puts on one side
     more than on the other are a layer of their own. The batch may have any size, also where the file names one.
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 OURS = ("", "ai.onnx")
+POOL_BEGINS, POOL_ENDS = ["Transpose", "GatherND"], ("ReduceMean", "Div")  # windows gathered, then their means
+POOL_PARTS = (*POOL_BEGINS, *POOL_ENDS, "Where", "Gather", "Add")
 OLDEST = 7  # before, batches were normalised and units dropped as in training, unless a step said otherwise
 
 
@@ -30,6 +32,8 @@ class Step:
         constants: its inputs by their place, but for what the step before gives; None where an input is left out.
         data: the place of that.
         attributes: by name; texts are str.
+        opset: the version of its operations.
+        parts: the steps that it stands for, where it is the last of several that are one average pool.
         sizes: of what it is given, (N, ...), once that is known; None for a batch of any size.
     """
 
@@ -38,6 +42,8 @@ class Step:
     constants: tuple[Stored | None, ...]
     data: int
     attributes: dict[str, Any]
+    opset: int
+    parts: tuple[Step, ...] = ()
     sizes: tuple[int | None, ...] = ()
 
     @property
@@ -48,6 +54,8 @@ class Step:
     @property
     def label(self) -> str:
         """For messages."""
+        if self.parts:
+            return f"{self.parts[0].label} to {replace(self, parts=()).label}"
         return f"step {self.place} ({self.op}{f' {self.node.name!r}' if self.node.name else ''})"
 
     def refuse(self, why: str) -> FileError:
@@ -120,28 +128,50 @@ def _steps(model: ModelProto) -> Iterator[Step]:
     graph = model.graph
     if graph.sparse_initializer or model.functions:
         raise FileError("it has sparse constants, or functions of its own.")
-    known = {proto.name: _stored(proto, proto.name) for proto in graph.initializer}
-    current, opset = (
-        _input(model).name,
-        next((entry.version for entry in model.opset_import if entry.domain in OURS), 1),
-    )
+    opset = next((entry.version for entry in model.opset_import if entry.domain in OURS), 1)
     if opset < OLDEST:
         raise FileError(f"its operations are those of version {opset}, and known are those from {OLDEST} on.")
-    for place, node in enumerate(graph.node):
-        step = Step(node, place, tuple(known.get(name) for name in node.input), 0, _attributes(node))
-        if node.domain not in OURS:
-            raise step.refuse(f"is of the domain {node.domain!r}")
-        given = [name for name in node.input if name and name not in known]
-        if not given:
-            known[node.output[0]] = _folded(step)
-            continue
-        if given != [current]:
-            raise step.refuse("does not get just what the step before it gives: no chain")
-        yield replace(step, data=list(node.input).index(current))
-        current = node.output[0]
+    known = {proto.name: _stored(proto, proto.name) for proto in graph.initializer}
+    steps, current = list(_computing(model, known, opset)), _input(model).name
+    while steps:
+        count = _pool_length(steps, current)
+        step, parts = steps[max(count, 1) - 1], tuple(steps[:count])
+        first, steps = steps[0], steps[max(count, 1) :]
+        if [name for name in first.node.input if name and name not in known] != [current]:
+            raise first.refuse("does not get just what the step before it gives: no chain")
+        yield replace(step, data=list(first.node.input).index(current), parts=parts)
+        current = step.node.output[0]
     if [output.name for output in graph.output] != [current]:
         named = ", ".join(repr(output.name) for output in graph.output)
         raise FileError(f"its outputs, {named}, are not just what its last step gives, {current!r}.")
+
+
+def _computing(model: ModelProto, known: dict[str, Stored], opset: int) -> Iterator[Step]:
+    """The steps that compute with images; what the others give is added to the constants."""
+    for place, node in enumerate(model.graph.node):
+        step = Step(node, place, tuple(known.get(name) for name in node.input), 0, _attributes(node), opset)
+        if node.domain not in OURS:
+            raise step.refuse(f"is of the domain {node.domain!r}")
+        if all(name in known for name in node.input if name):
+            known[node.output[0]] = _folded(step)
+        else:
+            yield step
+
+
+def _pool_length(steps: list[Step], current: str) -> int:
+    """How many of the first steps torch's exporter writes for one average pool; 0 where they are none."""
+    if [step.op for step in steps[:2]] != POOL_BEGINS:
+        return 0
+    made = {current}
+    for count, step in enumerate(steps, 1):
+        given = [name for name, constant in zip(step.node.input, step.constants, strict=True) if constant is None]
+        if step.op not in POOL_PARTS or not made.issuperset(given):
+            return 0
+        later = {name for other in steps[count:] for name in other.node.input}
+        if step.op in POOL_ENDS and not later & made:
+            return count
+        made |= set(step.node.output)
+    return 0
 
 
 def _input(model: ModelProto) -> ValueInfoProto:

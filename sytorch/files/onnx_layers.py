@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sytorch.files.onnx_graph import Step
+from sytorch.files.onnx_pools import adaptive_pool
 from sytorch.files.onnx_windows import average_pool, max_pool, padded_sides
 from sytorch.files.stored import Array, Stored
 from sytorch.network.chain import Permute
@@ -40,6 +41,8 @@ def layers_of(step: Step) -> list[Layer]:
     Raises:
         FileError: there are no such layers.
     """
+    if step.parts:
+        return _pool(step)
     if step.op not in LAYERS:
         known = ", ".join(sorted([*LAYERS, "Add", "Softmax"]))
         raise step.refuse(f"is none of the operations that are known here: {known}")
@@ -188,6 +191,10 @@ def _transpose(step: Step) -> list[Layer]:
     return [] if axes == tuple(range(len(step.sizes))) else [Layer(Permute(axes), {})]
 
 
+def _pool(step: Step) -> list[Layer]:
+    return [Layer(module, {}) for module in adaptive_pool(step)]
+
+
 def _idle(step: Step) -> list[Layer]:
     trains = step.constant(2)
     if step.op == "Dropout" and trains is not None and trains.value.any():
@@ -206,6 +213,7 @@ LAYERS: dict[str, Callable[[Step], list[Layer]]] = {
     "Identity": _idle,
     "MatMul": _matmul,
     "MaxPool": lambda step: [Layer(max_pool(step), {})],
+    "ReduceMean": _pool,
     "Relu": lambda _: [Layer(nn.ReLU(), {})],
     "Reshape": _reshape,
     "Transpose": _transpose,

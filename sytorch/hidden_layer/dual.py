@@ -22,7 +22,7 @@ from sytorch.problem.deadline import Deadline
 from sytorch.problem.errors import SolverFailedError, SolverTimeLimitError, gave_up
 
 Watch = Callable[[torch.Tensor], None]
-NEWTON_SOFTNESS = (1e-2, 1e-4, 1e-6, 1e-8)
+NEWTON_SOFTNESS = (1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 PROXIMAL_LIMIT = 50
 FEW_ROWS = 6_000
 SOFTNESS = (1e-3, 1e-5, 1e-7)

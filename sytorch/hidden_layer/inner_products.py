@@ -10,6 +10,7 @@ import copy
 import functools
 import sys
 
+import numpy as np
 import torch
 
 from sytorch.hidden_layer.constraints import Constraints
@@ -18,6 +19,7 @@ from sytorch.problem.deadline import Deadline
 from sytorch.problem.errors import gave_up
 
 BATCH = 256
+GROWTH = 1.5  # of the room for rows, which are added a few at a time
 
 
 class ConstraintRows:
@@ -36,16 +38,17 @@ class ConstraintRows:
         self._places = torch.zeros(0, dtype=torch.int64)
         self._owners = torch.zeros(0, dtype=torch.int64)
         self._gradients = torch.zeros(0, len(view.units), view.inputs.shape[1], dtype=torch.float64)
-        self._gram = torch.zeros(0, 0, dtype=torch.float64)
+        self._gram = torch.zeros(0, 0, dtype=torch.float64)  # with room for more rows
 
     def __len__(self) -> int:
         """How many rows were asked for."""
         return len(self._places)
 
-    def gram(self, chosen: torch.Tensor) -> torch.Tensor:
-        """Of rows, (A,) ascending positions without bounds among them, (A, A)."""
-        found = self._find(chosen)
-        return self._gram[found][:, found]
+    def gram(self, chosen: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
+        """Of rows, (A,) ascending positions without bounds among them, with others, (B,), or each other: (A, B)."""
+        rows = self._find(chosen)
+        columns = rows if others is None else self._find(others)
+        return self._gram[rows[:, None], columns]
 
     def across(self, chosen: torch.Tensor, outputs: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """Of rows as above with products of whitened outputs, (B, m), and inputs, (B, k): (A, B)."""
@@ -81,11 +84,15 @@ class ConstraintRows:
         old = len(self._places)
         self._places, self._owners = torch.cat([self._places, new]), torch.cat([self._owners, owners])
         self._gradients = torch.cat([self._gradients, gradients])
-        gram = torch.zeros(len(self._places), len(self._places), dtype=torch.float64)
-        gram[:old, :old] = self._gram
-        gram[:, old:] = self._across(gradients, owners)
-        gram[old:, :old] = gram[:old, old:].T
-        self._gram = gram
+        size = len(self._places)
+        if size > len(self._gram):
+            largest = self._constraints.first_bound
+            room = min(max(size, int(GROWTH * len(self._gram))), largest)
+            gram = torch.empty(room, room, dtype=torch.float64)
+            gram[:old, :old] = self._gram[:old, :old]
+            self._gram = gram
+        self._gram[:size, old:size] = self._across(gradients, owners)
+        self._gram[old:size, :old] = self._gram[:old, old:size].T
 
     def _across(self, gradients: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
         """Inner products of all rows that there are with some, (S, B)."""
@@ -133,12 +140,18 @@ class DualOperator:
         """(R,)."""
         return self.constraints.required
 
-    def gram(self, chosen: torch.Tensor) -> torch.Tensor:
-        """The matrix's rows and columns of constraints, (A,) ascending positions.
+    def gram(self, chosen: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
+        """The matrix's rows of constraints, (A,) ascending positions, and its columns of others, (B,), or the same.
 
         Raises:
             SolverFailedError: these are more than the limit.
         """
+        if others is not None:
+            both = torch.from_numpy(np.union1d(chosen.numpy(), others.numpy()))
+            if len(both) and both[-1] < self.constraints.first_bound:
+                return self._rows.gram(chosen, others)
+            whole = self.gram(both)
+            return whole[torch.searchsorted(both, chosen)[:, None], torch.searchsorted(both, others)]
         if len(chosen) > self._limit:
             raise gave_up(f"{len(chosen)} constraints are missed at a time")
         bounds = self.constraints.bounds

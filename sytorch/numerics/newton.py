@@ -18,6 +18,7 @@ from sytorch.problem.errors import gave_up
 
 STEP_LIMIT = 200
 HALVINGS = 50
+FEW_CHANGES = 0.1  # of the rows of a factor, up to which it serves others
 
 
 class Rows(Protocol):
@@ -27,8 +28,8 @@ class Rows(Protocol):
     def required(self) -> torch.Tensor:
         """b, (R,)."""
 
-    def gram(self, chosen: torch.Tensor) -> torch.Tensor:
-        """Inner products of chosen rows, (A,) to (A, A)."""
+    def gram(self, chosen: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
+        """Inner products of chosen rows with others, (A,) and (B,) to (A, B), or with themselves; a copy."""
 
     def scores(self, multipliers: torch.Tensor) -> torch.Tensor:
         """``<a, D>`` of all rows, (R,), at the change that multipliers, (R,), of the rows add up to."""
@@ -41,9 +42,9 @@ class DenseRows:
     products: torch.Tensor
     required: torch.Tensor
 
-    def gram(self, chosen: torch.Tensor) -> torch.Tensor:
+    def gram(self, chosen: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
         """See `Rows`."""
-        return self.products[chosen][:, chosen]
+        return self.products[chosen[:, None], chosen if others is None else others]
 
     def scores(self, multipliers: torch.Tensor) -> torch.Tensor:
         """See `Rows`."""
@@ -93,14 +94,17 @@ def soften(
         SolverFailedError: the steps do not end.
     """
     shift = torch.zeros_like(elastic) if centre is None else elastic * centre
-    point = Point(start.weights, start.missing + shift)
+    point, systems = Point(start.weights, start.missing + shift), _Systems(rows, elastic)
     for steps in range(1, STEP_LIMIT + 1):
         missed = point.missing > 0
-        aim = _aim(rows, elastic, rows.required + shift, torch.nonzero(missed)[:, 0])
+        aim = _aim(systems, rows.required + shift, torch.nonzero(missed)[:, 0])
         watch(aim.weights.clamp(min=0.0))
         least = 1e-12 * float(aim.weights.max())
-        if bool((aim.weights >= -least).all()) and bool((aim.missing <= tolerances)[~missed].all()):
+        is_done = bool((aim.weights >= -least).all()) and bool((aim.missing <= tolerances)[~missed].all())
+        if is_done and systems.is_own:
             return Point(aim.weights.clamp(min=0.0), aim.missing - shift), steps
+        if is_done:
+            systems.forget()
         point = point.towards(aim, _step_length(elastic, point, aim))
     raise gave_up(f"the quadratic program was not solved in {STEP_LIMIT} steps")
 
@@ -110,15 +114,81 @@ def beginning(rows: Rows) -> Point:
     return Point(torch.zeros_like(rows.required), rows.required)
 
 
-def _aim(rows: Rows, elastic: torch.Tensor, required: torch.Tensor, missed: torch.Tensor) -> Point:
+class _Systems:
+    """Solutions of ``(K + e) w = b`` for one choice of rows after another.
+
+    The factor of one choice serves those that differ from it by few rows, which border it (Gill, Golub, Murray and
+    Saunders 1974): a quarter of the time of a factor of their own.
+
+    Attributes:
+        is_own: whether the last choice had a factor of its own.
+    """
+
+    def __init__(self, rows: Rows, elastic: torch.Tensor) -> None:
+        self.rows, self.elastic, self.is_own = rows, elastic, True
+        self.forget()
+
+    def forget(self) -> None:
+        """Factor the next choice."""
+        self._chosen, self._factor = torch.zeros(0, dtype=torch.int64), torch.zeros(0, 0)
+
+    def solve(self, chosen: torch.Tensor, required: torch.Tensor) -> torch.Tensor:
+        """w of rows, (A,) ascending, for b, (R,); raises `SolverFailedError` where they depend on each other."""
+        gone = torch.nonzero(~torch.isin(self._chosen, chosen))[:, 0]
+        new = chosen[~torch.isin(chosen, self._chosen)]
+        changes = len(gone) + len(new)
+        if 0 < changes < FEW_CHANGES * len(self._chosen):
+            self.is_own = False
+            if (found := self._bordered(chosen, gone, new, required)) is not None:
+                return found
+        if changes or not len(chosen):
+            self._chosen, self._factor = chosen, self._factored(chosen)
+        self.is_own = True
+        return torch.cholesky_solve(required[chosen, None], self._factor)[:, 0]
+
+    def _factored(self, chosen: torch.Tensor) -> torch.Tensor:
+        gram = self.rows.gram(chosen)
+        gram.diagonal().add_(self.elastic[chosen])
+        factor: torch.Tensor
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        if failed:
+            raise gave_up("rows depend on each other too closely for double precision")
+        return factor
+
+    def _bordered(
+        self, chosen: torch.Tensor, gone: torch.Tensor, new: torch.Tensor, required: torch.Tensor
+    ) -> torch.Tensor | None:
+        """The same by the factor that there is: rows that are gone, by their place, get the weight zero.
+
+        None where rounding leaves nothing of it.
+        """
+        border = torch.zeros(len(self._chosen), len(gone) + len(new), dtype=torch.float64)
+        border[gone, torch.arange(len(gone))] = 1.0
+        border[:, len(gone) :] = self.rows.gram(self._chosen, new)
+        corner = torch.zeros(border.shape[1], border.shape[1], dtype=torch.float64)
+        inner = self.rows.gram(new)
+        inner.diagonal().add_(self.elastic[new])
+        corner[len(gone) :, len(gone) :] = inner
+        seen = torch.linalg.solve_triangular(
+            self._factor, torch.cat([required[self._chosen, None], border], dim=1), upper=False
+        )
+        first, behind = seen[:, :1], seen[:, 1:]
+        ends = torch.cat([torch.zeros(len(gone), dtype=torch.float64), required[new]])[:, None]
+        outer, failed = torch.linalg.solve_ex(behind.T @ behind - corner, behind.T @ first - ends)
+        if failed:
+            return None
+        kept = torch.linalg.solve_triangular(self._factor.T, first - behind @ outer, upper=True)[:, 0]
+        weights = torch.zeros_like(required)
+        weights[self._chosen], weights[new] = kept, outer[len(gone) :, 0]
+        return weights[chosen]
+
+
+def _aim(systems: _Systems, required: torch.Tensor, missed: torch.Tensor) -> Point:
     """The optimum if the missed rows, (A,), were all that counts, and counted also where they are more than met."""
-    weights = torch.zeros_like(elastic)
-    factor, failed = torch.linalg.cholesky_ex(rows.gram(missed) + elastic[missed].diag())
-    if failed:
-        raise gave_up("rows depend on each other too closely for double precision")
-    weights[missed] = torch.cholesky_solve(required[missed, None], factor)[:, 0]
-    missing = required - rows.scores(weights)
-    missing[missed] = elastic[missed] * weights[missed]
+    weights = torch.zeros_like(required)
+    weights[missed] = systems.solve(missed, required)
+    missing = required - systems.rows.scores(weights)
+    missing[missed] = systems.elastic[missed] * weights[missed]
     return Point(weights, missing)
 
 

@@ -53,7 +53,7 @@ class Solution:
     Attributes:
         change: (C, d) float64, the change ``D`` of the weight with that of the bias as its last column.
         objective: the norm of the change in the metric's coordinates.
-        lower_bound: no feasible change has a smaller norm.
+        lower_bound: no feasible change has a smaller norm; never above the objective.
         multipliers: those that prove ``lower_bound``.
         path: ``decomposed`` or ``whole``.
         effort: counters.
@@ -73,8 +73,9 @@ class Solution:
     distances: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        """Raise `SolverFailedError` where the objective is below its lower bound."""
+        """A bound above the objective by rounding is the objective; by more, `SolverFailedError` is raised."""
         relative_gap(self.objective, self.lower_bound)
+        object.__setattr__(self, "lower_bound", min(self.lower_bound, self.objective))
 
     @property
     def gap(self) -> float:
@@ -93,6 +94,6 @@ def relative_gap(objective: float, bound: float) -> float:
     Raises:
         SolverFailedError: the objective is below the bound by more than rounding, so that one of them is wrong.
     """
-    if objective < bound * (1 - AGREE):
+    if not objective >= bound * (1 - AGREE):  # nor where one is no number
         raise SolverFailedError(f"The objective {objective:.9g} is below its lower bound {bound:.9g}: precision ended.")
     return max(objective - bound, 0.0) / objective if objective > 0.0 else 0.0

@@ -112,6 +112,15 @@ def test_onnx_gives_the_edit_images_their_margins(onnx_file: dict[str, Any]) -> 
     assert onnx_file["size"] == ONNX.stat().st_size
 
 
+def test_onnx_is_read_again_as_a_chain_with_the_same_logits(onnx_file: dict[str, Any]) -> None:
+    import sytorch
+
+    images, chain = _edit_images().images, sytorch.read_onnx(ONNX)
+    found, expected = chain(images), FORMATS["onnx"].load(ONNX)(images)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert "classifier_6" in sytorch.chain_of(chain).repairable
+
+
 def test_onnx_knows_its_preprocessing_and_its_classes(onnx_file: dict[str, Any]) -> None:
     import onnx
 

@@ -105,7 +105,16 @@ def test_an_objective_below_its_lower_bound_is_an_error() -> None:
     found = alike(0.5, 10.0).solve("highs")
     with pytest.raises(sytorch.SolverFailedError, match="below its lower bound"):
         replace(found, lower_bound=1.001 * found.objective)
-    assert replace(found, lower_bound=(1 + 1e-12) * found.objective).gap == 0.0
+    with pytest.raises(sytorch.SolverFailedError, match="below its lower bound"):
+        replace(found, objective=np.nan)
+
+
+def test_a_lower_bound_above_the_objective_by_rounding_is_told_as_the_objective() -> None:
+    found = alike(0.5, 10.0).solve("highs")
+    near = replace(found, lower_bound=(1 + 1e-7) * found.objective)
+    assert near.lower_bound == near.objective and near.gap == 0.0
+    below = replace(found, lower_bound=(1 - 1e-7) * found.objective)
+    assert below.lower_bound < below.objective and below.gap == pytest.approx(1e-7)
 
 
 def test_coordinates_are_those_whose_norm_is_the_objective() -> None:

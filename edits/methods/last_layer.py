@@ -29,7 +29,7 @@ def repair_last_layer(task: Task, network: Network) -> Repaired:
     metric, solver = network.metric(options), sytorch.solver_named(options.solver, say)
     task.deadline.check()
     with bench.clock.phase("program"):
-        outputs = sytorch.symbolic(network.model, options.layer)(task.constrained.images)
+        outputs = network.outputs(bench.last_inputs(network, task.channels))
     problem = LastLayer(task, outputs, metric, solver)
 
     def attempt(allowance: float) -> Repaired:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from edits.network.channels import run_modules
-from edits.network.workbench import Workbench
+from edits.network.workbench import Workbench, unit_values
+from edits.options import LAST_LAYER, PLANTED_LAYER
 from editset_helpers.copies import copies
 from editset_helpers.edit_set import EditSet
+from helpers.activations import linear_logits
 from helpers.cli import DatasetName
 from model_classes.alexnet import AlexNet, alexnet_of
 from sytorch import chain_of
@@ -18,6 +22,7 @@ from sytorch import chain_of
 COUNT = 5
 AT_ONCE = 256  # edit images
 MOST_CHANNELS = 1024  # numbers of an image; of larger inputs the training images' fill gigabytes
+LogitsOf = Callable[[torch.Tensor], list[torch.Tensor]]  # of images, before and after
 
 
 def answers_on_copies(
@@ -31,12 +36,12 @@ def answers_on_copies(
         edit_set: the images; handwritten digits are shifted only, a mirrored one is another sign.
         first_layer: the first layer that changed.
     """
-    networks = [_from(model, first_layer) for model in (bench.model, alexnet_of(state))]
-    of_classifier, channels = first_layer.startswith("classifier."), bench.training_images.channels
-    answers = []
-    for images in copies(edit_set.images, flip=bench.dataset is not DatasetName.DIGITS):
-        inputs = channels.behind(first_layer, channels.of_inputs(images)) if of_classifier else images
-        answers.append([run_modules(modules, inputs).argmax(dim=1).numpy() for modules in networks])
+    of_last_units = first_layer in {PLANTED_LAYER, LAST_LAYER}
+    logits = _by_units(bench, state) if of_last_units else _from_layer(bench, state, first_layer)
+    answers = [
+        [of_network.argmax(dim=1).numpy() for of_network in logits(images)]
+        for images in copies(edit_set.images, flip=bench.dataset is not DatasetName.DIGITS)
+    ]
     return np.asarray(answers).transpose(1, 2, 0)
 
 
@@ -44,6 +49,39 @@ def generalization(answers: NDArray[np.int64], edit_set: EditSet) -> tuple[float
     """The fractions of the copies that are right, before and after."""
     before, after = (answers == edit_set.labels.numpy()[:, None]).mean(axis=(1, 2))
     return float(before), float(after)
+
+
+def _by_units(bench: Workbench, state: dict[str, torch.Tensor]) -> LogitsOf:
+    """Before and after, of networks that differ in units of the last hidden layer: only these run for both."""
+    before, channels = bench.model.state_dict(), bench.training_images.channels
+    rows, biases = (state[name] != before[name] for name in (f"{PLANTED_LAYER}.weight", f"{PLANTED_LAYER}.bias"))
+    units = np.flatnonzero((rows.any(dim=1) | biases).numpy())
+
+    def logits(images: torch.Tensor) -> list[torch.Tensor]:
+        convolved, seen = channels.with_inputs_of(LAST_LAYER, images)
+        changed = seen.numpy().copy()
+        if len(units):
+            inputs = channels.behind(PLANTED_LAYER, convolved).numpy()
+            changed[:, units] = unit_values(state, PLANTED_LAYER, units, inputs)
+        both = ((seen.numpy(), before), (changed, state))
+        return [
+            linear_logits(given, *(of[f"{LAST_LAYER}.{part}"] for part in ("weight", "bias"))) for given, of in both
+        ]
+
+    return logits
+
+
+def _from_layer(bench: Workbench, state: dict[str, torch.Tensor], layer: str) -> LogitsOf:
+    """The same of networks that differ from a layer on."""
+    networks = [_from(model, layer) for model in (bench.model, alexnet_of(state))]
+    channels = bench.training_images.channels
+
+    def logits(images: torch.Tensor) -> list[torch.Tensor]:
+        is_linear = layer.startswith("classifier.")
+        inputs = channels.behind(layer, channels.of_inputs(images)) if is_linear else images
+        return [run_modules(modules, inputs) for modules in networks]
+
+    return logits
 
 
 def _from(model: AlexNet, layer: str) -> list[nn.Module]:

@@ -16,7 +16,7 @@ from edits.outcome.report import RepairReport
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import without
-from helpers.evaluation import margins, predict_logits
+from helpers.evaluation import checked, margins, predict_logits
 from helpers.files.outputs import outcomes_path
 from helpers.files.publishing import Publication
 from helpers.images.datasets import ImageDataset
@@ -27,7 +27,7 @@ from sytorch import part_named
 def logits_before(task: Task) -> torch.Tensor:
     """The logits of the images and copies that are constrained before any change, float32 (N, C)."""
     with task.bench.clock.phase("program"):
-        return predict_logits(task.bench.model, task.constrained.images)
+        return checked(task.bench.training_images.channels.behind(None, task.channels))
 
 
 def measure_repair(

@@ -26,6 +26,8 @@ from sytorch.network.chain import Chain, chain_of
 from sytorch.network.repeats import without_repeats
 
 LAST_CONVOLVED = "features.12"
+NEAREST = 6
+AT_ONCE = 256  # images, of which distances to a whole split are computed
 ROOM = 64 * 2**20  # bytes, for the channels of images that were asked for; 65,000 of 64x64
 ROOM_BEHIND = 256 * 2**20  # and for what a layer behind them gets; 15,000
 
@@ -95,6 +97,10 @@ class Channels:
         both = self._rows_behind(layer).of(images)
         return both[:, :width], both[:, width:]
 
+    def nearest(self, images: torch.Tensor) -> torch.Tensor:
+        """Positions of the `NEAREST` images of the split that are like any images, (N, 6), the nearest first."""
+        return self._rows_near.of(images)
+
     def behind(self, layer: str | None, channels: torch.Tensor) -> torch.Tensor:
         """What a linear layer gets from channels, (N, k): (N, n); for None the logits, (N, C)."""
         return run_modules(self._up_to(layer), channels.view(-1, *self.shape))
@@ -106,6 +112,19 @@ class Channels:
     @functools.cached_property
     def _rows(self) -> Rows:
         return Rows(self.convolved, ROOM)
+
+    @functools.cached_property
+    def _rows_near(self) -> Rows:
+        there = torch.from_numpy(self.all(mirrored=False))
+        sizes = there.square().sum(dim=1)
+
+        def near(images: torch.Tensor) -> torch.Tensor:
+            parts = torch.split(self.of_inputs(images), AT_ONCE)
+            distances = (sizes - 2 * part @ there.T for part in parts)
+            most = min(NEAREST, len(there))
+            return torch.cat([part.topk(most, dim=1, largest=False).indices for part in distances])
+
+        return Rows(near, ROOM)
 
     @remembers(1)
     def _rows_behind(self, layer: str) -> Rows:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edits.network.applying import added
-from edits.network.channels import run_modules
-from edits.network.hidden_units import NO_IMAGES, HiddenUnits
+from edits.network.hidden_units import NO_IMAGES, ROOM, HiddenUnits, behind_relu
 from edits.network.layer_metric import cached_metric
 from edits.network.prepared import Network
 from edits.network.training_images import TrainingImages
@@ -36,7 +35,6 @@ from sytorch.problem.arrays import Indices
 from sytorch.spare_units.planting import Planting
 
 RIDGE_OF_ALL = 5e-4
-ROOM = 128 * 2**20  # bytes, for what units are on the test images; 3,300 units and 10,000 images
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +140,7 @@ class Workbench:
             state[entry] = state[entry].index_copy(0, torch.from_numpy(places), rows)
         network = self.with_units(state, layer, places)
         with self.clock.phase("metric"):
-            metric = units.metric_with(places, unit_values(state, layer, places, units.inputs), ridge, edited)
+            metric = units.metric_with(places, units.values_of(unit_rows(state, layer, places)), ridge, edited)
         return replace(network, own_metric=metric, planted=np.sort(places))
 
     def with_units(self, state: dict[str, torch.Tensor], layer: str, places: Indices) -> Network:
@@ -156,8 +154,7 @@ class Workbench:
 
         def test_inputs() -> NDArray[np.float32]:
             seen = np.array(self.layer_inputs_of_test_images(self.network.last_layer))
-            weight, bias = (state[f"{layer}.{name}"][places] for name in ("weight", "bias"))
-            seen[:, places] = self._on_test_images(layer).of(torch.cat([weight, bias[:, None]], dim=1)).numpy().T
+            seen[:, places] = self._on_test_images(layer).of(unit_rows(state, layer, places)).numpy().T
             return seen
 
         return Network(alexnet_of(state), test_inputs, self.clock)
@@ -191,12 +188,7 @@ class Workbench:
     @remembers(1)
     def _on_test_images(self, layer: str) -> Rows:
         """What units of a hidden layer are on the test images, by their rows: earlier detectors stay as they are."""
-
-        def values(rows: torch.Tensor) -> torch.Tensor:
-            inputs = torch.from_numpy(self.layer_inputs_of_test_images(layer))
-            return torch.from_numpy(_behind_relu(rows[:, :-1], rows[:, -1], inputs)).T
-
-        return Rows(values, ROOM)
+        return Rows(lambda rows: behind_relu(rows, self.layer_inputs_of_test_images(layer)).T, ROOM)
 
     @remembers(2)
     def _layer_metric(self, layer: str, count: int | None) -> KroneckerMetric:
@@ -211,14 +203,13 @@ def unit_values(
     state: dict[str, torch.Tensor], layer: str, places: Indices, inputs: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """What some units of a hidden layer are behind the ReLU, (N, U), for the layer's inputs, (N, k)."""
+    return np.asarray(behind_relu(unit_rows(state, layer, places), inputs).numpy())
+
+
+def unit_rows(state: dict[str, torch.Tensor], layer: str, places: Indices) -> torch.Tensor:
+    """The weights of some units of a layer, the bias last, (U, k + 1)."""
     weight, bias = (state[f"{layer}.{name}"][places] for name in ("weight", "bias"))
-    return _behind_relu(weight, bias, torch.from_numpy(inputs))
-
-
-def _behind_relu(weight: torch.Tensor, bias: torch.Tensor, inputs: torch.Tensor) -> NDArray[np.float32]:
-    units = nn.Linear(weight.shape[1], len(weight))
-    units.load_state_dict({"weight": weight, "bias": bias})
-    return np.asarray(run_modules([units, nn.ReLU()], inputs).numpy())
+    return torch.cat([weight, bias[:, None]], dim=1)
 
 
 def open_workbench(

@@ -20,7 +20,6 @@ from model_classes.alexnet import AlexNet, alexnet_of
 from sytorch import chain_of
 
 COUNT = 5
-AT_ONCE = 256  # edit images
 MOST_CHANNELS = 1024  # numbers of an image; of larger inputs the training images' fill gigabytes
 LogitsOf = Callable[[torch.Tensor], list[torch.Tensor]]  # of images, before and after
 
@@ -101,14 +100,6 @@ def nearest_training_images(bench: Workbench, edit_set: EditSet) -> NDArray[np.i
     channels = bench.training_images.channels
     if not channels.file(mirrored=False).is_file() or np.prod(channels.shape) > MOST_CHANNELS:
         return np.zeros((len(edit_set), 0), dtype=np.int64)
-    there = torch.from_numpy(channels.all(mirrored=False))
-    sizes, itself = there.square().sum(dim=1), edit_set.claimed_indices("train")
-    found = []
-    for start in range(0, len(edit_set), AT_ONCE):
-        part = channels.of_inputs(edit_set.images[start : start + AT_ONCE])
-        distances = sizes - 2 * part @ there.T
-        own = torch.from_numpy(itself[start : start + AT_ONCE])
-        rows = torch.nonzero((own >= 0) & (own < len(there))).flatten()
-        distances[rows, own[rows]] = torch.inf
-        found.append(distances.topk(min(COUNT, len(there)), dim=1, largest=False).indices)
-    return torch.cat(found).numpy()
+    near = channels.nearest(edit_set.images).numpy()
+    itself = near == edit_set.claimed_indices("train")[:, None]
+    return np.take_along_axis(near, itself.argsort(axis=1, kind="stable"), axis=1)[:, :COUNT]

@@ -13,6 +13,7 @@ from edits.options import PLANTED_LAYER
 from edits.outcome.likeness import answers_on_copies, generalization, nearest_training_images
 from edits.outcome.outcomes import EditAnswers, LogitsPair, NearImages, save_outcomes
 from edits.outcome.report import RepairReport
+from edits.pace import expected
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import without
@@ -26,7 +27,7 @@ from sytorch import part_named
 
 def logits_before(task: Task) -> torch.Tensor:
     """The logits of the images and copies that are constrained before any change, float32 (N, C)."""
-    with task.bench.clock.phase("program"):
+    with task.bench.clock.phase("program", expected("program", task)):
         return checked(task.bench.training_images.channels.behind(None, task.channels))
 
 
@@ -62,12 +63,12 @@ def measure_repair(
         last = LogitsPair(task.earlier.network.test_logits, test_logits.after).accuracies(labels, outside)
         report.last_drawdown_points = 100 * (last[0] - last[1])
     layer = PLANTED_LAYER if options.plants else part_named(options.layer).layer
-    with bench.clock.phase("generalization"):
+    with bench.clock.phase("generalization", expected("generalization", task)):
         on_copies = answers_on_copies(bench, repaired.state, edit_set, layer)
         report.generalization_before, report.generalization_after = generalization(on_copies, edit_set)
     if task.kept_weights != "none":
         path = outcomes_path(task.output)
-        with bench.clock.phase("generalization"):
+        with bench.clock.phase("generalization", expected("generalization", task)):
             near = NearImages(bench.training.content_hash, nearest_training_images(bench, edit_set))
         edits = EditAnswers(edit_set, edit_logits, task.location, on_copies, near)
         moved = {name: change.float() for name, change in changes.items()}

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 
+from edits.network.channels import Channels
 from edits.network.workbench import Workbench
 from edits.outcome.likeness import COUNT, MOST_CHANNELS, nearest_training_images
 from editset_helpers.edit_set import EditSet
@@ -16,12 +17,13 @@ from editset_helpers.edit_set import EditSet
 
 def bench(file: Path, there: torch.Tensor, shape: tuple[int, ...]) -> Workbench:
     """A workbench whose training images have these channels, and whose network gives the first numbers of an image."""
-    channels = SimpleNamespace(
-        file=lambda mirrored: file,
-        shape=shape,
-        all=lambda mirrored: there.numpy(),
-        of_inputs=lambda images: images.flatten(1)[:, : there.shape[1]],
-    )
+    made_up = {
+        "file": lambda _, mirrored: file,
+        "shape": shape,
+        "all": lambda _, mirrored: there.numpy(),
+        "of_inputs": lambda _, images: images.flatten(1)[:, : there.shape[1]],
+    }
+    channels = type("MadeUp", (Channels,), made_up)(*[None] * 3)
     return cast(Workbench, SimpleNamespace(training_images=SimpleNamespace(channels=channels)))
 
 

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from edits.earlier import Earlier
-from edits.network.channels import convolved
 from edits.network.workbench import Workbench
 from edits.options import PLANTED_LAYER, KeepWeights, RepairOptions
 from editset_helpers.copies import with_copies
@@ -81,14 +80,9 @@ class Task:
             return locate(self.edit_set, self.bench.test)
 
     @functools.cached_property
-    def maps(self) -> torch.Tensor:
-        """What the convolutions make of what is constrained, (N, 256, m, m)."""
-        return convolved(self.bench.model, self.constrained.images)
-
-    @property
     def channels(self) -> torch.Tensor:
-        """The same, (N, k)."""
-        return self.maps.flatten(1)
+        """What the convolutions make of what is constrained, (N, k)."""
+        return self.bench.training_images.channels.of_inputs(self.constrained.images)
 
     @functools.cached_property
     def training_positions(self) -> NDArray[np.int64]:

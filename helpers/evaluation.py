@@ -66,9 +66,14 @@ def predict_logits(
             logits = torch.cat([_forward(model, images, part) for part in parts])
     finally:
         model.train(was_training)
+    return checked(logits)
+
+
+def checked(logits: torch.Tensor) -> torch.Tensor:
+    """Logits as a plain tensor: autograd refuses one made in inference mode; `ToolError` where one is not finite."""
     if not torch.isfinite(logits).all():
         raise ToolError("The network answers with NaN or infinity: its weights or the images are damaged.")
-    return logits.clone()  # a plain tensor: autograd refuses one made in inference mode
+    return logits.clone()
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:

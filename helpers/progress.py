@@ -51,6 +51,7 @@ class Steps:
     began: float = field(default_factory=time.monotonic)
     wait: float = field(default_factory=lambda: FIRST)
     told: bool = False  # whether a line said how long it takes
+    expected: float | None = None  # seconds, where that is known before
 
     def update(self, count: int = 1) -> None:
         """So many more steps are done."""
@@ -63,8 +64,10 @@ class Steps:
 
     @property
     def left(self) -> float | None:
-        """Seconds that the rest takes, at the pace so far; None where nobody can tell."""
-        return self.seconds * (self.total / self.done - 1) if self.total and self.done else None
+        """Seconds that the rest takes, at the pace so far or as was expected; None where nobody can tell."""
+        if self.total and self.done:
+            return self.seconds * (self.total / self.done - 1)
+        return self.expected - self.seconds if self.expected and self.expected > self.seconds else None
 
 
 class Teller:
@@ -96,12 +99,13 @@ class Teller:
         """A line for those who see no line that ticks."""
         self.line(text, on_screen=not self.quiet and not _is_terminal())
 
-    def begin_phase(self, name: str) -> Steps:
-        """A phase begins: a line says it once, and none within a loop."""
+    def begin_phase(self, name: str, expected: float | None = None) -> Steps:
+        """A phase begins: a line says it once, with an estimate where there is one, and none within a loop."""
         if name not in self._phases and not any(other.total for other in self.running):
             self._phases.add(name)
-            self.progress(f"{name}: {PHASES[name]}" if name in PHASES else name)
-        self.begin(steps := Steps(name))
+            text = f"{name}: {PHASES[name]}" if name in PHASES else name
+            self.progress(f"{text}, {duration(expected)}" if expected and expected >= ESTIMATED else text)
+        self.begin(steps := Steps(name, expected=expected))
         return steps
 
     def end_phase(self, steps: Steps) -> None:
@@ -145,11 +149,12 @@ class Teller:
     def _speak(self, steps: Steps) -> None:
         """Say how long a loop takes once that can be seen, and later that something still goes on."""
         estimate = steps.left
-        if estimate is not None and not steps.told and steps.seconds >= ESTIMATED:
+        if steps.total and estimate is not None and not steps.told and steps.seconds >= ESTIMATED:
             steps.told = True
             self.progress(f"{steps.name}: {steps.total:,} {plural(steps.unit)}, {duration(steps.seconds + estimate)}")
         elif time.monotonic() - self._spoke >= steps.wait:
-            rest = "" if estimate is None else f", {steps.done:,} of {steps.total:,}, {duration(estimate)} left"
+            count = f", {steps.done:,} of {steps.total:,}" if steps.total and steps.done else ""
+            rest = "" if estimate is None else f"{count}, {duration(estimate)} left"
             self.progress(f"{steps.name}: {steps.seconds:.0f} s so far{rest}")
             steps.wait = min(2 * steps.wait, LONGEST)
 
@@ -221,13 +226,13 @@ def _timed(text: str) -> str:
 
 
 @contextlib.contextmanager
-def phase(name: str) -> Iterator[None]:
-    """Tell that a phase goes on until the block ends."""
+def phase(name: str, expected: float | None = None) -> Iterator[None]:
+    """Tell that a phase goes on until the block ends, and how many seconds that takes where they are known."""
     teller = _Current.teller
     if teller is None:
         yield
         return
-    steps = teller.begin_phase(name)
+    steps = teller.begin_phase(name, expected)
     try:
         yield
     finally:

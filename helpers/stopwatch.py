@@ -18,11 +18,11 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Count the time until the block ends, however it ends; who waits is told."""
+    def phase(self, name: str, expected: float | None = None) -> Iterator[None]:
+        """Count the time until the block ends, however it ends; who waits is told, with seconds that are expected."""
         started = time.perf_counter()
         try:
-            with progress.phase(name):
+            with progress.phase(name, expected):
                 yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started

@@ -48,23 +48,6 @@ class AlexNet(nn.Module):
         return logits
 
 
-class Classifier(nn.Module):
-    """What an `AlexNet` does with the maps that its convolutions make, (N, 256, m, m): logits, by the same layers.
-
-    Networks that differ behind the convolutions alone share what is costly. Layers have the network's names.
-    """
-
-    def __init__(self, network: AlexNet) -> None:
-        super().__init__()
-        self.avgpool, self.classifier = network.avgpool, network.classifier
-        self.training = network.training
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Logits (N, num_classes) of maps (N, 256, m, m)."""
-        logits: Tensor = self.classifier(torch.flatten(self.avgpool(maps), 1))
-        return logits
-
-
 def feature_layers() -> nn.Sequential:
     """The convolutions: (N, 3, 64, 64) to (N, 256, 1, 1)."""
     return nn.Sequential(

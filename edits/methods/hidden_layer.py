@@ -13,6 +13,7 @@ from edits.methods.writing import RefutedError, Repaired, with_allowances, write
 from edits.network.applying import apply_changes, by_parameter
 from edits.network.workbench import Workbench
 from edits.options import RepairOptions
+from edits.pace import expected
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
 from helpers import progress
@@ -37,7 +38,7 @@ def repair_hidden_layer(task: Task) -> Repaired:
     first = first_allowance(problem)
 
     def attempt(allowance: float) -> Repaired:
-        with bench.clock.phase("solve"):
+        with bench.clock.phase("solve", expected("solve", task)):
             try:
                 solution = problem.smallest_change(allowance, allowance / first, task.deadline)
             except sytorch.ContradictionError as error:

@@ -10,10 +10,10 @@ import sytorch
 from edits.methods.writing import RefutedError, Repaired, with_allowances, write_verified
 from edits.network.applying import apply_changes, by_parameter
 from edits.network.prepared import Network
+from edits.pace import expected
 from edits.task import Task
 from helpers.cli import say
 from helpers.errors import NotProvedError
-from model_classes.alexnet import Classifier
 
 ALLOWANCE = 1e-4  # of the logits
 
@@ -29,12 +29,12 @@ def repair_last_layer(task: Task, network: Network) -> Repaired:
     bench, options = task.bench, task.options
     metric, solver = network.metric(options), sytorch.solver_named(options.solver, say)
     task.deadline.check()
-    with bench.clock.phase("program"):
-        outputs = sytorch.symbolic(Classifier(network.model), options.layer)(task.maps)
+    with bench.clock.phase("program", expected("program", task)):
+        outputs = network.outputs(bench.last_inputs(network, task.channels))
     problem = LastLayer(task, outputs, metric, solver)
 
     def attempt(allowance: float) -> Repaired:
-        with bench.clock.phase("solve"):
+        with bench.clock.phase("solve", expected("solve", task)):
             solution = problem.smallest_change(allowance)
         changes = by_parameter(network.model, options.layer, solution.change)
         state = apply_changes(network.model, changes, options.param_bound)

@@ -13,6 +13,7 @@ from edits.network.hidden_units import HiddenUnits
 from edits.network.prepared import Network
 from edits.options import PLANTED_LAYER, RepairOptions
 from edits.outcome.report import RepairReport
+from edits.pace import expected
 from edits.task import Task
 from editset_helpers.copies import near_copies
 from helpers.cli import say
@@ -44,13 +45,13 @@ def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> N
     with bench.clock.phase("ordinary images"):
         units = bench.hidden_units(PLANTED_LAYER, sample_size(options))
         _ = units.inputs, units.input_metric, units.moment
-    with bench.clock.phase("prepare"):
+    with bench.clock.phase("prepare", expected("prepare", task)):
         kept, change = _kept(task)
         found = _prepared(task, units, kept, before)
         task.deadline.check()
         planting = found.planting.beside(kept, change)
     network = bench.planted(units, planting, options.ridge, task.training_positions)
-    with bench.clock.phase("prepare"):
+    with bench.clock.phase("prepare", expected("prepare", task)):
         _tell(report, task, units, found, planting)
         if task.location.outside is not None:
             detected = network.test_inputs[:, planting.units].max(axis=1, initial=0.0) > 0

@@ -20,12 +20,16 @@ from helpers import progress
 from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.datasets import ImageDataset
-from helpers.remembering import remembers
+from helpers.remembering import Rows, remembers
 from model_classes.alexnet import AlexNet
 from sytorch.network.chain import Chain, chain_of
 from sytorch.network.repeats import without_repeats
 
 LAST_CONVOLVED = "features.12"
+NEAREST = 6
+AT_ONCE = 256  # images, of which distances to a whole split are computed
+ROOM = 64 * 2**20  # bytes, for the channels of images that were asked for; 65,000 of 64x64
+ROOM_BEHIND = 256 * 2**20  # and for what a layer behind them gets; 15,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,29 +84,68 @@ class Channels:
         return run_modules(self._up_to(layer), self.of(chosen, mirrored=mirrored))
 
     def of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
-        """What the convolutions make of any images, float32 (N, 3, S, S): (N, k)."""
+        """What the convolutions make of any images, float32 (N, 3, S, S): (N, k); of the last ones it is known."""
+        return self._rows.of(inputs)
+
+    def convolved(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The same of images that are not asked for again."""
         return convolved(self.model, inputs).flatten(1)
 
-    def behind(self, layer: str, channels: torch.Tensor) -> torch.Tensor:
-        """What a linear layer gets from channels, (N, k): (N, n)."""
+    def with_inputs_of(self, layer: str, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the convolutions make of any images, (N, k), and what a linear layer gets, (N, n); known as above."""
+        width = math.prod(self.shape)
+        both = self._rows_behind(layer).of(images)
+        return both[:, :width], both[:, width:]
+
+    def nearest(self, images: torch.Tensor) -> torch.Tensor:
+        """Positions of the `NEAREST` images of the split that are like any images, (N, 6), the nearest first."""
+        return self._rows_near.of(images)
+
+    def behind(self, layer: str | None, channels: torch.Tensor) -> torch.Tensor:
+        """What a linear layer gets from channels, (N, k): (N, n); for None the logits, (N, C)."""
         return run_modules(self._up_to(layer), channels.view(-1, *self.shape))
 
     def logits(self) -> torch.Tensor:
         """What the network says of all images, float32 (R, C)."""
         return run_modules(self._up_to(None), self.of(np.arange(len(self.split))))
 
+    @functools.cached_property
+    def _rows(self) -> Rows:
+        return Rows(self.convolved, ROOM)
+
+    @functools.cached_property
+    def _rows_near(self) -> Rows:
+        there = torch.from_numpy(self.all(mirrored=False))
+        sizes = there.square().sum(dim=1)
+
+        def near(images: torch.Tensor) -> torch.Tensor:
+            parts = torch.split(self.of_inputs(images), AT_ONCE)
+            distances = (sizes - 2 * part @ there.T for part in parts)
+            most = min(NEAREST, len(there))
+            return torch.cat([part.topk(most, dim=1, largest=False).indices for part in distances])
+
+        return Rows(near, ROOM)
+
+    @remembers(1)
+    def _rows_behind(self, layer: str) -> Rows:
+        def both(images: torch.Tensor) -> torch.Tensor:
+            channels = self.convolved(images)
+            return torch.cat([channels, self.behind(layer, channels)], dim=1)
+
+        return Rows(both, ROOM_BEHIND)
+
     @remembers(2)
     def _up_to(self, layer: str | None) -> tuple[nn.Module, ...]:
         """The layers between the channels and a layer, or all of them, folded."""
         chain = self.chain if layer is None else self.chain.split(layer)[0]
-        return without_repeats(chain, self.of(np.arange(1))).layers
+        return without_repeats(chain, torch.zeros(1, *self.shape)).layers
 
     def _convolved(self, mirrored: bool) -> NDArray[np.float32]:
         found = np.empty((len(self.split), math.prod(self.shape)), dtype=np.float32)
         name = "mirrored training images" if mirrored else "training images"
         for part in progress.parts(len(found), BATCH_SIZE, f"{name}, once for this network"):
             inputs = self.split.inputs(part)
-            found[part] = self.of_inputs(inputs.flip(3) if mirrored else inputs).numpy()
+            found[part] = self.convolved(inputs.flip(3) if mirrored else inputs).numpy()
         return found
 
 

@@ -16,6 +16,7 @@ from edits.network.channels import run_modules
 from edits.network.training_images import MOMENT_BATCH, TrainingImages
 from edits.network.training_metric import no_products, say_sure, with_weighted_products
 from helpers.files.array_cache import cache_path, keep_array, read_array
+from helpers.remembering import Rows
 from sytorch import SecondMomentMetric, second_moment_metric
 from sytorch.metrics.kronecker import NO_DOUBT, softmax_curvature
 from sytorch.problem.arrays import Indices, Vector
@@ -24,6 +25,7 @@ from sytorch.spare_units.planting import SpareUnits, moment_with, spare_units
 
 INPUT_RIDGE = 5e-4
 PLANTED_RIDGE = 1e-3
+ROOM = 128 * 2**20  # bytes, for what units are on images; 1,600 units and 20,000 images
 NO_IMAGES = np.zeros(0, dtype=np.int64)
 
 
@@ -101,6 +103,14 @@ class HiddenUnits:
         """What the units are behind the ReLU, (N, m), for inputs (N, k)."""
         return np.asarray(run_modules([self.linear, nn.ReLU()], torch.from_numpy(inputs)).numpy())
 
+    def values_of(self, rows: torch.Tensor) -> NDArray[np.float32]:
+        """What units with other weights, (U, k + 1), are on the sample, (R, U); of earlier ones it is known."""
+        return np.asarray(self._of_rows.of(rows).numpy().T)
+
+    @functools.cached_property
+    def _of_rows(self) -> Rows:
+        return Rows(lambda rows: behind_relu(rows, self.inputs).T, ROOM)
+
     @functools.cached_property
     def input_metric(self) -> SecondMomentMetric:
         """How much a filter of the hidden layer's inputs responds to the sample: a second moment with a ridge."""
@@ -167,3 +177,10 @@ class HiddenUnits:
     @functools.cached_property
     def _unusual_inputs(self) -> NDArray[np.float32]:
         return self.images.channels.behind(self.layer, torch.from_numpy(self.images.unusual[1])).numpy()
+
+
+def behind_relu(rows: torch.Tensor, inputs: NDArray[np.float32]) -> torch.Tensor:
+    """What units with these weights, the bias last, (U, k + 1), are behind the ReLU for inputs (N, k): (N, U)."""
+    units = nn.Linear(rows.shape[1] - 1, len(rows))
+    units.load_state_dict({"weight": rows[:, :-1], "bias": rows[:, -1]})
+    return run_modules([units, nn.ReLU()], torch.from_numpy(inputs))

@@ -18,8 +18,9 @@ from helpers.files.array_cache import Fact, cache_path
 from helpers.remembering import remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet
-from sytorch import IdentityMetric, Metric, symbolic_layers
+from sytorch import AffineOutputs, IdentityMetric, Metric, symbolic_layers
 from sytorch.problem.arrays import Indices
+from sytorch.problem.outputs import append_one
 
 InputsOf = Callable[[], NDArray[np.float32]]
 
@@ -70,6 +71,11 @@ class Network:
         inputs = self.test_inputs
         with self.clock.phase("evaluate"):
             return self._last_layer(inputs, state)
+
+    def outputs(self, inputs: NDArray[np.float32]) -> AffineOutputs:
+        """The logits as functions of the last layer's change, for what it gets from images, (N, n)."""
+        logits = self._last_layer(inputs, self.model.state_dict())
+        return AffineOutputs(logits.double().numpy(), append_one(inputs.astype(np.float64)))
 
     def metric(self, options: RepairOptions) -> Metric:
         """The last layer's metric that the options name."""

@@ -139,7 +139,7 @@ class TrainingImages:
         if found is None:
             pixels = np.asarray(self.split.images[chosen])
             parts = [to_inputs(corrupted(pixels), self.split.preprocessing) for corrupted in CORRUPTIONS.values()]
-            found = torch.cat([self.channels.of_inputs(part) for part in parts]).numpy()
+            found = torch.cat([self.channels.convolved(part) for part in parts]).numpy()
             keep_array(path, found)
         return sources, found
 

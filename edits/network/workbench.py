@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edits.network.applying import added
-from edits.network.channels import run_modules
-from edits.network.hidden_units import NO_IMAGES, HiddenUnits
+from edits.network.hidden_units import NO_IMAGES, ROOM, HiddenUnits, behind_relu
 from edits.network.layer_metric import cached_metric
 from edits.network.prepared import Network
 from edits.network.training_images import TrainingImages
@@ -26,7 +25,7 @@ from helpers.errors import UsageError
 from helpers.files.array_cache import cache_path
 from helpers.images.datasets import ImageDataset, load_dataset
 from helpers.images.input_spec import spec_of
-from helpers.remembering import remembers
+from helpers.remembering import Rows, remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet, alexnet_of, load_alexnet
 from model_classes.weights import weights_hash
@@ -141,7 +140,7 @@ class Workbench:
             state[entry] = state[entry].index_copy(0, torch.from_numpy(places), rows)
         network = self.with_units(state, layer, places)
         with self.clock.phase("metric"):
-            metric = units.metric_with(places, _unit_values(state, layer, places, units.inputs), ridge, edited)
+            metric = units.metric_with(places, units.values_of(unit_rows(state, layer, places)), ridge, edited)
         return replace(network, own_metric=metric, planted=np.sort(places))
 
     def with_units(self, state: dict[str, torch.Tensor], layer: str, places: Indices) -> Network:
@@ -155,10 +154,19 @@ class Workbench:
 
         def test_inputs() -> NDArray[np.float32]:
             seen = np.array(self.layer_inputs_of_test_images(self.network.last_layer))
-            seen[:, places] = _unit_values(state, layer, places, self.layer_inputs_of_test_images(layer))
+            seen[:, places] = self._on_test_images(layer).of(unit_rows(state, layer, places)).numpy().T
             return seen
 
         return Network(alexnet_of(state), test_inputs, self.clock)
+
+    def last_inputs(self, network: Network, channels: torch.Tensor) -> NDArray[np.float32]:
+        """What the last layer of this network, or of it with planted units, gets from images' channels, (N, n)."""
+        behind, planted = self.training_images.channels.behind, network.planted
+        seen = behind(self.network.last_layer, channels).numpy()
+        if planted is not None:
+            state = network.model.state_dict()
+            seen[:, planted] = unit_values(state, PLANTED_LAYER, planted, behind(PLANTED_LAYER, channels).numpy())
+        return seen
 
     def linear(self, layer: str) -> nn.Linear:
         """A layer of the classifier."""
@@ -177,6 +185,11 @@ class Workbench:
         also = [PLANTED_LAYER] if layer == self.network.last_layer else []
         return layer_activations(self.model, self.weights_hash, layer, self.test, also=also).inputs
 
+    @remembers(1)
+    def _on_test_images(self, layer: str) -> Rows:
+        """What units of a hidden layer are on the test images, by their rows: earlier detectors stay as they are."""
+        return Rows(lambda rows: behind_relu(rows, self.layer_inputs_of_test_images(layer)).T, ROOM)
+
     @remembers(2)
     def _layer_metric(self, layer: str, count: int | None) -> KroneckerMetric:
         seen = self.training_images
@@ -186,14 +199,17 @@ class Workbench:
         return cached_metric(lambda: seen.metric(layer, seen.right(count), (ridge, OUTPUT_RIDGE)), paths, width)
 
 
-def _unit_values(
+def unit_values(
     state: dict[str, torch.Tensor], layer: str, places: Indices, inputs: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """What some units of a hidden layer are behind the ReLU, (N, U), for the layer's inputs, (N, k)."""
+    return np.asarray(behind_relu(unit_rows(state, layer, places), inputs).numpy())
+
+
+def unit_rows(state: dict[str, torch.Tensor], layer: str, places: Indices) -> torch.Tensor:
+    """The weights of some units of a layer, the bias last, (U, k + 1)."""
     weight, bias = (state[f"{layer}.{name}"][places] for name in ("weight", "bias"))
-    units = nn.Linear(weight.shape[1], len(places))
-    units.load_state_dict({"weight": weight, "bias": bias})
-    return np.asarray(run_modules([units, nn.ReLU()], torch.from_numpy(inputs)).numpy())
+    return torch.cat([weight, bias[:, None]], dim=1)
 
 
 def open_workbench(

@@ -15,6 +15,7 @@ from edits.network.prepared import Network
 from edits.options import PLANTED_LAYER
 from edits.outcome.certificate import Claim, Factor, NetworkFile, PartClaim, PatternClaim, certify
 from edits.outcome.report import RepairReport
+from edits.pace import expected
 from edits.task import Task
 from helpers.files.outputs import certificate_path, failed_paths
 from helpers.files.publishing import Publication
@@ -30,7 +31,7 @@ def certify_repair(
 ) -> None:
     """Make the certificate and check it; where the checker refuses, it is no repair, and the report says so."""
     file = NetworkFile(task.output, report.weights_hash_after or "", task.written)
-    with task.bench.clock.phase("certify"):
+    with task.bench.clock.phase("certify", expected("certify", task)):
         checked = certify(task, repaired_claim(task, network, repaired), file, publishing, "repaired")
     if refused := checked.refused:
         report.status, report.message = "not_verified", f"the checker refuses what was written: {refused}"
@@ -54,7 +55,7 @@ def certify_refutation(
         save_tensors(publishing.staged(path), content)
         file = NetworkFile(path, weights_hash(state), publishing.staged(path))
     claim = refuted_claim(task, refuted.contradiction, refuted.problem)
-    with bench.clock.phase("certify"):
+    with bench.clock.phase("certify", expected("certify", task)):
         checked = certify(task, claim, file, publishing, "infeasible")
     if refused := checked.refused:
         report.status, report.message = "not_proved", f"the checker refuses the proof that there is none: {refused}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edits.network.channels import run_modules
-from edits.network.workbench import Workbench
+from edits.network.workbench import Workbench, unit_values
+from edits.options import LAST_LAYER, PLANTED_LAYER
 from editset_helpers.copies import copies
 from editset_helpers.edit_set import EditSet
+from helpers.activations import linear_logits
 from helpers.cli import DatasetName
 from model_classes.alexnet import AlexNet, alexnet_of
 from sytorch import chain_of
 
 COUNT = 5
-AT_ONCE = 256  # edit images
 MOST_CHANNELS = 1024  # numbers of an image; of larger inputs the training images' fill gigabytes
+LogitsOf = Callable[[torch.Tensor], list[torch.Tensor]]  # of images, before and after
 
 
 def answers_on_copies(
@@ -33,14 +35,12 @@ def answers_on_copies(
         edit_set: the images; handwritten digits are shifted only, a mirrored one is another sign.
         first_layer: the first layer that changed.
     """
-    networks, channels = (bench.model, alexnet_of(state)), bench.training_images.channels
-    answers = []
-    for images in copies(edit_set.images, flip=bench.dataset is not DatasetName.DIGITS):
-        if first_layer.startswith("classifier."):
-            logits = _both_from(first_layer, networks, channels.behind(first_layer, channels.of_inputs(images)))
-        else:
-            logits = [run_modules([network], images) for network in networks]
-        answers.append([part.argmax(dim=1).numpy() for part in logits])
+    of_last_units = first_layer in {PLANTED_LAYER, LAST_LAYER}
+    logits = _by_units(bench, state) if of_last_units else _from_layer(bench, state, first_layer)
+    answers = [
+        [of_network.argmax(dim=1).numpy() for of_network in logits(images)]
+        for images in copies(edit_set.images, flip=bench.dataset is not DatasetName.DIGITS)
+    ]
     return np.asarray(answers).transpose(1, 2, 0)
 
 
@@ -50,33 +50,56 @@ def generalization(answers: NDArray[np.int64], edit_set: EditSet) -> tuple[float
     return float(before), float(after)
 
 
-def _both_from(layer: str, networks: Sequence[AlexNet], inputs: torch.Tensor) -> list[torch.Tensor]:
-    """The logits of two networks, (N, C), by what a layer gets, (N, n); units that are alike in both run once."""
-    (_, first, tail), (_, second, other_tail) = (chain_of(network).split(layer) for network in networks)
-    before, (old, old_bias), (weight, bias) = run_modules([first], inputs), first.parameters(), second.parameters()
-    units = torch.nonzero(old.ne(weight).any(dim=1) | old_bias.ne(bias)).flatten()
-    after = before.index_copy(1, units, nn.functional.linear(inputs, weight[units], bias[units]))
-    return [run_modules(tail.layers, before), run_modules(other_tail.layers, after)]
+def _by_units(bench: Workbench, state: dict[str, torch.Tensor]) -> LogitsOf:
+    """Before and after, of networks that differ in units of the last hidden layer: only these run for both."""
+    before, channels = bench.model.state_dict(), bench.training_images.channels
+    rows, biases = (state[name] != before[name] for name in (f"{PLANTED_LAYER}.weight", f"{PLANTED_LAYER}.bias"))
+    units = np.flatnonzero((rows.any(dim=1) | biases).numpy())
+
+    def logits(images: torch.Tensor) -> list[torch.Tensor]:
+        convolved, seen = channels.with_inputs_of(LAST_LAYER, images)
+        changed = seen.numpy().copy()
+        if len(units):
+            inputs = channels.behind(PLANTED_LAYER, convolved).numpy()
+            changed[:, units] = unit_values(state, PLANTED_LAYER, units, inputs)
+        both = ((seen.numpy(), before), (changed, state))
+        return [
+            linear_logits(given, *(of[f"{LAST_LAYER}.{part}"] for part in ("weight", "bias"))) for given, of in both
+        ]
+
+    return logits
 
 
-def nearest_training_images(bench: Workbench, edit_set: EditSet, seen: torch.Tensor) -> NDArray[np.int64]:
+def _from_layer(bench: Workbench, state: dict[str, torch.Tensor], layer: str) -> LogitsOf:
+    """The same of networks that differ from a layer on."""
+    networks = [_from(model, layer) for model in (bench.model, alexnet_of(state))]
+    channels = bench.training_images.channels
+
+    def logits(images: torch.Tensor) -> list[torch.Tensor]:
+        is_linear = layer.startswith("classifier.")
+        inputs = channels.behind(layer, channels.of_inputs(images)) if is_linear else images
+        return [run_modules(modules, inputs) for modules in networks]
+
+    return logits
+
+
+def _from(model: AlexNet, layer: str) -> list[nn.Module]:
+    """A layer of the classifier and what follows it, without the dropouts; the whole network for a convolution."""
+    if not layer.startswith("classifier."):
+        return [model]
+    _, module, tail = chain_of(model).split(layer)
+    return [module, *tail.layers]
+
+
+def nearest_training_images(bench: Workbench, edit_set: EditSet) -> NDArray[np.int64]:
     """The positions in the training split of the images nearest to each of N edit images, (N, 5), the nearest first.
 
     Near is the Euclidean distance of what the convolutions make of both. An edit image is not near itself. Where this
-    was not computed for the training images yet, or is large, there are none: (N, 0). Of the edit images it is
-    ``seen``, (N, k).
+    was not computed for the training images yet, or is large, there are none: (N, 0).
     """
     channels = bench.training_images.channels
     if not channels.file(mirrored=False).is_file() or np.prod(channels.shape) > MOST_CHANNELS:
         return np.zeros((len(edit_set), 0), dtype=np.int64)
-    there = torch.from_numpy(channels.all(mirrored=False))
-    sizes, itself = there.square().sum(dim=1), edit_set.claimed_indices("train")
-    found = []
-    for start in range(0, len(edit_set), AT_ONCE):
-        part = seen[start : start + AT_ONCE]
-        distances = sizes - 2 * part @ there.T
-        own = torch.from_numpy(itself[start : start + AT_ONCE])
-        rows = torch.nonzero((own >= 0) & (own < len(there))).flatten()
-        distances[rows, own[rows]] = torch.inf
-        found.append(distances.topk(min(COUNT, len(there)), dim=1, largest=False).indices)
-    return torch.cat(found).numpy()
+    near = channels.nearest(edit_set.images).numpy()
+    itself = near == edit_set.claimed_indices("train")[:, None]
+    return np.take_along_axis(near, itself.argsort(axis=1, kind="stable"), axis=1)[:, :COUNT]

@@ -13,21 +13,22 @@ from edits.options import PLANTED_LAYER
 from edits.outcome.likeness import answers_on_copies, generalization, nearest_training_images
 from edits.outcome.outcomes import EditAnswers, LogitsPair, NearImages, save_outcomes
 from edits.outcome.report import RepairReport
+from edits.pace import expected
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import without
-from helpers.evaluation import margins, predict_logits
+from helpers.evaluation import checked, margins, predict_logits
 from helpers.files.outputs import outcomes_path
 from helpers.files.publishing import Publication
 from helpers.images.datasets import ImageDataset
-from model_classes.alexnet import Classifier, alexnet_of
+from model_classes.alexnet import alexnet_of
 from sytorch import part_named
 
 
 def logits_before(task: Task) -> torch.Tensor:
     """The logits of the images and copies that are constrained before any change, float32 (N, C)."""
-    with task.bench.clock.phase("program"):
-        return predict_logits(Classifier(task.bench.model), task.maps)
+    with task.bench.clock.phase("program", expected("program", task)):
+        return checked(task.bench.training_images.channels.behind(None, task.channels))
 
 
 def measure_repair(
@@ -62,15 +63,13 @@ def measure_repair(
         last = LogitsPair(task.earlier.network.test_logits, test_logits.after).accuracies(labels, outside)
         report.last_drawdown_points = 100 * (last[0] - last[1])
     layer = PLANTED_LAYER if options.plants else part_named(options.layer).layer
-    with bench.clock.phase("generalization"):
+    with bench.clock.phase("generalization", expected("generalization", task)):
         on_copies = answers_on_copies(bench, repaired.state, edit_set, layer)
         report.generalization_before, report.generalization_after = generalization(on_copies, edit_set)
     if task.kept_weights != "none":
         path = outcomes_path(task.output)
-        with bench.clock.phase("generalization"):
-            near = NearImages(
-                bench.training.content_hash, nearest_training_images(bench, edit_set, task.channels[: len(edit_set)])
-            )
+        with bench.clock.phase("generalization", expected("generalization", task)):
+            near = NearImages(bench.training.content_hash, nearest_training_images(bench, edit_set))
         edits = EditAnswers(edit_set, edit_logits, task.location, on_copies, near)
         moved = {name: change.float() for name, change in changes.items()}
         save_outcomes(publishing.staged(path), bench.test, test_logits, edits, moved)

@@ -9,18 +9,21 @@ from typing import cast
 import numpy as np
 import torch
 
+from edits.network.channels import Channels
 from edits.network.workbench import Workbench
 from edits.outcome.likeness import COUNT, MOST_CHANNELS, nearest_training_images
 from editset_helpers.edit_set import EditSet
 
 
 def bench(file: Path, there: torch.Tensor, shape: tuple[int, ...]) -> Workbench:
-    """A workbench whose training images have these channels."""
-    channels = SimpleNamespace(
-        file=lambda mirrored: file,
-        shape=shape,
-        all=lambda mirrored: there.numpy(),
-    )
+    """A workbench whose training images have these channels, and whose network gives the first numbers of an image."""
+    made_up = {
+        "file": lambda _, mirrored: file,
+        "shape": shape,
+        "all": lambda _, mirrored: there.numpy(),
+        "of_inputs": lambda _, images: images.flatten(1)[:, : there.shape[1]],
+    }
+    channels = type("MadeUp", (Channels,), made_up)(*[None] * 3)
     return cast(Workbench, SimpleNamespace(training_images=SimpleNamespace(channels=channels)))
 
 
@@ -30,30 +33,23 @@ def edit_set(count: int, training_idx: int | None = None) -> EditSet:
     return EditSet(images, torch.zeros(count, dtype=torch.int64), facts)
 
 
-def seen(images: EditSet) -> torch.Tensor:
-    """The channels of a network that gives the first numbers of an image."""
-    return images.images.flatten(1)[:, :7]
-
-
 def test_the_nearest_come_first_and_none_is_itself(tmp_path: Path) -> None:
     there = torch.rand(400, 7, generator=torch.Generator().manual_seed(1))
     (tmp_path / "channels").touch()
     mine = edit_set(300)
-    found = nearest_training_images(bench(tmp_path / "channels", there, (7, 1, 1)), mine, seen(mine))
+    found = nearest_training_images(bench(tmp_path / "channels", there, (7, 1, 1)), mine)
     distances = torch.cdist(mine.images.flatten(1)[:, :7].double(), there.double())
     assert found.shape == (300, COUNT)
     assert np.array_equal(found, distances.argsort(dim=1)[:, :COUNT].numpy())
     first = int(found[4, 0])
-    few = edit_set(5, training_idx=first)
-    again = nearest_training_images(bench(tmp_path / "channels", there, (7, 1, 1)), few, seen(few))
+    again = nearest_training_images(bench(tmp_path / "channels", there, (7, 1, 1)), edit_set(5, training_idx=first))
     assert first not in again[4]
 
 
 def test_nothing_is_computed_for_it(tmp_path: Path) -> None:
     """Where the channels of training images are not there, or are large."""
     there = torch.zeros(9, 7)
-    few = edit_set(3)
-    assert nearest_training_images(bench(tmp_path / "none", there, (7, 1, 1)), few, seen(few)).shape == (3, 0)
+    assert nearest_training_images(bench(tmp_path / "none", there, (7, 1, 1)), edit_set(3)).shape == (3, 0)
     (tmp_path / "large").touch()
     large = bench(tmp_path / "large", there, (MOST_CHANNELS + 1, 1, 1))
-    assert nearest_training_images(large, few, seen(few)).shape == (3, 0)
+    assert nearest_training_images(large, edit_set(3)).shape == (3, 0)

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import analysis
 import experiment_runner
 from checker.certificate import Certificate
+from edits.network.channels import Channels
 from editset_helpers.edit_set import load_edit_set
 from experiments.analysis.summary import read_tables, summarise
 from helpers.cli import DatasetName
@@ -76,6 +78,20 @@ def test_a_sequence_goes_on_where_it_was_stopped_and_can_be_made_longer(rows: pd
     _run("--sequence", "4")
     longer = pd.read_csv(TABLE)
     assert longer["images_so_far"].tolist() == [2, 4, 6, 8] and longer["timestamp"][:3].equals(again["timestamp"])
+
+
+def test_a_step_convolves_new_images_only(rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And copies of these; of all earlier ones it is known what the convolutions make."""
+    convolved, counts = Channels.convolved, list[int]()
+
+    def counting(channels: Channels, images: torch.Tensor) -> torch.Tensor:
+        counts.append(len(images))
+        return convolved(channels, images)
+
+    monkeypatch.setattr(Channels, "convolved", counting)
+    _run("--sequence", "3", "--seeds", "1", "--output", "results/others.csv")
+    new, near, shifted = 2, 4 * 2, 4 * 2
+    assert 0 < sum(counts) <= 3 * (new + near + shifted)
 
 
 def test_a_step_before_that_is_gone_is_named(rows: pd.DataFrame) -> None:

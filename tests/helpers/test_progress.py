@@ -64,6 +64,13 @@ def test_a_long_phase_says_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -
     assert 1 <= _said(capsys).count("solve: 0 s so far") <= 4  # each after twice the time
 
 
+@pytest.mark.usefixtures("hasty")
+def test_a_phase_whose_time_is_known_says_it_first_and_then_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.shown(), Stopwatch().phase("solve", 60.0):
+        time.sleep(0.1)
+    assert _said(capsys).startswith("solve: the least change, about a minute\nsolve: 0 s so far, about a minute left\n")
+
+
 @pytest.mark.usefixtures("terminal")
 def test_on_a_terminal_one_line_ticks_and_is_gone_in_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.shown():

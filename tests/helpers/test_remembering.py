@@ -5,8 +5,9 @@ import weakref
 from dataclasses import dataclass, field
 
 import pytest
+import torch
 
-from helpers.remembering import remembers
+from helpers.remembering import Rows, remembers
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,3 +45,21 @@ def test_the_object_is_not_kept() -> None:
     del squares
     gc.collect()
     assert gone() is None
+
+
+def test_only_new_images_are_asked_and_the_oldest_are_forgotten() -> None:
+    asked: list[list[float]] = []
+
+    def function(images: torch.Tensor) -> torch.Tensor:
+        asked.append(images[:, 0].tolist())
+        return images * 10
+
+    def of(*numbers: float) -> list[float]:
+        return list(rows.of(torch.tensor(numbers, dtype=torch.float32)[:, None].expand(-1, 2))[:, 0].tolist())
+
+    rows = Rows(function, room=4 * 2 * 4)  # four rows of two numbers
+    assert of(1, 2) == [10, 20] and of(2, 3, 1, 4) == [20, 30, 10, 40]
+    assert of(1, 4) == [10, 40] and of(5, 6) == [50, 60]  # 2 and 3 are the oldest now
+    assert of(1, 4, 2) == [10, 40, 20]
+    assert asked == [[1, 2], [3, 4], [5, 6], [2, 2]]  # one alone is asked twice
+    assert of(1, 2, 3, 4, 5, 7) == [10, 20, 30, 40, 50, 70]  # more than there is room for

@@ -18,6 +18,7 @@ from sytorch.last_layer.shortfall import CannotMeetError
 from sytorch.last_layer.verification import verified
 from sytorch.last_layer.whole import minimise_whole
 from sytorch.metrics.last_layer import Metric, PerClassMetric
+from sytorch.numerics.threads import threads_for
 from sytorch.problem.answer import Answer
 from sytorch.problem.checks import checked_bound
 from sytorch.problem.deadline import Deadline, as_deadline
@@ -93,7 +94,8 @@ class Program(Problem):
             ValueError: there is no solver of that name, or the time limit is NaN.
         """
         chosen = solver_named(solver) if isinstance(solver, str) else solver
-        return Answer.of(lambda: self._solution(chosen, as_deadline(time_limit), whole))
+        with threads_for(max(self.margins.outputs.inputs.shape)):
+            return Answer.of(lambda: self._solution(chosen, as_deadline(time_limit), whole))
 
     def solve(
         self, solver: Solver | SolverName | str, time_limit: float | Deadline | None = None, whole: bool = False

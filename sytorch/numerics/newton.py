@@ -14,6 +14,7 @@ from typing import Protocol
 
 import torch
 
+from sytorch.numerics.threads import threads_for
 from sytorch.problem.errors import gave_up
 
 STEP_LIMIT = 200
@@ -186,7 +187,8 @@ class _Systems:
 def _aim(systems: _Systems, required: torch.Tensor, missed: torch.Tensor) -> Point:
     """The optimum if the missed rows, (A,), were all that counts, and counted also where they are more than met."""
     weights = torch.zeros_like(required)
-    weights[missed] = systems.solve(missed, required)
+    with threads_for(len(missed)):
+        weights[missed] = systems.solve(missed, required)
     missing = required - systems.rows.scores(weights)
     missing[missed] = systems.elastic[missed] * weights[missed]
     return Point(weights, missing)

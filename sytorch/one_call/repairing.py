@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from sytorch.hidden_layer.polytopes import Polytopes
+from sytorch.numerics.threads import threads_for
 from sytorch.one_call.regions import ways_of_regions
 from sytorch.one_call.task import (
     Choosing,
@@ -148,6 +149,12 @@ def repair(
     task, choice = _asked(
         model, points, wanted, ordinary=ordinary, margin=margin, bound=bound, solver=solver, time_limit=time_limit
     )
+    with threads_for(task.largest_side):
+        return _repaired(task, choice, layer, began)
+
+
+def _repaired(task: Task, choice: Choosing, layer: str, began: float) -> Repaired:
+    """See `repair`."""
     for _ in range(TURNS):
         try:
             way, attempt, tried = _best(task, layer)

@@ -104,6 +104,12 @@ class Task:
         return outputs_of(self.model, self.ordinary)
 
     @property
+    def largest_side(self) -> int:
+        """Of the matrices that the network multiplies points with, and of a point."""
+        weights = [weight for weight in self.model.parameters() if weight.ndim > 1]
+        return max([self.points[0].numel(), *(side for weight in weights for side in weight.flatten(1).shape)])
+
+    @property
     def allowance(self) -> float:
         """By how much more than the margin programs ask, for rounding."""
         return ROUNDING * max(float(np.abs(self.outputs).max()), self.margin)

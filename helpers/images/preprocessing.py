@@ -67,6 +67,11 @@ class Preprocessing:
         return IMAGE_SIZE if self.squeezed else self.input_size
 
     @property
+    def times_larger(self) -> float:
+        """How many times as many pixels an input has as the usual one, which is how long convolutions take."""
+        return float((self.input_size / INPUT_SIZE) ** 2)
+
+    @property
     def unnormalised(self) -> Preprocessing:
         """The same without mean and standard deviation: inputs in [0, 1]."""
         return replace(self, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

@@ -83,6 +83,7 @@ def _converge(working: RestrictedProgram, penalty: float, solver: CountedSolver)
             if not is_met and (found := farkas(working.coordinates, working.margins, working.bound, point.multipliers)):
                 raise CannotMeetError(found)
             grew = _add_violated_rows(working, point)
+            _add_first_columns(working)
             proof = _proof(working, point.multipliers)
             best = proof if best is None or proof.lower_bound > best.lower_bound else best
             so_far.keep(point.x, best.multipliers)
@@ -127,7 +128,7 @@ def _add_rows(working: RestrictedProgram, missed: Mask, change: Matrix) -> bool:
     before = working.margin_rows.sum() + working.bound_rows.sum()
     working.margin_rows |= missed
     limit = working.bound * (1 + 1e-9) + 1e-12
-    working.bound_rows |= np.stack([change > limit, change < -limit])
+    working.bound_rows |= np.stack([most_missed(side > limit, side) for side in (change, -change)])
     return bool(working.margin_rows.sum() + working.bound_rows.sum() > before)
 
 

@@ -11,10 +11,11 @@ import pytest
 from edits.options import RepairOptions
 from edits.pace import expected
 from edits.task import Task
+from helpers.images.preprocessing import Preprocessing
 
 
-def task(images: int, classes: int = 10, **options: Any) -> Task:
-    test = SimpleNamespace(class_names=("a",) * classes)
+def task(images: int, classes: int = 10, size: int = 64, **options: Any) -> Task:
+    test = SimpleNamespace(class_names=("a",) * classes, preprocessing=Preprocessing(size, size))
     facts = {"options": RepairOptions(**options), "constrained": range(images)}
     return cast(Task, SimpleNamespace(bench=SimpleNamespace(test=test), **facts))
 
@@ -23,6 +24,11 @@ def task(images: int, classes: int = 10, **options: Any) -> Task:
 def test_every_phase_of_a_usual_repair_has_an_estimate_that_grows(phase: str) -> None:
     few, many = (expected(phase, task(images)) for images in (20, 1_000))
     assert few is not None and many is not None and few < many < 15
+
+
+def test_larger_inputs_take_longer_but_for_the_program() -> None:
+    usual, large = ([expected(phase, task(100, size=size)) for phase in ("certify", "solve")] for size in (64, 224))
+    assert usual[1] == large[1] and large[0] == pytest.approx(1.5 + (usual[0] - 1.5) * 12.25)  # type: ignore[operator]
 
 
 def test_what_is_not_known_is_not_told() -> None:

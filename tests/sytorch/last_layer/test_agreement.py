@@ -18,7 +18,9 @@ import torch
 from torch import nn
 
 import sytorch
+from sytorch.last_layer.restricted import RestrictedProgram
 from sytorch.problem.arrays import Indices, Matrix, Vector
+from sytorch.solvers.linear_program import LinearProgram
 
 NORMS = ("l1", "linf", "linf+l1", "l2")
 METRICS = ("identity", "training")
@@ -280,3 +282,24 @@ def test_of_many_classes_rows_enter_some_at_a_time(norm: str, bound: float, same
     decomposed, whole = program.solve("highs"), program.solve("highs", whole=True)
     assert decomposed.objective == pytest.approx(whole.objective, rel=1e-6)
     assert decomposed.effort.rows < 4 * 29
+
+
+def test_of_many_classes_bounds_enter_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs that are nearly alike: to tell them apart breaks the bound of hundreds of entries that do not bind."""
+    rng, sizes = np.random.default_rng(0), list[int]()
+    common = np.abs(rng.normal(size=200))
+    inputs = np.hstack([common + 0.1 * rng.normal(size=(206, 200)), np.ones((206, 1))])
+    outputs = sytorch.AffineOutputs(rng.normal(size=(6, 60)), inputs[:6])
+    metric = sytorch.second_moment_metric(inputs[6:].T @ inputs[6:] / 200, ridge=1e-3)
+    margins = sytorch.margin(outputs, rng.integers(0, 60, 6), 1.0)
+    made = RestrictedProgram.linear_program
+
+    def counting(working: RestrictedProgram, penalty: float) -> LinearProgram:
+        sizes.append((found := made(working, penalty)).matrix.shape[0])
+        return found
+
+    monkeypatch.setattr(RestrictedProgram, "linear_program", counting)
+    program = sytorch.minimise("l1", metric).subject_to(margins, 0.5)
+    found, whole = program.solve("highs"), program.solve("highs", whole=True)
+    assert found.objective == pytest.approx(whole.objective, rel=1e-6) and found.max_abs_change > 0.499
+    assert max(sizes) < 150 and len(sizes) < 7

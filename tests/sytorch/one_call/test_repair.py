@@ -265,3 +265,13 @@ def test_inputs_that_ordinary_points_lack_are_nearly_free_where_these_are_many()
         change = parameter(changed, "0.weight") - parameter(model, "0.weight")
         shares.append(float(change[:, 5:].norm() / change.norm()))
     assert shares[0] < shares[1] and shares[1] > 0.95
+
+
+def test_a_contradiction_tells_its_images_and_its_bounds() -> None:
+    points, labels, ordinary = places()
+    with pytest.raises(sytorch.ContradictionError, match=r"each other: images 0, 1; no bound helps$"):
+        sytorch.repair(network(), points[[0, 0]], [0, 1], ordinary=ordinary, layer="4")
+    with pytest.raises(
+        sytorch.ContradictionError, match=r"images? [\d, .]+; no bound below \S+ helps, and \S+ is enough$"
+    ):
+        sytorch.repair(network(), points, labels, ordinary=ordinary, layer="4", margin=0.1, bound=1e-3)

@@ -28,6 +28,7 @@ from sytorch.problem.errors import InvalidInputError
 INPUT_RIDGE = 1e-2
 OUTPUT_RIDGE = 1e-1
 BATCH = 1000
+FLOAT32_RIDGE = 1e-4  # relative; below, what float32 rounds of a moment is no longer far smaller
 NO_DOUBT = 1e-9  # of curvature, in the mean
 
 
@@ -163,7 +164,7 @@ def kronecker_metric(
             yield images
 
     outputs = None if chain.names[-1] == layer else _outputs_moment(chain, layer, checked(), gradient_images)
-    inputs, width = _inputs_moment(chain, layer, checked)
+    inputs, width = _inputs_moment(chain, layer, checked, exact=ridges[0] < FLOAT32_RIDGE)
     return KroneckerMetric(
         _factor(inputs, ridges[0], width), None if outputs is None else _factor(outputs, ridges[1], len(outputs))
     )
@@ -175,11 +176,13 @@ def input_factor(chain: Chain, layer: str, images: torch.Tensor, ridge: float) -
     return np.asarray(_factor(moment, ridge, width).numpy())
 
 
-def _inputs_moment(chain: Chain, layer: str, batches: Callable[[], Iterable[torch.Tensor]]) -> tuple[torch.Tensor, int]:
+def _inputs_moment(
+    chain: Chain, layer: str, batches: Callable[[], Iterable[torch.Tensor]], *, exact: bool = False
+) -> tuple[torch.Tensor, int]:
     """The weighted sum over pixels and mean over images of ``h h^T``, folded, and the number of inputs before that."""
-    total, weight, count, width = _inputs_sum(chain, layer, batches(), softmax_curvature)
+    total, weight, count, width = _inputs_sum(chain, layer, batches(), softmax_curvature, exact)
     if weight <= NO_DOUBT * count:
-        total, weight, count, width = _inputs_sum(chain, layer, batches(), _alike)
+        total, weight, count, width = _inputs_sum(chain, layer, batches(), _alike, exact)
     return total / weight, width
 
 
@@ -188,9 +191,13 @@ def _alike(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _inputs_sum(
-    chain: Chain, layer: str, batches: Iterable[torch.Tensor], weigh: Callable[[torch.Tensor], torch.Tensor]
+    chain: Chain,
+    layer: str,
+    batches: Iterable[torch.Tensor],
+    weigh: Callable[[torch.Tensor], torch.Tensor],
+    exact: bool,
 ) -> tuple[torch.Tensor, float, int, int]:
-    """The sum, of what weight and of how many images, and the number of inputs before folding."""
+    """The sum, of what weight and of how many images, and the number of inputs before folding; exact in float64."""
     head, module, tail = chain.split(layer)
     total, weight, count, width = torch.zeros(()), 0.0, 0, 0
     with torch.no_grad():
@@ -200,6 +207,7 @@ def _inputs_sum(
             rows = patches(module, seen)
             width = rows.shape[2]
             rows = folding_of(head, width, images).fold(rows) * doubts.sqrt().to(rows.dtype)[:, None, None]
+            rows = rows.double() if exact else rows
             total, weight = total + _products(rows.flatten(0, 1)), weight + float(doubts.sum())
             count += len(images)
     if not count:

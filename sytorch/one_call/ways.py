@@ -34,6 +34,8 @@ from sytorch.spare_units.preparation import prepared, rows_of
 RIDGE = 1e-3
 PLANTED_RIDGE = 1e-6
 INPUT_RIDGE, OUTPUT_RIDGE = 5e-4, 1e-1
+SEEN_RIDGE = 5e-6  # where ordinary points are so many times a layer's inputs that inputs which they lack are free
+SEEN = 5
 GRADIENT_POINTS = 2000
 THRESHOLD, TOLERATED_RESPONSE = 0.05, 0.4
 ATTEMPTS = 3
@@ -217,9 +219,15 @@ class HiddenLayer:
             self.layer,
             lambda: torch.split(ordinary, 1000),
             GRADIENT_POINTS,
-            ridges=(INPUT_RIDGE, OUTPUT_RIDGE),
+            ridges=(self._ridge, OUTPUT_RIDGE),
             time_limit=self.task.deadline,
         )
+
+    @property
+    def _ridge(self) -> float:
+        ordinary, weight = self.task.ordinary, self.task.model.get_submodule(self.layer).weight
+        assert ordinary is not None and isinstance(weight, torch.Tensor)
+        return SEEN_RIDGE if len(ordinary) >= SEEN * weight[0].numel() else INPUT_RIDGE
 
     def attempt(self, points: Indices) -> Attempt:
         """See `Way`."""

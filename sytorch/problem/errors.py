@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from sytorch.problem.arrays import Matrix
     from sytorch.problem.solution import Multipliers, Solution
 
+TOLD = 5  # images of a contradiction
 UNKNOWN = "the solver's precision ended; try another --solver or --norm, a larger --param-bound or a smaller --margin."
 
 
@@ -107,5 +109,13 @@ class ContradictionError(InfeasibleProgramError):
     """The constraints contradict each other; carries the proof."""
 
     def __init__(self, contradiction: Contradiction):
-        super().__init__("the constraints contradict each other")
+        super().__init__(f"the constraints contradict each other{_said(contradiction)}")
         self.contradiction = contradiction
+
+
+def _said(found: Contradiction) -> str:
+    """Which images these are, and what is known of bounds."""
+    some = ", ".join(map(str, found.images[:TOLD])) + (", ..." if len(found.images) > TOLD else "")
+    refuted = "no bound helps" if math.isinf(found.refuted_bound) else f"no bound below {found.refuted_bound:.6g} helps"
+    enough = "" if found.sufficient_bound is None else f", and {found.sufficient_bound:.6g} is enough"
+    return f": image{'' if len(found.images) == 1 else 's'} {some}; {refuted}{enough}"

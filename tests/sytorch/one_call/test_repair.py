@@ -253,3 +253,25 @@ def test_labels_and_points_of_either_kind_give_the_same() -> None:
     one = sytorch.repair(network(), points, labels, ordinary=ordinary, layer="4")
     two = sytorch.repair(network(), points.numpy(), labels.tolist(), ordinary=ordinary.numpy(), layer="4")
     assert torch.equal(parameter(one.model, "4.weight"), parameter(two.model, "4.weight"))
+
+
+def test_inputs_that_ordinary_points_lack_are_nearly_free_where_these_are_many() -> None:
+    """The share of the change that is in the columns of such inputs; few ordinary points say little of an input."""
+    model, (points, labels, ordinary) = network(), places()
+    ordinary[:, 5:] = 0.0
+    shares = []
+    for some in (ordinary[:39], ordinary):
+        changed = sytorch.repair(model, points, labels, ordinary=some, margin=0.1, layer="0").model
+        change = parameter(changed, "0.weight") - parameter(model, "0.weight")
+        shares.append(float(change[:, 5:].norm() / change.norm()))
+    assert shares[0] < shares[1] and shares[1] > 0.95
+
+
+def test_a_contradiction_tells_its_images_and_its_bounds() -> None:
+    points, labels, ordinary = places()
+    with pytest.raises(sytorch.ContradictionError, match=r"each other: images 0, 1; no bound helps$"):
+        sytorch.repair(network(), points[[0, 0]], [0, 1], ordinary=ordinary, layer="4")
+    with pytest.raises(
+        sytorch.ContradictionError, match=r"images? [\d, .]+; no bound below \S+ helps, and \S+ is enough$"
+    ):
+        sytorch.repair(network(), points, labels, ordinary=ordinary, layer="4", margin=0.1, bound=1e-3)

@@ -59,7 +59,7 @@ def _raise_or_end(number: int, frame: FrameType | None) -> None:
     if _script_imports(frame):
         _end()
     if _imports(frame):  # some imports would swallow the exception, or make another of it
-        threading.Timer(SOON, signal.raise_signal, (number,)).start()
+        threading.Timer(SOON, signal.pthread_kill, (threading.get_ident(), number)).start()  # in this thread, the main
         return
     signal.default_int_handler(number, frame)
 

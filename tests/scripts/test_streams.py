@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,7 +171,9 @@ def test_ctrl_c_while_a_part_is_imported_late_is_heard_when_it_is_there(script: 
     """The fault, found by kills: an import made another error of it, and the run ended with a traceback."""
     (script.parent / "another.py").write_text(IMPORT)
     (script.parent / "works.py").write_text("import time\ndef run():\n    import another\n    time.sleep(30)\n")
+    begun = time.monotonic()
     result = shell(script, "x --late")
+    assert time.monotonic() - begun < 15  # not when the 30 seconds are over
     assert result.returncode == 130 and result.stdout == ""
     assert result.stderr.endswith("interrupted: nothing was half written\n") and "Traceback" not in result.stderr
 

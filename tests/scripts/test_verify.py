@@ -45,6 +45,7 @@ COSTLY = {
     "prepared with a bound that float32 cannot hold",
     "a fixed pattern",
     "steps that linearise anew",
+    "infeasible with a fixed pattern",
     "infeasible after a preparation",
 }
 SLOW = pytest.mark.slow
@@ -76,7 +77,8 @@ def test_what_is_repaired_or_refuted_is_accepted(kind: str, digits: Place) -> No
     assert ("pattern" in names) == (kind == "a fixed pattern")
 
 
-@pytest.mark.parametrize("kind", [pytest.param("a fixed pattern", marks=SLOW), "infeasible with a fixed pattern"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["a fixed pattern", "infeasible with a fixed pattern"])
 def test_a_proof_with_other_activations_fixed_or_none_is_refused(kind: str, digits: Place) -> None:
     """The fault: what was fixed was believed, so that a proof could be about another function than the network."""
     path = _certificate(digits, kind)

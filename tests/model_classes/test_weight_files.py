@@ -36,8 +36,8 @@ def prefixed(prefix: str, state: State) -> State:
     return {prefix + name: value for name, value in state.items()}
 
 
-def parallel_features(state: State) -> State:
-    return {name.replace("features.", "features.module."): value for name, value in state.items()}
+def parallel_features(state: State, wrapper: str = "module") -> State:
+    return {name.replace("features.", f"features.{wrapper}."): value for name, value in state.items()}
 
 
 OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}
@@ -53,6 +53,7 @@ OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 
         lambda state: {"state_dict": prefixed("net.", state), "hyper_parameters": {"lr": 0.1}},
         lambda state: prefixed("my_backbone.", state),
         parallel_features,
+        lambda state: parallel_features(state, "_orig_mod"),
         lambda state: {
             "epoch": 90,
             "arch": "alexnet",

@@ -193,15 +193,16 @@ def _altered(value: Any, rng: random.Random) -> Any:
 def _of_weights(path: Path, rng: random.Random) -> tuple[str, Callable[[], None]]:
     weights = path.with_name(Sealed.read(path).facts["network"]["file"])
     content = torch.load(weights, weights_only=True)
-    name = rng.choice(list(content["changes"]))
-    change = content["changes"][name].numpy()
+    changes = content.get("changes", content)  # of a refutation without a preparation it is the base itself
+    name = rng.choice(list(changes))
+    change = changes[name].numpy()
     altered = flipped(change, rng)
-    if not name.endswith(ROWS):
-        rows = content["changes"].get(f"{name}{ROWS}", slice(None))
+    if "changes" in content and not name.endswith(ROWS):
+        rows = changes.get(f"{name}{ROWS}", slice(None))
         state = read_weights(Path("artifacts/alexnet_base_digits.pth"), {})[name][rows].double().numpy()
         while np.array_equal((state + altered).astype(np.float32), (state + change).astype(np.float32), equal_nan=True):
             altered = flipped(change, rng)
-    content["changes"][name] = torch.from_numpy(altered.copy())
+    changes[name] = torch.from_numpy(altered.copy())
     return f"a bit of {name} in {weights.name}", lambda: torch.save(content, weights)
 
 

@@ -253,7 +253,7 @@ PatternOption = Annotated[
 NormOption = Annotated[
     NormName | None,
     typer.Option(
-        help="What is minimised. [default: l1; l2 for more than 400 images, for other layers, with --metric per-class]"
+        help="What is minimised. [default: l1; l2 for more than 200 images, for other layers, with --metric per-class]"
     ),
 ]
 MetricOption = Annotated[

@@ -70,5 +70,5 @@ def read_factors(path: Path, digest: str, upper: bool) -> list[Tensor]:
     """The lower factors that a file holds, one or several, where it is the file of that SHA-256."""
     with path.open("rb") as stream:
         need(hashlib.file_digest(stream, "sha256").hexdigest() == digest, f"{path} is another factor")
-    array = torch.from_numpy(np.load(path, allow_pickle=False)).double()
+    array = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)).double()
     return [factor.T if upper else factor for factor in array.view(-1, *array.shape[-2:])]

@@ -43,7 +43,7 @@ def _ours() -> list[Method]:
     """Each reach of the detectors; the last layer alone by each norm; then the identity metric."""
     last: dict[str, Any] = {"prepare": "none"}
     table: list[tuple[str, str, dict[str, Any]]] = [
-        ("default", "default: spare units, near; l1, above 400 images l2", {}),
+        ("default", "default: spare units, near; l1, above 200 images l2", {}),
         ("exact", "spare units, exact, l2", {"norm": "l2", "reach": REACHES["exact"]}),
         ("wide", "spare units, wide, l2", {"norm": "l2", "reach": REACHES["wide"]}),
         ("l1", "last layer, l1", {"norm": "l1", **last}),

@@ -54,7 +54,8 @@ def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> N
     with bench.clock.phase("prepare", expected("prepare", task)):
         _tell(report, task, units, found, planting)
         if task.location.outside is not None:
-            detected = network.test_inputs[:, planting.units].max(axis=1, initial=0.0) > 0
+            responses = bench.on_test_images(network.model.state_dict(), PLANTED_LAYER, planting.units)
+            detected = responses.max(axis=1, initial=0.0) > 0
             report.outside_detected = int(detected[task.location.outside].sum())
     report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
     return network

@@ -22,16 +22,16 @@ from sytorch import AffineOutputs, IdentityMetric, Metric, symbolic_layers
 from sytorch.problem.arrays import Indices
 from sytorch.problem.outputs import append_one
 
-InputsOf = Callable[[], NDArray[np.float32]]
+Batches = Callable[[], Iterable[NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network with the inputs of its last layer, which are computed on first use.
+    """A network with the inputs of its last layer.
 
     Attributes:
         model: in evaluation mode; nothing here changes it.
-        test_source: gives the last layer's inputs for the test images, (T, n).
+        test_source: gives the last layer's inputs for the test images, (`BATCH_SIZE`, n) at a time.
         clock: counts the seconds.
         training: what metrics are taken from, so many images at most, some at a time, for None all; and what decides
             a metric, for the name of its file.
@@ -40,7 +40,7 @@ class Network:
     """
 
     model: AlexNet
-    test_source: InputsOf
+    test_source: Batches
     clock: Stopwatch
     training: tuple[Callable[[int | None], Iterable[MetricSample]], Mapping[str, Fact]] | None = None
     own_metric: Metric | None = None
@@ -50,12 +50,6 @@ class Network:
     def last_layer(self) -> str:
         """The name of the last layer."""
         return symbolic_layers(self.model)[0]
-
-    @functools.cached_property
-    def test_inputs(self) -> NDArray[np.float32]:
-        """What the last layer gets from the test images, (T, n)."""
-        with self.clock.phase("activations"):
-            return self.test_source()
 
     @functools.cached_property
     def test_logits(self) -> torch.Tensor:
@@ -68,9 +62,10 @@ class Network:
         Args:
             state: a state dict that differs from the model's in the last layer at most.
         """
-        inputs = self.test_inputs
+        with self.clock.phase("activations"):
+            batches = self.test_source()
         with self.clock.phase("evaluate"):
-            return self._last_layer(inputs, state)
+            return torch.cat([self._last_layer(batch, state) for batch in batches])
 
     def outputs(self, inputs: NDArray[np.float32]) -> AffineOutputs:
         """The logits as functions of the last layer's change, for what it gets from images, (N, n)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from edits.options import PLANTED_LAYER, RepairOptions
 from helpers.activations import layer_activations
 from helpers.cli import DatasetName
 from helpers.errors import UsageError
+from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import cache_path
 from helpers.images.datasets import ImageDataset, load_dataset
 from helpers.images.input_spec import spec_of
@@ -78,7 +79,7 @@ class Workbench:
 
         return Network(
             self.model,
-            lambda: self.layer_inputs_of_test_images(last),
+            lambda: batches(self.layer_inputs_of_test_images(last)),
             self.clock,
             training=(source, {**seen.facts, "layer": last}),
         )
@@ -152,12 +153,16 @@ class Workbench:
             places: the positions of these units.
         """
 
-        def test_inputs() -> NDArray[np.float32]:
-            seen = np.array(self.layer_inputs_of_test_images(self.network.last_layer))
-            seen[:, places] = self._on_test_images(layer).of(unit_rows(state, layer, places)).numpy().T
-            return seen
+        def test_inputs() -> Iterator[NDArray[np.float32]]:
+            seen = self.layer_inputs_of_test_images(self.network.last_layer)
+            planted = self.on_test_images(state, layer, places)
+            return (with_columns(*parts, places) for parts in zip(batches(seen), batches(planted), strict=True))
 
         return Network(alexnet_of(state), test_inputs, self.clock)
+
+    def on_test_images(self, state: Mapping[str, torch.Tensor], layer: str, places: Indices) -> NDArray[np.float32]:
+        """What units of a hidden layer are on the test images, (T, U), with the weights of a state dict."""
+        return np.asarray(self._on_test_images(layer).of(unit_rows(state, layer, places)).numpy().T)
 
     def last_inputs(self, network: Network, channels: torch.Tensor) -> NDArray[np.float32]:
         """What the last layer of this network, or of it with planted units, gets from images' channels, (N, n)."""
@@ -199,6 +204,18 @@ class Workbench:
         return cached_metric(lambda: seen.metric(layer, seen.right(count), (ridge, OUTPUT_RIDGE)), paths, width)
 
 
+def batches(rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """The rows of a matrix, `BATCH_SIZE` at a time."""
+    return (rows[start : start + BATCH_SIZE] for start in range(0, len(rows), BATCH_SIZE))
+
+
+def with_columns(rows: NDArray[np.float32], columns: NDArray[np.float32], places: Indices) -> NDArray[np.float32]:
+    """A copy of a matrix, (N, n), with other columns, (N, U), at some places, (U,)."""
+    copy = np.array(rows)
+    copy[:, places] = columns
+    return copy
+
+
 def unit_values(
     state: dict[str, torch.Tensor], layer: str, places: Indices, inputs: NDArray[np.float32]
 ) -> NDArray[np.float32]:
@@ -206,7 +223,7 @@ def unit_values(
     return np.asarray(behind_relu(unit_rows(state, layer, places), inputs).numpy())
 
 
-def unit_rows(state: dict[str, torch.Tensor], layer: str, places: Indices) -> torch.Tensor:
+def unit_rows(state: Mapping[str, torch.Tensor], layer: str, places: Indices) -> torch.Tensor:
     """The weights of some units of a layer, the bias last, (U, k + 1)."""
     weight, bias = (state[f"{layer}.{name}"][places] for name in ("weight", "bias"))
     return torch.cat([weight, bias[:, None]], dim=1)

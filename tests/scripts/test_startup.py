@@ -38,4 +38,3 @@ def test_help_comes_at_once(workplace: Path, command: tuple[str, ...]) -> None:
 def test_the_options_are_those_of_sytorch() -> None:
     assert [*options.NORMS] == [*sytorch.NormName]
     assert [*options.SOLVERS] == [*sytorch.SolverName]
-    assert options.MANY_IMAGES == sytorch.last_layer.program.MANY_IMAGES

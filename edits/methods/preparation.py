@@ -54,8 +54,8 @@ def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> N
     with bench.clock.phase("prepare", expected("prepare", task)):
         _tell(report, task, units, found, planting)
         if task.location.outside is not None:
-            responses = bench.on_test_images(network.model.state_dict(), PLANTED_LAYER, planting.units)
-            detected = responses.max(axis=1, initial=0.0) > 0
+            assert network.units_on_test is not None
+            detected = network.units_on_test().max(axis=1, initial=0.0) > 0
             report.outside_detected = int(detected[task.location.outside].sum())
     report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
     return network

@@ -37,6 +37,7 @@ class Network:
             a metric, for the name of its file.
         own_metric: the only metric of a network whose hidden layer was changed; None where there is none.
         planted: the units of that layer that are others than before, ascending; none by default.
+        units_on_test: gives what units of that layer that may be others than before are on the test images, (T, U).
     """
 
     model: AlexNet
@@ -45,6 +46,7 @@ class Network:
     training: tuple[Callable[[int | None], Iterable[MetricSample]], Mapping[str, Fact]] | None = None
     own_metric: Metric | None = None
     planted: Indices | None = None
+    units_on_test: Callable[[], NDArray[np.float32]] | None = None
 
     @functools.cached_property
     def last_layer(self) -> str:

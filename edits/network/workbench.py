@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -153,16 +153,15 @@ class Workbench:
             places: the positions of these units.
         """
 
+        @functools.cache
+        def units() -> NDArray[np.float32]:
+            return np.asarray(self._on_test_images(layer).of(unit_rows(state, layer, places)).numpy().T)
+
         def test_inputs() -> Iterator[NDArray[np.float32]]:
             seen = self.layer_inputs_of_test_images(self.network.last_layer)
-            planted = self.on_test_images(state, layer, places)
-            return (with_columns(*parts, places) for parts in zip(batches(seen), batches(planted), strict=True))
+            return (with_columns(*parts, places) for parts in zip(batches(seen), batches(units()), strict=True))
 
-        return Network(alexnet_of(state), test_inputs, self.clock)
-
-    def on_test_images(self, state: Mapping[str, torch.Tensor], layer: str, places: Indices) -> NDArray[np.float32]:
-        """What units of a hidden layer are on the test images, (T, U), with the weights of a state dict."""
-        return np.asarray(self._on_test_images(layer).of(unit_rows(state, layer, places)).numpy().T)
+        return Network(alexnet_of(state), test_inputs, self.clock, units_on_test=units)
 
     def last_inputs(self, network: Network, channels: torch.Tensor) -> NDArray[np.float32]:
         """What the last layer of this network, or of it with planted units, gets from images' channels, (N, n)."""
@@ -223,7 +222,7 @@ def unit_values(
     return np.asarray(behind_relu(unit_rows(state, layer, places), inputs).numpy())
 
 
-def unit_rows(state: Mapping[str, torch.Tensor], layer: str, places: Indices) -> torch.Tensor:
+def unit_rows(state: dict[str, torch.Tensor], layer: str, places: Indices) -> torch.Tensor:
     """The weights of some units of a layer, the bias last, (U, k + 1)."""
     weight, bias = (state[f"{layer}.{name}"][places] for name in ("weight", "bias"))
     return torch.cat([weight, bias[:, None]], dim=1)

@@ -51,9 +51,9 @@ class Network:
         """The name of the last layer."""
         return symbolic_layers(self.model)[0]
 
-    @functools.cached_property
+    @property
     def test_inputs(self) -> NDArray[np.float32]:
-        """What the last layer gets from the test images, (T, n)."""
+        """What the last layer gets from the test images, (T, n): many megabytes, and soon computed again."""
         with self.clock.phase("activations"):
             return self.test_source()
 

@@ -120,6 +120,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     from edits.pipeline import check_layer, repair_edit_set
     from edits.task import task_of
     from editset_helpers.class_order import load_for
+    from editset_helpers.edit_set import forget_content
     from editset_helpers.joining import Member
     from editset_helpers.lists import read_numbers
     from helpers.files.tensors import check_readable
@@ -131,7 +132,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     weights = ensure_baseline(
         job.dataset, job.data_root, job.weights, lambda: check_before_training(source, job, options)
     )
-    bench = open_workbench(job.dataset, job.data_root, weights)
+    bench = replace(open_workbench(job.dataset, job.data_root, weights), repeats=False)
     check_layer(bench, options)
     disputed = () if job.disputed is None else tuple(read_numbers(job.disputed, bench.test).tolist())
     if isinstance(source, Selection) and source.split == "train":  # all of them may be half a gigabyte
@@ -142,6 +143,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         refuse_overwriting(output, weights, path)
         asked = Member(path, load_for(path, bench.test).subset(job.max_samples, job.seed))
         members = [asked, *(Member(other, load_for(other, bench.test)) for other in job.also)]
+        forget_content()
     warn_of_other_weights(asked, bench)
     task = replace(task_of(bench, members, options, output, earlier), kept_weights=job.kept_weights)
     if job.norm_by_size and not options.is_hidden:

@@ -204,6 +204,11 @@ def _remembered(path: Path, *_file: int) -> Any:
     return load_tensors(path, "edit set")
 
 
+def forget_content() -> None:
+    """Let go of the file that is remembered: who has chosen some of its images needs the others no more."""
+    _remembered.cache_clear()
+
+
 def _facts_beside(path: Path) -> Any:
     """What the JSON file of an older set says; a set by others has none."""
     facts = read_json(metadata_path(path)) if metadata_path(path).is_file() else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import gc
 import lzma
@@ -29,6 +28,7 @@ from helpers.images.datasets import ImageDataset
 from helpers.images.digits import Digits
 from helpers.images.folder import ImageFolder
 from helpers.images.source import ImageSource, Split
+from helpers.stopwatch import give_memory_back
 from model_classes.training import train_alexnet
 
 CHECKOUT = Path(__file__).parent.parent
@@ -57,8 +57,7 @@ def _give_memory_back() -> Iterator[None]:
         _bench_at.cache_clear()
         _read_base.cache_clear()
         gc.collect()
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+        give_memory_back()
         _kept[0] = max(_own_memory(), MUCH - MORE)
 
 

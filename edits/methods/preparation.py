@@ -39,9 +39,22 @@ def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> N
         SolverTimeLimitError: the time is up.
         UsageError: `--param-bound` leaves no unit that can be planted.
     """
-    bench, options = task.bench, task.options
-    if not options.plants:
+    bench = task.bench
+    if not task.options.plants:
         return bench.network
+    network = _planted(task, report, before)
+    with bench.clock.phase("prepare", expected("prepare", task)):
+        if task.location.outside is not None:
+            assert network.units_on_test is not None
+            detected = network.units_on_test().max(axis=1, initial=0.0) > 0
+            report.outside_detected = int(detected[task.location.outside].sum())
+    report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
+    return network
+
+
+def _planted(task: Task, report: RepairReport, before: torch.Tensor) -> Network:
+    """That network, of which the report is told what was planted."""
+    bench, options = task.bench, task.options
     with bench.clock.phase("ordinary images"):
         units = bench.hidden_units(PLANTED_LAYER, sample_size(options))
         _ = units.inputs, units.input_metric, units.moment
@@ -53,11 +66,6 @@ def prepare_network(task: Task, report: RepairReport, before: torch.Tensor) -> N
     network = bench.planted(units, planting, options.ridge, task.training_positions)
     with bench.clock.phase("prepare", expected("prepare", task)):
         _tell(report, task, units, found, planting)
-        if task.location.outside is not None:
-            assert network.units_on_test is not None
-            detected = network.units_on_test().max(axis=1, initial=0.0) > 0
-            report.outside_detected = int(detected[task.location.outside].sum())
-    report.prepare_test_accuracy = float(is_right(network.test_logits, bench.test.labels).mean())
     return network
 
 

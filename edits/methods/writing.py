@@ -17,6 +17,7 @@ from edits.pace import expected
 from edits.task import Task
 from helpers.errors import NotVerifiedError
 from helpers.evaluation import checked, margins, predict_logits
+from helpers.stopwatch import give_memory_back
 from model_classes.alexnet import AlexNet, load_alexnet
 from model_classes.changes import changes_content
 from model_classes.weight_files import save_weights
@@ -93,6 +94,7 @@ def write_verified(
     if task.kept_weights != "full":
         content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, task.output)
     with bench.clock.phase("write and verify", expected("write and verify", task)):
+        give_memory_back()
         digest = weights_hash(state)
         save_weights(content, task.written, _history(task, state, digest))
         model = load_alexnet(task.written, len(bench.test.class_names), task.output)

@@ -27,6 +27,7 @@ from sytorch.network.repeats import without_repeats
 
 LAST_CONVOLVED = "features.12"
 NEAREST = 6
+AT_A_TIME = 500  # images that run through modules
 AT_ONCE = 256  # images, of which distances to a whole split are computed
 ROOM = 64 * 2**20  # bytes, for the channels of images that were asked for; 65,000 of 64x64
 ROOM_BEHIND = 256 * 2**20  # and for what a layer behind them gets; 15,000
@@ -109,17 +110,20 @@ class Channels:
         """What the network says of all images, float32 (R, C)."""
         return run_modules(self._up_to(None), self.of(np.arange(len(self.split))))
 
+    # What functions of rows capture is never this object, which has them: arrays would stay until cycles are collected.
+
     @functools.cached_property
     def _rows(self) -> Rows:
-        return Rows(self.convolved, ROOM)
+        model = self.model
+        return Rows(lambda images: convolved(model, images).flatten(1), ROOM)
 
     @functools.cached_property
     def _rows_near(self) -> Rows:
-        there = torch.from_numpy(self.all(mirrored=False))
+        there, rows = torch.from_numpy(self.all(mirrored=False)), self._rows
         sizes = there.square().sum(dim=1)
 
         def near(images: torch.Tensor) -> torch.Tensor:
-            parts = torch.split(self.of_inputs(images), AT_ONCE)
+            parts = torch.split(rows.of(images), AT_ONCE)
             distances = (sizes - 2 * part @ there.T for part in parts)
             most = min(NEAREST, len(there))
             return torch.cat([part.topk(most, dim=1, largest=False).indices for part in distances])
@@ -128,9 +132,11 @@ class Channels:
 
     @remembers(1)
     def _rows_behind(self, layer: str) -> Rows:
+        model, modules = self.model, self._up_to(layer)
+
         def both(images: torch.Tensor) -> torch.Tensor:
-            channels = self.convolved(images)
-            return torch.cat([channels, self.behind(layer, channels)], dim=1)
+            channels = convolved(model, images)
+            return torch.cat([channels.flatten(1), run_modules(modules, channels)], dim=1)
 
         return Rows(both, ROOM_BEHIND)
 
@@ -188,8 +194,13 @@ class _Convolution(nn.Module):
         )
 
 
-def run_modules(modules: Sequence[nn.Module], values: torch.Tensor, batch_size: int = 500) -> torch.Tensor:
-    """Run modules one after the other on values, (N, ...)."""
+def run_modules(modules: Sequence[nn.Module], values: torch.Tensor) -> torch.Tensor:
+    """Run modules one after the other on values, (N, ...); beside the answer, one batch of it is in memory."""
     with torch.inference_mode():
-        parts = [nn.Sequential(*modules)(part) for part in torch.split(values, batch_size)]
-    return torch.cat(parts)
+        first = nn.Sequential(*modules)(values[:AT_A_TIME])
+    found = torch.empty((len(values), *first.shape[1:]), dtype=first.dtype)
+    with torch.inference_mode():
+        found[:AT_A_TIME] = first
+        for start in range(AT_A_TIME, len(values), AT_A_TIME):
+            found[start : start + AT_A_TIME] = nn.Sequential(*modules)(values[start : start + AT_A_TIME])
+    return found

@@ -109,7 +109,8 @@ class HiddenUnits:
 
     @functools.cached_property
     def _of_rows(self) -> Rows:
-        return Rows(lambda rows: behind_relu(rows, self.inputs).T, ROOM)
+        inputs = self.inputs
+        return Rows(lambda rows: behind_relu(rows, inputs).T, ROOM)
 
     @functools.cached_property
     def input_metric(self) -> SecondMomentMetric:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,8 @@ RIDGE_OF_ALL = 5e-4
 class Workbench:
     """A network, its test images, and what is computed from them on first use.
 
+    Nothing that it keeps refers to it: a cycle would keep hundreds of megabytes until the garbage is collected.
+
     Attributes:
         dataset, data_root: where the images come from.
         weights_path: the network's file.
@@ -49,6 +51,7 @@ class Workbench:
         weights_hash: names the model.
         test: the test split.
         clock: counts the seconds of what is computed here.
+        repeats: whether other repairs follow, for which half a gigabyte is kept of what one has looked at.
     """
 
     dataset: DatasetName
@@ -58,6 +61,7 @@ class Workbench:
     weights_hash: str
     test: ImageDataset
     clock: Stopwatch
+    repeats: bool = field(default=True, kw_only=True)
 
     @functools.cached_property
     def training(self) -> ImageDataset:
@@ -73,20 +77,27 @@ class Workbench:
     def network(self) -> Network:
         """The network as it is."""
         last, seen = symbolic_layers(self.model)[0], self.training_images
+        model, digest, test = self.model, self.weights_hash, self.test
 
         def source(count: int | None) -> Iterator[MetricSample]:
             return seen.all_right(last) if count is None else seen.some_right(last, count)
 
         return Network(
-            self.model,
-            lambda: batches(self.layer_inputs_of_test_images(last)),
+            model,
+            lambda: batches(layer_activations(model, digest, last, test, also=[PLANTED_LAYER]).inputs),
             self.clock,
             training=(source, {**seen.facts, "layer": last}),
         )
 
-    @remembers(1)
     def hidden_units(self, layer: str, count: int) -> HiddenUnits:
         """The units of the last hidden layer on so many training images."""
+        return self._same_units(layer, count) if self.repeats else self._units(layer, count)
+
+    @remembers(1)
+    def _same_units(self, layer: str, count: int) -> HiddenUnits:
+        return self._units(layer, count)
+
+    def _units(self, layer: str, count: int) -> HiddenUnits:
         return HiddenUnits(self.training_images, layer, self.linear(layer), self.linear(self.network.last_layer), count)
 
     @property
@@ -192,7 +203,8 @@ class Workbench:
     @remembers(1)
     def _on_test_images(self, layer: str) -> Rows:
         """What units of a hidden layer are on the test images, by their rows: earlier detectors stay as they are."""
-        return Rows(lambda rows: behind_relu(rows, self.layer_inputs_of_test_images(layer)).T, ROOM)
+        inputs = self.layer_inputs_of_test_images(layer)
+        return Rows(lambda rows: behind_relu(rows, inputs).T, ROOM)
 
     @remembers(2)
     def _layer_metric(self, layer: str, count: int | None) -> KroneckerMetric:

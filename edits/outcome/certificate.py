@@ -23,6 +23,7 @@ from helpers.files.places import explained_os_errors
 from helpers.files.publishing import Publication
 from helpers.files.writing import sha256_of_file
 from helpers.images.preprocessing import CIFAR
+from helpers.stopwatch import give_memory_back
 from sytorch.problem.arrays import Indices, Matrix, Vector
 
 Arrays = dict[str, NDArray[Any]]
@@ -136,6 +137,7 @@ def certify(task: Task, claim: Claim, network: NetworkFile, publishing: Publicat
     with explained_os_errors(path):
         np.savez_compressed(publishing.staged(path), allow_pickle=False, **stored)
     base = dict(task.bench.model.state_dict()), task.bench.weights_hash
+    give_memory_back()  # the checker reads a network again
     return Certificate(publishing.staged(path), task.output.parent, found, base).check()
 
 

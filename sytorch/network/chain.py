@@ -142,24 +142,28 @@ def chain_of(model: nn.Module, *, whole: bool = False) -> Chain:
             raise UnsupportedLayerError(f"{type(model).__name__} {reason}.")
         return Chain(("",), (model,))
     traced = _traced(model)
-    reasons = list(_reasons(model, list(traced.graph.nodes)))
+    reasons = list(_reasons(model, list(traced.nodes)))
     last = max((place for place, reason in enumerate(reasons) if reason), default=0)
-    steps = list(traced.graph.nodes)[last + 1 : -1]
+    steps = list(traced.nodes)[last + 1 : -1]
     if reasons[last] and (whole or not steps):
         raise UnsupportedLayerError(reasons[last])
     pairs = [(_label(step), _layer(model, step)) for step in steps]
     if reasons[last]:
-        pairs.insert(0, (f"everything up to {_label(steps[0].prev)}", _before(traced, steps[0].prev, reasons[last])))
+        pairs.insert(
+            0, (f"everything up to {_label(steps[0].prev)}", _before(model, traced, steps[0].prev, reasons[last]))
+        )
     kept = [(name, layer) for name, layer in pairs if not isinstance(layer, IDLE)]
     return Chain(tuple(name for name, _ in kept), tuple(layer for _, layer in kept))
 
 
-def _traced(model: nn.Module) -> fx.GraphModule:
+def _traced(model: nn.Module) -> fx.Graph:
     """A module's steps; those of a submodule that cannot be traced are one."""
     for is_deep in (True, False):
         tracer = _Tracer(is_deep)
         try:
-            return fx.GraphModule(model, tracer.trace(model))
+            graph = tracer.trace(model)
+            vars(tracer).clear()  # it refers to itself, and would keep the weights until the garbage is collected
+            return graph
         except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             failure = error
     raise UnsupportedLayerError(f"{type(model).__name__} cannot be traced, so it is no plain chain.") from failure
@@ -199,15 +203,15 @@ def _reasons(model: nn.Module, nodes: list[fx.Node]) -> Iterator[str]:
                 yield reason and f"{_label(node)!r} ({type(layer).__name__}) {reason}."
 
 
-def _before(traced: fx.GraphModule, last: fx.Node, why: str) -> Before:
+def _before(model: nn.Module, traced: fx.Graph, last: fx.Node, why: str) -> Before:
     """The steps up to one."""
     graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
-    for node in traced.graph.nodes:
+    for node in traced.nodes:
         copies[node] = graph.node_copy(node, copies.__getitem__)
         if node is last:
             break
     graph.output(copies[last])
-    return Before(fx.GraphModule(traced, graph).eval(), why)
+    return Before(fx.GraphModule(model, graph).eval(), why)
 
 
 def _layer(model: nn.Module, node: fx.Node) -> nn.Module:

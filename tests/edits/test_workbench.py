@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +99,34 @@ def test_what_follows_from_channels_is_what_the_network_gives_its_layers(digits_
         torch.testing.assert_close(seen.channels.inputs(layer, chosen, mirrored=mirrored), expected, rtol=0, atol=1e-4)
     assert seen.seen_at(layer, chosen).shape == expected.shape
     torch.testing.assert_close(seen.logits[chosen], predict_logits(bench.model, images), rtol=0, atol=1e-3)
+
+
+@pytest.mark.usefixtures("warm_workplace")
+def test_a_network_that_is_not_needed_any_more_is_gone_at_once(digits_baseline: Path) -> None:
+    """The collector counts objects, not bytes: a cycle of a few would keep hundreds of megabytes until it comes."""
+    gc.disable()
+    try:
+        bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+        units, channels = bench.hidden_units("classifier.4", 200), bench.training_images.channels
+        units.values_of(torch.zeros(2, 4097))
+        images = bench.test.inputs(slice(2))
+        channels.nearest(images)
+        channels.with_inputs_of("classifier.4", images)
+        planting = Planting(np.array([7]), np.ones((1, 4097)), np.arange(1))
+        assert len(bench.planted(units, planting, 1e-3).test_logits) == len(bench.test)
+        kept = [weakref.ref(value) for value in (bench, bench.model, bench.network, units, channels)]
+        del bench, units, channels
+        assert [value() for value in kept] == [None] * len(kept)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.usefixtures("warm_workplace")
+def test_units_are_kept_for_the_next_repair_where_there_is_one(digits_baseline: Path) -> None:
+    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+    assert bench.hidden_units("classifier.4", 200) is bench.hidden_units("classifier.4", 200)
+    alone = replace(bench, repeats=False)
+    assert alone.hidden_units("classifier.4", 200) is not alone.hidden_units("classifier.4", 200)
 
 
 @pytest.mark.slow

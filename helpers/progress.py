@@ -253,9 +253,9 @@ def loop(name: str, total: int | None, unit: str) -> Iterator[Steps]:
         teller.end(steps)
 
 
-def parts(count: int, size: int, name: str, unit: str = "image") -> Iterator[slice]:
+def parts(count: int, size: int, name: str) -> Iterator[slice]:
     """``count`` things, ``size`` at a time, and how far that is, unless it is done in one go."""
-    with loop(name, count, unit) if count > size else contextlib.nullcontext(Steps(name)) as steps:
+    with loop(name, count, "image") if count > size else contextlib.nullcontext(Steps(name)) as steps:
         for start in range(0, count, size):
             part = slice(start, min(start + size, count))
             yield part

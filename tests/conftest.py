@@ -1,4 +1,7 @@
-"""Fixtures that several tests share: the real data where it is there, and a folder to work in."""
+"""Fixtures that several tests share: the real data where it is there, and a folder to work in.
+
+What is heavy is imported where it is used: the process that hands tests to workers runs none, and needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +16,18 @@ import signal
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-import torch
-from hypothesis import settings
-from PIL import Image
 
-from checker.network import _read_base
-from experiments.single import _bench_at
-from helpers.cli import DatasetName
-from helpers.images.cache import load_cached
-from helpers.images.datasets import ImageDataset
-from helpers.images.digits import Digits
-from helpers.images.folder import ImageFolder
-from helpers.images.source import ImageSource, Split
-from helpers.stopwatch import give_memory_back
-from model_classes.training import train_alexnet
+if TYPE_CHECKING:
+    from helpers.images.datasets import ImageDataset
+    from helpers.images.source import ImageSource, Split
 
 CHECKOUT = Path(__file__).parent.parent
 SHARED = CHECKOUT.parent / "shared" / "data"
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 MUCH, MORE = 2**30 if IS_WORKER else 2**31, 2**28  # bytes
-settings.register_profile("suite", deadline=None)  # machines differ, and coverage slows what it looks at
-settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,6 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
     workers = config.getoption("numprocesses", None)
     if workers and not IS_WORKER:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+        return
+    from hypothesis import settings
+
+    settings.register_profile("suite", deadline=None)  # machines differ, and coverage slows what it looks at
+    settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +50,10 @@ def _give_memory_back() -> Iterator[None]:
     """
     yield
     if _own_memory() > _kept[0] + MORE:
+        from checker.network import _read_base
+        from experiments.single import _bench_at
+        from helpers.stopwatch import give_memory_back
+
         _bench_at.cache_clear()
         _read_base.cache_clear()
         gc.collect()
@@ -147,22 +147,31 @@ def cifar_weights(kept: Path) -> Path:
 @pytest.fixture(scope="session")
 def cifar_test(cifar_root: Path, kept: Path) -> ImageDataset:
     """The 10,000 CIFAR-10 test images."""
+    from helpers.images.folder import ImageFolder
+
     return _dataset(ImageFolder(cifar_root), "test", kept)
 
 
 @pytest.fixture(scope="session")
 def digits_train(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
     """The 1,201 training digits."""
+    from helpers.images.digits import Digits
+
     return _dataset(Digits(), "train", tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture(scope="session")
 def digits_test(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
     """The 596 test digits."""
+    from helpers.images.digits import Digits
+
     return _dataset(Digits(), "test", tmp_path_factory.mktemp("digits"))
 
 
 def _dataset(source: ImageSource, split: Split, cache: Path) -> ImageDataset:
+    from helpers.images.cache import load_cached
+    from helpers.images.datasets import ImageDataset
+
     decoded, content_hash = load_cached(source, split, cache)
     return ImageDataset(source.name, split, decoded.images, decoded.labels, decoded.class_names, content_hash)
 
@@ -177,6 +186,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def image_folder(tmp_path: Path) -> Path:
     """An image folder of noise: classes cat and dog, 3 training and 5 test images each."""
+    import numpy as np
+    from PIL import Image
+
     rng = np.random.default_rng(0)
     for split, count in (("train", 3), ("test", 5)):
         for class_name in ("cat", "dog"):
@@ -193,6 +205,11 @@ def digits_baseline(shared_folder: Path) -> Path:
 
     It is trained on all cores, for the other workers wait for it.
     """
+    import torch
+
+    from helpers.cli import DatasetName
+    from model_classes.training import train_alexnet
+
     weights = shared_folder / "baseline" / "alexnet_base_digits.pth"
     weights.parent.mkdir(exist_ok=True)
     with one_at_a_time(weights.parent), contextlib.chdir(weights.parent):

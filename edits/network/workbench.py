@@ -240,15 +240,13 @@ def unit_rows(state: dict[str, torch.Tensor], layer: str, places: Indices) -> to
     return torch.cat([weight, bias[:, None]], dim=1)
 
 
-def open_workbench(
-    dataset: DatasetName, data_root: Path | None, weights_path: Path, clock: Stopwatch | None = None
-) -> Workbench:
+def open_workbench(dataset: DatasetName, data_root: Path | None, weights_path: Path) -> Workbench:
     """Load a network and its test images.
 
     Raises:
         ToolError: images or weights are missing or damaged.
     """
-    clock = clock or Stopwatch()
+    clock = Stopwatch()
     with clock.phase("load"):
         test = load_dataset(dataset, "test", data_root, spec_of(weights_path))
         model = load_alexnet(weights_path, len(test.class_names))

@@ -84,7 +84,8 @@ def _tell_solution(report: RepairReport, repaired: Repaired, changes: dict[str, 
     report.objective = solution.objective
     if solution.path != "relinearised":
         report.lower_bound, report.gap = solution.lower_bound, solution.gap
-    report.max_abs_change = max((float(change.abs().max()) for change in changes.values()), default=0.0)
+    extremes = (torch.stack(torch.aminmax(change)) for change in changes.values())  # abs() would copy a layer
+    report.max_abs_change = max((float(pair.abs().max()) for pair in extremes), default=0.0)
     report.weights_hash_after = repaired.digest
 
 

@@ -131,9 +131,9 @@ def find_source(dataset: DatasetName, data_root: Path | None = None) -> ImageSou
     return source
 
 
-def is_there(dataset: DatasetName, data_root: Path | None = None) -> bool:
+def is_there(dataset: DatasetName) -> bool:
     """Whether there are images without downloading any."""
-    return _source_here(dataset, data_root) is not None
+    return _source_here(dataset, None) is not None
 
 
 def _source_here(dataset: DatasetName, data_root: Path | None) -> ImageSource | None:

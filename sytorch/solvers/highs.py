@@ -19,10 +19,6 @@ class HighsSolver:
 
     name = "highs"
 
-    def __init__(self, method: str = "choose"):
-        """``method`` is HiGHS's own name for it: ``choose``, ``simplex``, ``ipm``."""
-        self.method = method
-
     def solve(self, program: LinearProgram, time_limit: float | None = None) -> LinearSolution:
         """See `sytorch.solvers.linear_program.Solver.solve`."""
         deadline = Deadline(time_limit)
@@ -31,7 +27,7 @@ class HighsSolver:
         highs.silent()
         highs.HandleUserInterrupt = True
         highs.passModel(_model(program))
-        _set_options(highs, self.method, deadline.left)
+        _set_options(highs, deadline.left)
         run_interruptible(highs.run, highs.cancelSolve)
         _check(highs)
         return _solution(highs)
@@ -42,12 +38,11 @@ def version() -> str:
     return str(highspy.Highs().version())
 
 
-def _set_options(highs: highspy.Highs, method: str, time_limit: float | None) -> None:
-    options: dict[str, bool | int | float | str] = {
+def _set_options(highs: highspy.Highs, time_limit: float | None) -> None:
+    options: dict[str, float] = {
         "primal_feasibility_tolerance": 1e-9,
         "dual_feasibility_tolerance": 1e-9,
         "ipm_optimality_tolerance": 1e-10,
-        "solver": method,
     }
     if time_limit is not None:
         options["time_limit"] = max(time_limit, 1e-3)

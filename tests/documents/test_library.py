@@ -8,12 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, with_cache
 
 
-def test_its_code_runs_from_any_folder(digits_baseline: Path, tmp_path: Path) -> None:
+def test_its_code_runs_from_any_folder(digits_baseline: Path, warm_cache: Path, tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs/library.md").read_text(), re.DOTALL)
-    (tmp_path / "artifacts").mkdir()
+    (with_cache(tmp_path, warm_cache) / "artifacts").mkdir()
     for name in ("alexnet_base_digits.pth", "alexnet_base_digits.json"):
         if (digits_baseline.parent / name).exists():
             (tmp_path / "artifacts" / name).symlink_to(digits_baseline.parent / name)

@@ -39,8 +39,9 @@ OF_EVERY_SCRIPT = {"--help", "--version", "--install-completion", "--show-comple
 def test_every_command_is_understood(command: str) -> None:
     script, *arguments = shlex.split(command)
     options = [word for word in arguments if word.startswith("--")]
-    is_module = script == "-m"
-    shown = _told(["-m", arguments[0]]) if is_module else _help(script.removesuffix(".py"), arguments)
+    if script == "-m":
+        script, *arguments = arguments
+    shown = _help(script.removesuffix(".py"), arguments)
     for option in options:
         assert re.search(rf"{option}\b", shown), f"{script} has no {option}"
 
@@ -56,7 +57,7 @@ def test_every_module_that_a_page_says_to_run_can_be_run(path: Path) -> None:
 def _help(script: str, arguments: list[str]) -> str:
     app = getattr(importlib.import_module(script), "app", None)
     if app is None:  # the checker, which knows no typer
-        return _told([f"{script}.py"])
+        return _told(script)
     words = [word for word in arguments if not word.startswith("-")][:1]
     group = hasattr(typer.main.get_command(app), "commands")
     shown = CliRunner().invoke(app, [*(words if group else []), "--help"], env={"COLUMNS": "200"})
@@ -64,9 +65,9 @@ def _help(script: str, arguments: list[str]) -> str:
     return shown.stdout
 
 
-def _told(program: list[str]) -> str:
-    """What a program of its own says with ``--help``."""
-    asked, environment = [sys.executable, *program, "--help"], os.environ | {"COLUMNS": "200"}
+def _told(script: str) -> str:
+    """What a script says with ``--help``."""
+    asked, environment = [sys.executable, f"{script}.py", "--help"], os.environ | {"COLUMNS": "200"}
     return subprocess.run(asked, capture_output=True, text=True, check=True, cwd=CHECKOUT, env=environment).stdout
 
 
@@ -83,7 +84,7 @@ def _options_of(script: str) -> set[str]:
     """The options of a script and of its commands, but for those that are hidden: old names."""
     app = getattr(importlib.import_module(script), "app", None)
     if app is None:
-        return set(re.findall(r"--[\w-]+", _told([f"{script}.py"])))
+        return set(re.findall(r"--[\w-]+", _told(script)))
     command = typer.main.get_command(app)
     commands = [command, *getattr(command, "commands", {}).values()]
     shown = [parameter for each in commands for parameter in each.params if not getattr(parameter, "hidden", False)]

@@ -11,15 +11,10 @@ import contextlib
 import csv
 import json
 import sys
-import threading
-import time
-import tomllib
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
-SILENT = 5.0  # seconds
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -33,42 +28,17 @@ def paths_of(path: Path) -> list[Path]:
     return [found if found.is_file() else path.parent / found for found in named]
 
 
-@contextlib.contextmanager
-def at_work(path: Path) -> Iterator[None]:
-    """Say every few seconds, on standard error, that a check goes on until the block ends."""
-    began, over = time.monotonic(), threading.Event()
-
-    def tell() -> None:
-        while not over.wait(SILENT):
-            print(f"{path}: {time.monotonic() - began:.0f} s so far", file=sys.stderr, flush=True)
-
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
-    try:
-        yield
-    finally:
-        over.set()
-        teller.join()
-
-
-def version() -> str:
-    """``alexnet-repair 0.1.0``."""
-    project = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return f"{project['name']} {project['version']}"
-
-
 def main() -> int:
     """Read the command line, check, tell; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path, metavar="CERTIFICATE", help="or the table of a sweep, *.csv")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--version", action="version", version=version())
     arguments, told, accepted = parser.parse_args(), [], True
     from checker.chain import certificate_of
 
     for path in [found for named in arguments.paths for found in paths_of(named)]:
         lines, good = [("FAILS", "certificate", "it cannot be read")], False
-        with contextlib.suppress(*UNREADABLE), at_work(path):
+        with contextlib.suppress(*UNREADABLE):
             lines, good = (checked := certificate_of(path).check()).lines, checked.accepted
         told.append({"certificate": str(path), "accepted": good, "lines": lines})
         accepted = accepted and good

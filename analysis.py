@@ -11,13 +11,14 @@ from typing import Annotated
 import typer
 
 from helpers.arguments import knowing
-from helpers.cli import new_app, say, tells_failures
+from helpers.cli import new_app, say, tells_failures, works_long
 from helpers.errors import UsageError
 
 app = new_app(__doc__)
 
 
 @app.command(cls=knowing({"--output-dir": "--output"}))
+@works_long
 @tells_failures
 def main(
     tables: Annotated[list[Path], typer.Argument(help="CSV files of experiment_runner.py.", metavar="TABLE...")],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from editset_helpers.selection import SUFFIX, Correctness, Selection
+from helpers import progress
 from helpers.arguments import knowing
 from helpers.cli import (
     DataRootOption,
@@ -30,6 +31,7 @@ from helpers.cli import (
     say,
     shared_options,
     tells_failures,
+    works_long,
 )
 from helpers.errors import UsageError
 from helpers.files.paths import baseline_weights, edit_sets
@@ -85,6 +87,7 @@ def read_request(
 
 
 @app.command(cls=Command)
+@works_long
 @tells_failures
 @shared_options(read_request)
 def misclassified(
@@ -104,6 +107,7 @@ def misclassified(
 
 
 @app.command(cls=Command)
+@works_long
 @tells_failures
 @shared_options(read_request)
 def by_class(
@@ -123,20 +127,22 @@ def by_class(
 
 
 @app.command(cls=Command)
+@works_long
 @tells_failures
 @shared_options(read_request)
 def indices(
     request: Request,
     *,
-    numbers: Annotated[list[int], typer.Argument(min=0, help="Numbers of images, from 0 on.", metavar="NUMBER")],
+    numbers: Annotated[list[str], typer.Argument(help="Numbers of images, from 0 on.", metavar="NUMBER")],
     split: SplitOption = "test",
     relabel: RelabelOption = None,
 ) -> None:
     """The images with these numbers, whatever the network says of them."""
-    make_edit_set(Selection("indices", split=split, indices=tuple(sorted(set(numbers)))), request, relabel)
+    make_edit_set(Selection("indices", split=split, indices=numbers_in(numbers)), request, relabel)
 
 
 @app.command(cls=Command)
+@works_long
 @tells_failures
 @shared_options(read_request)
 def from_files(
@@ -167,6 +173,15 @@ def list_command(as_json: JsonOption = False) -> None:
         print(aligned([("edit set", "images", "from", "dataset", "weights", "seed"), *map(_row, listed)]))
     else:
         say("There are no edit sets yet; make one with: uv run python editset_generator.py misclassified")
+
+
+def numbers_in(words: list[str]) -> tuple[int, ...]:
+    """``["3", "17,256"]`` -> (3, 17, 256), ascending and once each; raises `UsageError` for what is no number."""
+    parts = [part for word in words for part in word.split(",") if part]
+    odd = next((part for part in parts if re.fullmatch(r"[0-9]{1,18}", part) is None), None)
+    if odd is not None:
+        raise UsageError(f"NUMBER is the number of an image, from 0 on, not {odd!r}.")
+    return tuple(sorted(set(map(int, parts))))
 
 
 def make_edit_set(selection: Selection, request: Request | None = None, relabel: Path | None = None) -> Path:
@@ -303,7 +318,10 @@ def file_name(name: str) -> str:
 
 def _may_replace(path: Path, why: str) -> bool:
     """Ask where there is somebody to answer."""
-    return sys.stdin.isatty() and typer.confirm(f"{path} {why}. Replace it?", default=False, err=True)
+    if not sys.stdin.isatty():
+        return False
+    with progress.paused():
+        return typer.confirm(f"{path} {why}. Replace it?", default=False, err=True)
 
 
 def _row(entry: Listed) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from helpers.cli import (
     print_json,
     say,
     tells_failures,
+    works_long,
 )
 from helpers.errors import ToolError, UsageError
 from helpers.text import aligned, percent
@@ -71,6 +72,7 @@ def show(weights: WeightsArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+@works_long
 @tells_failures
 def undo(
     weights: WeightsArgument,
@@ -89,6 +91,7 @@ def undo(
 
 
 @app.command()
+@works_long
 @tells_failures
 def compare(
     first: Annotated[Path, typer.Argument(metavar="FIRST", help="Weights.")],

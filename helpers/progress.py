@@ -22,7 +22,7 @@ from helpers.start import STDERR, silence
 TICK = 0.5  # seconds
 SHORT = 0.005  # seconds of a phase that nobody wants to hear of
 ESTIMATED = 1.0  # seconds of a loop from which the rest is told
-FIRST, LONGEST = 5.0, 60.0  # seconds after which a line says that it goes on; each time twice as many
+SILENT = 4.5  # seconds after which a line says that it goes on: with a tick, nothing is silent for more than five
 PHASES = {
     "load": "the network and the test images",
     "edit set": "the images to repair",
@@ -49,7 +49,6 @@ class Steps:
     done: int = 0
     detail: str = ""
     began: float = field(default_factory=time.monotonic)
-    wait: float = field(default_factory=lambda: FIRST)
     told: bool = False  # whether a line said how long it takes
     expected: float | None = None  # seconds, where that is known before
 
@@ -76,7 +75,8 @@ class Teller:
     def __init__(self, quiet: bool = False, verbose: bool = False, log: TextIO | None = None) -> None:
         self.quiet, self.verbose, self.log = quiet, verbose, log
         self.running: list[Steps] = []
-        self._start = Steps("start")
+        self._whole = Steps("at work")  # all that a command does which takes long
+        self._is_long = False
         self._phases: set[str] = set()  # that a line was about
         self._drawn = 0  # signs of the line that ticks
         self._spoke = time.monotonic()
@@ -117,7 +117,7 @@ class Teller:
     def begin(self, steps: Steps) -> None:
         """Something begins, perhaps within something else."""
         with self._lock:
-            self.running = [*(other for other in self.running if other is not self._start), steps]
+            self.running = [*self.running, steps]
         self._draw()
 
     def end(self, steps: Steps) -> None:
@@ -128,9 +128,8 @@ class Teller:
                 self._clear()
 
     def start(self, long: bool) -> None:
-        """Look after what is running, now and then; long work begins with long imports."""
-        if long:
-            self.begin(self._start)
+        """Look after what is running, now and then; of long work also while nothing that has a name is running."""
+        self._is_long = long
         self._ticker.start()
 
     def stop(self) -> None:
@@ -139,12 +138,24 @@ class Teller:
         self._ticker.join()
         self._clear()
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Tell nothing while somebody is asked."""
+        with self._lock:
+            self._clear()
+            yield
+
     def _tick(self) -> None:
         while not self._ended.wait(TICK):
             with self._lock:
-                if self.running:
-                    self._speak(self.running[0] if self.running[0].total else self.running[-1])
+                if running := self._shown:
+                    self._speak(running[0] if running[0].total else running[-1])
                     self._draw()
+
+    @property
+    def _shown(self) -> list[Steps]:
+        """What is running, from the outermost on; where nothing is, the whole of long work."""
+        return self.running or [self._whole] * self._is_long
 
     def _speak(self, steps: Steps) -> None:
         """Say how long a loop takes once that can be seen, and later that something still goes on."""
@@ -152,11 +163,10 @@ class Teller:
         if steps.total and estimate is not None and not steps.told and steps.seconds >= ESTIMATED:
             steps.told = True
             self.progress(f"{steps.name}: {steps.total:,} {plural(steps.unit)}, {duration(steps.seconds + estimate)}")
-        elif time.monotonic() - self._spoke >= steps.wait:
+        elif time.monotonic() - self._spoke >= SILENT:
             count = f", {steps.done:,} of {steps.total:,}" if steps.total and steps.done else ""
             rest = "" if estimate is None else f"{count}, {duration(estimate)} left"
             self.progress(f"{steps.name}: {steps.seconds:.0f} s so far{rest}")
-            steps.wait = min(2 * steps.wait, LONGEST)
 
     def _draw(self) -> None:
         """The line that ticks: the outermost of what is running, and the innermost."""
@@ -164,7 +174,7 @@ class Teller:
             return
         with self._lock:
             width = _width()
-            text = _meters(self.running, width)[:width]
+            text = _meters(self._shown, width)[:width]
             _write(f"\r{text.ljust(self._drawn)}")
             self._drawn = len(text)
 
@@ -269,6 +279,11 @@ def note(line: str) -> None:
         _write(f"{line}\n")
     else:
         teller.line(line, on_screen=not teller.quiet)
+
+
+def paused() -> contextlib.AbstractContextManager[None]:
+    """No line ticks until the block ends, for somebody is to answer a question."""
+    return contextlib.nullcontext() if _Current.teller is None else _Current.teller.paused()
 
 
 def complaint(line: str) -> None:

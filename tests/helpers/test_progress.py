@@ -17,7 +17,7 @@ from helpers.stopwatch import Stopwatch
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that takes seconds takes some hundredths of one."""
-    for name, seconds in (("TICK", 0.01), ("ESTIMATED", 0.03), ("FIRST", 0.05)):
+    for name, seconds in (("TICK", 0.01), ("ESTIMATED", 0.03), ("SILENT", 0.05)):
         monkeypatch.setattr(progress, name, seconds)
 
 
@@ -58,10 +58,28 @@ def test_a_loop_says_how_long_it_takes_once_that_is_seen(capsys: pytest.CaptureF
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_long_phase_says_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_phase_says_again_and_again_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.shown(), Stopwatch().phase("solve"):
-        time.sleep(0.5)
-    assert 1 <= _said(capsys).count("solve: 0 s so far") <= 4  # each after twice the time
+        time.sleep(0.8)
+    assert 6 <= _said(capsys).count("solve: ") <= 17
+
+
+@pytest.mark.usefixtures("hasty")
+def test_long_work_is_not_silent_between_its_phases(capsys: pytest.CaptureFixture[str]) -> None:
+    for long in (True, False):
+        with progress.shown(long=long):
+            with Stopwatch().phase("load"):
+                pass
+            time.sleep(0.3)
+        assert ("at work: 0 s so far" in _said(capsys)) is long
+
+
+@pytest.mark.usefixtures("hasty", "terminal")
+def test_no_line_ticks_while_somebody_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.shown(long=True), progress.paused():
+        _said(capsys)
+        time.sleep(0.1)
+        assert _said(capsys) == ""
 
 
 @pytest.mark.usefixtures("hasty")

@@ -169,9 +169,10 @@ def test_images_by_number_are_taken_whatever_the_network_says(network: nn.Module
     assert edit_set.labels.tolist() == train.labels[[3, 17, 200]].tolist()
     assert (edit_set.claimed_indices("train").tolist(), edit_set.test_indices()) == ([3, 17, 200], None)
     assert (edit_set.source, edit_set.provenance["dataset_hash"]) == ("train", train.content_hash)
-    assert "kept" in _run("indices", "3", "17", "200", *DIGITS, "--split", "train").stderr
+    assert "kept" in _run("indices", "3", "17,200", *DIGITS, "--split", "train").stderr
     test = _run("indices", "3", "17", "200", *DIGITS)
     assert test.stdout == f"{str(path).replace('_train', '')}: 3 images\n"
+    assert "NUMBER is the number of an image, from 0 on, not 'x'" in _run("indices", "3,x", *DIGITS).stderr
     refused = _run("indices", "3", "596", *DIGITS)
     assert refused.exit_code == 2 and "no test image 596 of digits" in refused.stderr
 

@@ -80,3 +80,33 @@ def test_alike_points_come_together() -> None:
     assert [group.tolist() for group in alike(plain(2), points, np.zeros(4, dtype=np.int64), 2)] == [[0, 2], [1, 3]]
     with pytest.raises(InvalidInputError, match="2 labels"):
         alike(plain(2), points, np.array([0, 1, 1, 1]), 1)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1, 2, 0]])
+def test_detectors_in_the_first_of_two_hidden_layers_reach_the_last_by_a_unit_for_each_label(labels: list[int]) -> None:
+    metric, groups, ordinary = case(3, labels)
+    points, draw = np.stack([group.points for group in groups]), np.random.default_rng(0)
+    first, second, last = (draw.uniform(-0.5, 0.5, shape) for shape in ((20, WIDTH + 1), (10, 21), (3, 11)))
+    found = prepared(
+        first,
+        np.arange(20),
+        points,
+        np.array(labels),
+        np.ones(len(labels)),
+        metric=metric,
+        ordinary=lambda: [ordinary.astype(np.float32)],
+        threshold=0.2,
+        tolerated=TOLERATED,
+        bound=BOUND,
+    )
+    assert found.found.separable.all()
+    units, names = found.planting.units, np.array(labels)[found.planting.groups]
+    first[units] += found.planting.change
+    second[:, units], second[:3] = 0.0, 0.0
+    before = values(last, values(second, values(first, ordinary)))
+    for label in range(3):
+        second[label, units[names == label]] = 1.0
+        last[label, :3] = 100.0 * np.eye(3)[label]
+    seen = points[:, 0]
+    assert (values(last, values(second, values(first, seen))).argmax(axis=1) == labels).all()
+    np.testing.assert_array_equal(values(last, values(second, values(first, ordinary))), before)

@@ -1,7 +1,8 @@
-"""``l2`` with many classes: exact pivoting on margins and bounds, class by class.
+"""``l2`` with many classes or thousands of images: exact pivoting on margins and bounds, class by class.
 
-With a thousand classes ten thousands of margins bind, and as many entries are at their bound: too many for a matrix of
-inner products. But classes meet only in how high each image's own output rises. Let ``t`` be these rises, (N,). Then
+With a thousand classes ten thousands of margins bind, and as many entries are at their bound; of ten thousand images as
+many margins are missed at first: too many for a matrix of inner products. But classes meet only in how high each
+image's own output rises. Let ``t`` be these rises, (N,). Then
 
 * the row ``d`` of class c is the least one with ``<h_i, d> = t_i`` for images of class c, ``<h_i, -d> = r_ic - t_i``
   for images whose margin to c binds, and entries at their bound: a small system of inner products in the metric;
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotri
 
 from sytorch.certificate.bounds import bound_from, refutation
 from sytorch.last_layer.problem import Problem
@@ -32,7 +34,11 @@ from sytorch.problem.solution import Multipliers, Solution
 from sytorch.solvers.counted import CountedSolver
 
 MANY_CLASSES = 50  # from which on; with few the matrix of inner products is small
+MANY_POINTS = 3_000  # that lack their margin, beyond which it is not
+FIRST_SHARE = 10  # of how many margins of an image one is there at first, those that it misses most; others enter
 STEPS = 60  # of each softness
+PATIENCE = 3  # steps with as much to exchange as before, after which only a share of it is exchanged
+SHARE = 0.5
 SOFT = (1e-2, 1e-4, 0.0)
 MISSED = 1e-9
 GAP = 1e-7  # relative; images that repeat each other cost digits
@@ -42,10 +48,11 @@ PATH = "decomposed"
 
 
 def fits(problem: Problem) -> bool:
-    """Whether a problem is one of margins of many classes in a metric that they share."""
+    """Whether a problem is one of margins, of many classes or points, in a metric that all classes share."""
     margins = problem.margins
-    shared = not isinstance(problem.metric, PerClassMetric)
-    return isinstance(margins, Margins) and shared and margins.classes >= MANY_CLASSES
+    if not isinstance(margins, Margins) or isinstance(problem.metric, PerClassMetric):
+        return False
+    return margins.classes >= MANY_CLASSES or int(problem.missing.any(axis=1).sum()) > MANY_POINTS
 
 
 def minimise_by_class(problem: Problem, solver: CountedSolver) -> Solution | None:
@@ -56,7 +63,7 @@ def minimise_by_class(problem: Problem, solver: CountedSolver) -> Solution | Non
         SolverTimeLimitError: the time is up.
     """
     method = _Pivoting(problem)
-    with BestSoFar(problem, solver, PATH) as best:
+    with BestSoFar(problem, solver, PATH) as best, contextlib.suppress(np.linalg.LinAlgError):
         for soft in SOFT:
             point = method.settled(soft, solver, best)
         with contextlib.suppress(SolverFailedError):
@@ -90,8 +97,10 @@ class _Pivoting:
         self.inputs, self.images = margins.outputs.inputs, np.arange(len(margins.labels))
         self.solved = problem.metric.solved(self.inputs)[0]
         self.kernel = self.inputs @ self.solved.T
-        self.margins: Mask = most_missed(self.required > MISSED, self.required)
+        least = np.sort(self.required, axis=1)[:, -max(1, margins.classes // FIRST_SHARE), None]
+        self.margins: Mask = most_missed((self.required > MISSED) & (self.required >= least), self.required)
         self.bounds = np.zeros((margins.classes, self.inputs.shape[1]), dtype=np.int8)
+        self._random = np.random.default_rng(0)
         self._inverse, self._features = np.zeros((0, self.inputs.shape[1])), np.full(self.inputs.shape[1], -1)
 
     def settled(self, soft: float, solver: CountedSolver, best: BestSoFar) -> _Point | None:
@@ -104,17 +113,19 @@ class _Pivoting:
             solver: counts.
             best: keeps the points.
         """
-        with_bounds = bool(self.bounds.any())
+        with_bounds, fewest, stalled = bool(self.bounds.any()), np.inf, 0
         for _ in range(STEPS):
             solver.count(1, int(self.margins.sum() + (self.bounds != 0).sum()), self.required.size)
             point = self._point(soft)
             best.keep(point.change, point.multipliers)
-            changed = self._exchange(point, with_bounds)
+            changed = self._exchange(point, with_bounds, partly=stalled >= PATIENCE)
             proof = refutation(self.problem.margins, self.problem.bound, point.multipliers.margins)
             if proof is not None:
                 raise CannotMeetError(proof)
             if not changed and with_bounds:
                 return point
+            stalled = 0 if changed < fewest else stalled + 1
+            fewest = min(fewest, changed) if changed else np.inf
             with_bounds |= not changed
         return None
 
@@ -162,11 +173,10 @@ class _Pivoting:
             gram[count:, :count] = gram[:count, count:].T
             gram[count:, count:] = self._inverse[np.ix_(self._features[entries], entries)] * np.outer(sides, sides)
         gram[np.diag_indices_from(gram)] *= 1.0 + NUDGE
-        wanted = np.zeros((len(gram), count + 1))
-        wanted[:count, :count] = np.diag(signs)
-        wanted[:count, count] = np.where(own, 0.0, self.required[images, number])
-        wanted[count:, count] = -self.problem.bound
-        return images, signs, cho_solve(cho_factor(gram, lower=True, check_finite=False), wanted, check_finite=False)
+        least = np.full(len(gram), -self.problem.bound)
+        least[:count] = np.where(own, 0.0, self.required[images, number])
+        inverse = _inverse(gram)
+        return images, signs, np.hstack([inverse[:, :count] * signs, (inverse @ least)[:, None]])
 
     def _rises(self, found: dict[int, tuple[Indices, Vector, Matrix]], binding: Indices) -> Vector:
         """How high the own output of each image rises, (N,), zero where no margin of the image binds."""
@@ -176,23 +186,35 @@ class _Pivoting:
             matrix[np.ix_(images, images)] += part[:, :-1]
             rhs[images] -= part[:, -1]
         rises = np.zeros(len(rhs))
-        rises[binding] = np.linalg.solve(matrix[np.ix_(binding, binding)], rhs[binding])
+        factor = cho_factor(matrix[np.ix_(binding, binding)], lower=True, overwrite_a=True, check_finite=False)
+        rises[binding] = cho_solve(factor, rhs[binding], check_finite=False)
         return rises
 
-    def _exchange(self, point: _Point, with_bounds: bool) -> bool:
-        """Leave out what pushes the wrong way, add what is violated; returns whether anything was."""
+    def _exchange(self, point: _Point, with_bounds: bool, partly: bool) -> int:
+        """Leave out what pushes the wrong way, add what is violated; returns how much there was.
+
+        Args:
+            point: of the rows that are taken to bind.
+            with_bounds: whether entries are looked at, too.
+            partly: exchange a random half of it: all at once may go round in circles.
+        """
         multipliers, pulled = point.multipliers.margins, point.multipliers.bounds * self.bounds
         shortfall = self.problem.margins.shortfall(self.inputs @ point.change.T)
         added = (shortfall > MISSED) & ~self.margins
         left = self.margins & (multipliers < -NEGATIVE * np.abs(multipliers).max(initial=0.0))
-        self.margins = (self.margins & ~left) | added
-        changed = bool(left.any() or added.any())
+        changes = left | added
+        count = int(changes.sum())
+        self.margins ^= self._some(changes, partly)
         if with_bounds:
             beyond = (np.abs(point.change) > self.problem.bound * (1 + MISSED)) & (self.bounds == 0)
             inside = (self.bounds != 0) & (pulled < -NEGATIVE * np.abs(pulled).max(initial=0.0))
+            count += int(beyond.sum() + inside.sum())
+            inside, beyond = self._some(inside, partly), self._some(beyond, partly)
             self.bounds[inside], self.bounds[beyond] = 0, np.sign(point.change[beyond])
-            changed |= bool(beyond.any() or inside.any())
-        return changed
+        return count
+
+    def _some(self, changes: Mask, partly: bool) -> Mask:
+        return changes & (self._random.random(changes.shape) < SHARE) if partly else changes
 
     def _add_features(self, features: Indices) -> None:
         """Keep the rows of ``M^-1`` of features of which an entry is at its bound."""
@@ -201,3 +223,13 @@ class _Pivoting:
             solved = self.problem.metric.solved(np.eye(self.inputs.shape[1])[fresh])[0]
             self._features[fresh] = len(self._inverse) + np.arange(len(fresh))
             self._inverse = np.vstack([self._inverse, solved])
+
+
+def _inverse(gram: Matrix) -> Matrix:
+    """Of a positive definite matrix, whose memory it may take."""
+    factor, lower = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+    inverse, failed = dpotri(factor, lower=lower, overwrite_c=True)
+    if failed:
+        raise np.linalg.LinAlgError("a matrix of inner products is singular")
+    inverse = np.tril(inverse)
+    return np.asarray(inverse + np.tril(inverse, -1).T)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sytorch.certificate.bounds import farkas
-from sytorch.last_layer.by_class import fits
 from sytorch.last_layer.generation import minimise_by_generation
 from sytorch.last_layer.infeasibility import NO_ANSWER, SPARE, contradicting_pair, diagnose
 from sytorch.last_layer.problem import Problem
@@ -41,7 +40,7 @@ MANY_IMAGES = 400  # that lack their margin; above, simplex codes take minutes a
 DECOMPOSED_NORMS = (NormName.L1, NormName.L2)  # the other programs are written out whole
 MANY_TOLD = {
     NormName.L1: "l1 takes minutes for so many; --norm l2 takes seconds.",
-    NormName.L2: "l2 is solved by an ascent without a solver, and its answer is proved apart.",
+    NormName.L2: "l2 is solved without a solver, and its answer is proved apart.",
 }
 Method = Callable[[Problem, CountedSolver], Solution]
 
@@ -175,12 +174,12 @@ def method_for(problem: Problem, whole: bool = False) -> Method:
 
 
 def counted_solver(problem: Problem, solver: Solver, deadline: Deadline, whole: bool = False) -> CountedSolver:
-    """The solver within its time; where many images lack their margin, ``auto`` leaves ``l2`` to the ascent.
+    """The solver within its time; where many images lack their margin, ``auto`` solves ``l2`` without it.
 
     It tells so, and it tells that ``l1`` takes long.
     """
     missing = int(problem.missing.any(axis=1).sum())
-    told = None if whole or fits(problem) or missing <= MANY_IMAGES else MANY_TOLD.get(problem.norm_name)
+    told = None if whole or missing <= MANY_IMAGES else MANY_TOLD.get(problem.norm_name)
     if told is None or not isinstance(solver, AutoSolver):
         return CountedSolver(solver, deadline)
     solver.tell(f"{missing} images lack their margin: {told}")

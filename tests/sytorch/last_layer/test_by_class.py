@@ -1,6 +1,8 @@
-"""``l2`` of many classes: the same optimum as by one quadratic program of all rows, or the same refusal."""
+"""``l2`` of many classes or points: the same optimum as by one quadratic program of all rows, or the same refusal."""
 
 from __future__ import annotations
+
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sytorch
-from sytorch.last_layer import infeasibility, program, quadratic
+from sytorch.last_layer import by_class, infeasibility, quadratic
 
 
 def _program(seed: int, points: int, classes: int, bound: float, repeats: bool) -> sytorch.Program:
@@ -29,14 +31,17 @@ def _program(seed: int, points: int, classes: int, bound: float, repeats: bool) 
 @given(
     seed=st.integers(0, 2**32 - 1),
     points=st.integers(2, 7),
+    classes=st.sampled_from([4, 60]),
     bound=st.sampled_from([0.05, 0.4, 0.8, 1.5, np.inf]),
     repeats=st.booleans(),
 )
-def test_it_is_the_optimum_of_all_rows(seed: int, points: int, bound: float, repeats: bool) -> None:
-    asked = _program(seed, points, 60, bound, repeats)
-    found = asked.answer("highs")
+def test_it_is_the_optimum_of_all_rows(seed: int, points: int, classes: int, bound: float, repeats: bool) -> None:
+    asked = _program(seed, points, classes, bound, repeats)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (program, quadratic, infeasibility):
+        patch.setattr(by_class, "MANY_POINTS", 0)
+        found = asked.answer("highs")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (quadratic, infeasibility):
             patch.setattr(module, "fits", lambda _: False)
         expected = asked.answer("highs")
     assert found.status == expected.status
@@ -49,5 +54,18 @@ def test_it_is_the_optimum_of_all_rows(seed: int, points: int, bound: float, rep
 
 @pytest.mark.parametrize("seed", [3, 4, 5])
 @pytest.mark.parametrize("bound", [1.0, np.inf])
-def test_it_needs_no_solver(seed: int, bound: float) -> None:
-    assert _program(seed, 7, 60, bound, repeats=False).solve("highs").effort.solver == "first-order"
+@pytest.mark.parametrize("classes", [4, 60])
+@pytest.mark.parametrize("patience", [0, 3])
+def test_it_needs_no_solver_though_only_a_share_is_exchanged(
+    monkeypatch: pytest.MonkeyPatch, seed: int, bound: float, classes: int, patience: int
+) -> None:
+    monkeypatch.setattr(by_class, "MANY_POINTS", 6)
+    monkeypatch.setattr(by_class, "PATIENCE", patience)
+    assert _program(seed, 7, classes, bound, repeats=False).solve("highs").effort.solver == "first-order"
+
+
+def test_where_a_matrix_cannot_be_factored_another_method_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = _program(3, 7, 60, 1.0, repeats=False).solve("highs")
+    monkeypatch.setattr(by_class, "cho_factor", mock.Mock(side_effect=np.linalg.LinAlgError))
+    found = _program(3, 7, 60, 1.0, repeats=False).solve("highs")
+    assert found.objective == pytest.approx(expected.objective, rel=1e-6)

@@ -9,10 +9,11 @@ from typing import cast
 import numpy as np
 import torch
 
-from edits.network.channels import Channels
+from edits.network.channels import ROOM, Channels
 from edits.network.workbench import Workbench
 from edits.outcome.likeness import COUNT, MOST_CHANNELS, nearest_training_images
 from editset_helpers.edit_set import EditSet
+from helpers.remembering import Rows
 
 
 def bench(file: Path, there: torch.Tensor, shape: tuple[int, ...]) -> Workbench:
@@ -21,7 +22,7 @@ def bench(file: Path, there: torch.Tensor, shape: tuple[int, ...]) -> Workbench:
         "file": lambda _, mirrored: file,
         "shape": shape,
         "all": lambda _, mirrored: there.numpy(),
-        "of_inputs": lambda _, images: images.flatten(1)[:, : there.shape[1]],
+        "_rows": Rows(lambda images: images.flatten(1)[:, : there.shape[1]], ROOM),
     }
     channels = type("MadeUp", (Channels,), made_up)(*[None] * 3)
     return cast(Workbench, SimpleNamespace(training_images=SimpleNamespace(channels=channels)))

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 import analysis
 import experiment_runner
 from checker.certificate import Certificate
-from edits.network.channels import Channels
+from edits.network import channels
 from editset_helpers.edit_set import load_edit_set
 from experiments.analysis.summary import read_tables, summarise
 from helpers.cli import DatasetName
 from helpers.evaluation import margins, predict_logits
 from helpers.images.datasets import load_dataset
-from model_classes.alexnet import load_alexnet
+from model_classes.alexnet import AlexNet, load_alexnet
 from tests.conftest import with_cache
 
 TABLE = Path("results/steps.csv")
@@ -82,13 +82,13 @@ def test_a_sequence_goes_on_where_it_was_stopped_and_can_be_made_longer(rows: pd
 
 def test_a_step_convolves_new_images_only(rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     """And copies of these; of all earlier ones it is known what the convolutions make."""
-    convolved, counts = Channels.convolved, list[int]()
+    convolved, counts = channels.convolved, list[int]()
 
-    def counting(channels: Channels, images: torch.Tensor) -> torch.Tensor:
+    def counting(model: AlexNet, images: torch.Tensor) -> torch.Tensor:
         counts.append(len(images))
-        return convolved(channels, images)
+        return convolved(model, images)
 
-    monkeypatch.setattr(Channels, "convolved", counting)
+    monkeypatch.setattr(channels, "convolved", counting)
     _run("--sequence", "3", "--seeds", "1", "--output", "results/others.csv")
     new, near, shifted = 2, 4 * 2, 4 * 2
     assert 0 < sum(counts) <= 3 * (new + near + shifted)

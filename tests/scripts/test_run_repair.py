@@ -159,9 +159,9 @@ def test_solvers_and_paths_agree(norm: str) -> None:
     options = ["--prepare", "none", "--norm", norm, "--max-samples", "4"]
     objectives = [
         _report(*options, *more)["objective"]
-        for more in (["--solver", "gurobi"], ["--solver", "highs"], ["--solver", "highs", "--whole-program"])
+        for more in (["--solver", "gurobi"], ["--solver", "highs", "--whole-program"])
     ]
-    assert objectives == pytest.approx([objectives[0]] * 3, rel=1e-6)
+    assert objectives[0] == pytest.approx(objectives[1], rel=1e-6)
 
 
 @pytest.mark.slow
@@ -208,9 +208,9 @@ def test_a_bound_that_leaves_nothing_to_plant_leaves_the_last_layer() -> None:
 
 @pytest.mark.parametrize("old", ["none", "mirrored", "shifted"])
 def test_the_old_name_of_the_reach_works_for_a_release(old: str) -> None:
-    result = _misclassified("--prepare-copies", old, "--max-samples", "2", "--json")
+    result = _misclassified("--prepare-copies", old, "--dry-run")
     assert result.exit_code == 0 and "is called --reach" in result.stderr
-    assert json.loads(result.stdout)["reach"] == ("exact" if old == "none" else "near")
+    assert f"spare units, reach {'exact' if old == 'none' else 'near'}" in result.stdout
 
 
 def test_one_class_and_any_file() -> None:
@@ -493,4 +493,4 @@ def test_the_edit_sets_size_decides_the_norm_unless_one_is_named(
     assert repaired["norm"] == "l1"
     monkeypatch.setattr(edits.options, "MANY_IMAGES", 2)
     assert _report("--prepare", "none")["norm"] == "l2"
-    assert _report("--prepare", "none", "--norm", "l1")["norm"] == "l1"
+    assert "least l1 of" in _misclassified("--prepare", "none", "--norm", "l1", "--dry-run").stdout

@@ -51,7 +51,10 @@ def check_read(path: Path, network: nn.Module, images: torch.Tensor) -> nn.Seque
     return found
 
 
-@pytest.mark.parametrize("size", [64, 100, 160, 200, 224, 448])  # maps of 1, 2, 4, 5, 6, 13 pixels, pooled to 6
+SLOW_SIZES = (pytest.param(size, marks=pytest.mark.slow) for size in (100, 200))
+
+
+@pytest.mark.parametrize("size", [64, 160, 224, 448, *SLOW_SIZES])  # maps of 1, 4, 6, 13, 2, 5 pixels, pooled to 6
 def test_our_own_export_is_read_for_every_input_size(tmp_path: Path, size: int) -> None:
     network, images = narrow_alexnet(6), torch.randn(3, 3, size, size)
     found = check_read(exported(network, images, tmp_path / "n.onnx"), network, images)

@@ -36,8 +36,8 @@ from sytorch.solvers.counted import CountedSolver
 MANY_CLASSES = 50  # from which on; with few the matrix of inner products is small
 MANY_POINTS = 3_000  # that lack their margin, beyond which it is not
 FIRST_SHARE = 10  # of how many margins of an image one is there at first, those that it misses most; others enter
-STEPS = 60  # of each softness
-PATIENCE = 3  # steps with as much to exchange as before, after which only a share of it is exchanged
+STEPS = 100  # of each softness
+PATIENCE = 3  # steps with as much to exchange as before; from then on only a share of it is exchanged
 SHARE = 0.5
 SOFT = (1e-2, 1e-4, 0.0)
 MISSED = 1e-9
@@ -124,9 +124,11 @@ class _Pivoting:
                 raise CannotMeetError(proof)
             if not changed and with_bounds:
                 return point
-            stalled = 0 if changed < fewest else stalled + 1
-            fewest = min(fewest, changed) if changed else np.inf
-            with_bounds |= not changed
+            if not changed:
+                with_bounds, fewest, stalled = True, np.inf, 0
+            elif stalled < PATIENCE:
+                stalled = 0 if changed < fewest else stalled + 1
+                fewest = min(fewest, changed)
         return None
 
     def _point(self, soft: float) -> _Point:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sytorch
-from sytorch.last_layer import infeasibility, program, quadratic
+from sytorch.last_layer import by_class, infeasibility, program, quadratic
 
 
 def _program(seed: int, points: int, classes: int, bound: float, repeats: bool) -> sytorch.Program:
@@ -51,3 +51,25 @@ def test_it_is_the_optimum_of_all_rows(seed: int, points: int, bound: float, rep
 @pytest.mark.parametrize("bound", [1.0, np.inf])
 def test_it_needs_no_solver(seed: int, bound: float) -> None:
     assert _program(seed, 7, 60, bound, repeats=False).solve("highs").effort.solver == "first-order"
+
+
+def test_classes_in_which_the_same_rows_bind_share_a_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    factored, points = list[int](), list[int]()
+    factor, point = by_class.cho_factor, by_class._Pivoting._point
+
+    def counting(gram: np.ndarray, **options: bool) -> object:
+        factored.append(len(gram))
+        return factor(gram, **options)
+
+    def counted(method: by_class._Pivoting, soft: float) -> object:
+        points.append(int(method.margins.any(axis=0).sum()))
+        return point(method, soft)
+
+    monkeypatch.setattr(by_class, "cho_factor", counting)
+    monkeypatch.setattr(by_class._Pivoting, "_point", counted)
+    rng = np.random.default_rng(0)
+    inputs = np.hstack([np.eye(6), np.ones((6, 1))])
+    outputs = sytorch.AffineOutputs(np.tile(rng.normal(size=200), (6, 1)) * 1e-3, inputs)
+    margins = sytorch.margin(outputs, [0, 0, 1, 1, 2, 2], 2.0)
+    assert sytorch.minimise("l2", sytorch.IdentityMetric()).subject_to(margins, 5.0).solve("highs").gap < 1e-6
+    assert sum(points) > 1_000 and len(factored) < sum(points) / 10

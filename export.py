@@ -35,6 +35,11 @@ OutputOption = Annotated[
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
 
+EditSetOption = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Run it on the images of this edit set. [default: the repaired ones]"),
+]
+
 app = new_app(__doc__)
 
 
@@ -50,19 +55,22 @@ def main(
     output: OutputOption = None,
     dataset: DatasetOption = DatasetName.CIFAR10,
     data_root: DataRootOption = None,
+    edit_set: EditSetOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a network as ONNX or TorchScript, for programs without this toolkit; the file is run before it appears.
 
-    It is run on the images of the report beside the weights, each of which has to have its margin. Where there is no
-    report, it is run on test images, or else on random ones, and has to give torch's logits.
+    It is run on the images that the weights were repaired of, by their report or by their file itself; each of them has
+    to have its margin. Where these are not known it is run on test images, or else on random ones. In any case it has
+    to give torch's logits.
     """
     from edits.export.exporting import export
     from edits.export.formats import FORMATS
 
     path = output or weights.with_name(weights.stem + FORMATS[form].suffix)
-    exported = export(weights, form, _target(path, weights, force), dataset, data_root)
+    target = _target(path, weights, force)
+    exported = export(weights, form, target, dataset=dataset, data_root=data_root, edit_set=edit_set)
     if as_json:
         print_json(asdict(exported))
     else:

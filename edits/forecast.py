@@ -19,7 +19,7 @@ from helpers import progress
 from helpers.activations import activations_file
 from helpers.cli import DatasetName
 from helpers.files.paths import edit_sets
-from helpers.images.datasets import is_decoded
+from helpers.images.datasets import counted, is_decoded
 from helpers.images.input_spec import spec_there
 from helpers.progress import duration
 from helpers.text import described
@@ -46,7 +46,9 @@ class Place:
     @property
     def sizes(self) -> tuple[int, int]:
         """How many test and training images there are, or usually are."""
-        return SIZES[self.dataset] if self.bench is None else (len(self.bench.test), len(self.bench.training))
+        if self.bench is not None:
+            return len(self.bench.test), len(self.bench.training)
+        return counted(self.dataset, self.data_root) or SIZES[self.dataset]
 
 
 def open_place(dataset: DatasetName, data_root: Path | None, weights: Path | None) -> Place:

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from edits.export.formats import FORMATS, Run
-from edits.export.judges import Judges, judges_of
-from edits.outcome.finished import check_same
+from edits.export.judges import Exporting, Judges, judges_of
 from helpers import progress
 from helpers.cli import DatasetName
 from helpers.errors import NotVerifiedError
@@ -71,25 +70,30 @@ class Exported:
 
 
 def export(
-    weights: Path, form: str, output: Path, dataset: DatasetName = DatasetName.CIFAR10, data_root: Path | None = None
+    weights: Path,
+    form: str,
+    output: Path,
+    *,
+    dataset: DatasetName = DatasetName.CIFAR10,
+    data_root: Path | None = None,
+    edit_set: Path | None = None,
 ) -> Exported:
     """Write a network in a format of `FORMATS`, run the file, and publish it where it is the network.
 
     Args:
-        weights: the network's file; a report beside it says which images are to have which margin.
+        weights: the network's file; a report beside it, or itself, says which images are to have which margin.
         form: the format's name.
         output: where to.
-        dataset, data_root: see `judges_of`.
+        dataset, data_root, edit_set: see `Exporting`.
 
     Raises:
         NotVerifiedError: the written file lacks a margin, or its logits are not torch's; nothing is left of it.
-        ToolError: a package is missing, or the weights or images of the report are, or have changed since.
+        ToolError: a package is missing, or the weights or images that are given are.
     """
     FORMATS[form].check()
     spec, model = spec_of(weights), _network(weights)
     outputs, digest = len(model.state_dict()[OUTPUT_WEIGHT]), weights_hash(model)
-    judges = judges_of(weights, spec, outputs, dataset, data_root)
-    check_same("weights", str(weights), judges.weights_hash, digest)
+    judges = judges_of(Exporting(weights, digest, spec, outputs, dataset, data_root, edit_set))
     known = InputSpec(spec.preprocessing, spec.classes or judges.class_names)
     shape, made = tuple(judges.images.shape[1:]), known.as_json()
     notes = {"described": _described(known), "preprocessing": made, "weights_hash": digest}

@@ -122,6 +122,12 @@ def is_decoded(dataset: DatasetName, data_root: Path | None = None, spec: InputS
     )
 
 
+def counted(dataset: DatasetName, data_root: Path | None = None) -> tuple[int, int] | None:
+    """How many test and training images an image folder has, though none is decoded yet; None of other sources."""
+    source = _source_here(dataset, data_root)
+    return (source.count("test"), source.count("train")) if isinstance(source, ImageFolder) else None
+
+
 def find_source(dataset: DatasetName, data_root: Path | None = None) -> ImageSource:
     """Where images are: ``data_root``, else the archive under ``data/``, else ``data/cifar10``, else the network."""
     source = _source_here(dataset, data_root)

@@ -9,6 +9,9 @@ image's own output rises. Let ``t`` be these rises, (N,). Then
 * at the optimum every image's multiplier in its own class is the sum of those in all others, which is a linear system
   in ``t``, (N, N).
 
+Classes in which the same images' margins bind, and none of their own, share the matrix of that system: where images are
+alike, a thousand classes make a few dozen.
+
 Rows whose multiplier is negative leave, those that are violated enter, all at once (block principal pivoting, Portugal,
 Júdice and Vicente 1994), until there are none: that is the optimum itself.
 """
@@ -16,6 +19,7 @@ Júdice and Vicente 1994), until there are none: that is the optimum itself.
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +48,7 @@ MISSED = 1e-9
 GAP = 1e-7  # relative; images that repeat each other cost digits
 NEGATIVE = 1e-12  # of the largest multiplier
 NUDGE = 1e-10  # of a diagonal, for images that repeat each other
+OTHERS = -1  # of no class: all images that bind are of others
 PATH = "decomposed"
 
 
@@ -85,6 +90,26 @@ class _Point:
 
     change: Matrix
     multipliers: Multipliers
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Classes in which the same rows bind, (L,), and their multipliers as an affine function of the images' rises.
+
+    Attributes:
+        numbers: (L,), the classes.
+        images, signs: whose margins bind, (I,), and the rows' signs.
+        entries: (F,), of which features the entries are at their bound.
+        by_rise: (I + F, I), of the images' rows and of the bounds: a column for the rise of each image.
+        without: (I + F, L), what there is without any rise.
+    """
+
+    numbers: Indices
+    images: Indices
+    signs: Vector
+    entries: Indices
+    by_rise: Matrix
+    without: Matrix
 
 
 class _Pivoting:
@@ -136,19 +161,16 @@ class _Pivoting:
         binding = np.flatnonzero(rows.any(axis=1))
         rows[binding, self.labels[binding]] = True
         self._add_features(np.flatnonzero(self.bounds.any(axis=0)))
-        found = {
-            number: self._of_class(number, rows[:, number], soft)
-            for number in np.flatnonzero(rows.any(axis=0) | self.bounds.any(axis=1)).tolist()
-        }
+        found = [self._of_classes(numbers, rows, soft) for numbers in self._alike(rows)]
         rises = self._rises(found, binding)
         weights, multipliers = np.zeros(rows.shape), np.zeros(rows.shape)
         pulled = np.zeros(self.bounds.shape)
-        for number, (images, signs, answers) in found.items():
-            values = answers[:, :-1] @ rises[images] + answers[:, -1]
-            multipliers[images, number] = values[: len(images)]
-            weights[images, number] = signs * values[: len(images)]
-            entries = np.flatnonzero(self.bounds[number])
-            pulled[number, entries] = self.bounds[number, entries] * values[len(images) :]
+        for part in found:
+            values = (part.by_rise @ rises[part.images])[:, None] + part.without
+            own, bounds = values[: len(part.images)], np.ix_(part.numbers, part.entries)
+            multipliers[np.ix_(part.images, part.numbers)] = own
+            weights[np.ix_(part.images, part.numbers)] = part.signs[:, None] * own
+            pulled[bounds] = self.bounds[bounds] * values[len(part.images) :].T
         change, bounded = weights.T @ self.solved, np.flatnonzero(self.bounds.any(axis=1))
         features = np.flatnonzero(self._features >= 0)
         if len(bounded):
@@ -156,16 +178,23 @@ class _Pivoting:
         multipliers[self.images, self.labels] = 0.0
         return _Point(change, Multipliers(multipliers, pulled))
 
-    def _of_class(self, number: int, chosen: Mask, soft: float) -> tuple[Indices, Vector, Matrix]:
-        """Images whose margin binds in a class, (I,), their signs, and multipliers as an affine function of rises.
+    def _alike(self, rows: Mask) -> list[Indices]:
+        """Classes by what binds in them, (N, C): apart are those with other rows or bounds, or with own images."""
+        groups = defaultdict[tuple[bytes, bytes, int], list[int]](list)
+        has_own = rows[self.images, self.labels]
+        own = set(self.labels[has_own].tolist())
+        for number in np.flatnonzero(rows.any(axis=0) | self.bounds.any(axis=1)).tolist():
+            here = rows[:, number].tobytes(), self.bounds[number].tobytes()
+            groups[*here, number if number in own else OTHERS].append(number)
+        return [np.array(numbers) for numbers in groups.values()]
 
-        The last are (I + F, I + 1): of the images' rows and of F bounds, a column for each image's rise, then what is
-        there without.
-        """
-        images, entries = np.flatnonzero(chosen), np.flatnonzero(self.bounds[number])
-        own, count = self.labels[images] == number, len(images)
+    def _of_classes(self, numbers: Indices, rows: Mask, soft: float) -> _Alike:
+        """What the rows that bind in alike classes give, all of which have those of the first."""
+        first = int(numbers[0])
+        images, entries = np.flatnonzero(rows[:, first]), np.flatnonzero(self.bounds[first])
+        own, count = self.labels[images] == first, len(images)
         signs = np.where(own, 1.0, -1.0)
-        sides = -self.bounds[number, entries].astype(np.float64)
+        sides = -self.bounds[first, entries].astype(np.float64)
         gram = np.empty((count + len(entries),) * 2)
         kernel = self.kernel[np.ix_(images, images)]
         gram[:count, :count] = kernel * np.outer(signs, signs)
@@ -175,18 +204,18 @@ class _Pivoting:
             gram[count:, :count] = gram[:count, count:].T
             gram[count:, count:] = self._inverse[np.ix_(self._features[entries], entries)] * np.outer(sides, sides)
         gram[np.diag_indices_from(gram)] *= 1.0 + NUDGE
-        least = np.full(len(gram), -self.problem.bound)
-        least[:count] = np.where(own, 0.0, self.required[images, number])
+        least = np.full((len(gram), len(numbers)), -self.problem.bound)
+        least[:count] = np.where(own[:, None], 0.0, self.required[np.ix_(images, numbers)])
         inverse = _inverse(gram)
-        return images, signs, np.hstack([inverse[:, :count] * signs, (inverse @ least)[:, None]])
+        return _Alike(numbers, images, signs, entries, inverse[:, :count] * signs, inverse @ least)
 
-    def _rises(self, found: dict[int, tuple[Indices, Vector, Matrix]], binding: Indices) -> Vector:
+    def _rises(self, found: list[_Alike], binding: Indices) -> Vector:
         """How high the own output of each image rises, (N,), zero where no margin of the image binds."""
         matrix, rhs = np.zeros(self.kernel.shape), np.zeros(len(self.kernel))
-        for images, signs, answers in found.values():
-            part = signs[:, None] * answers[: len(images)]
-            matrix[np.ix_(images, images)] += part[:, :-1]
-            rhs[images] -= part[:, -1]
+        for part in found:
+            count, signs = len(part.images), part.signs[:, None]
+            matrix[np.ix_(part.images, part.images)] += len(part.numbers) * signs * part.by_rise[:count]
+            rhs[part.images] -= (signs * part.without[:count]).sum(axis=1)
         rises = np.zeros(len(rhs))
         factor = cho_factor(matrix[np.ix_(binding, binding)], lower=True, overwrite_a=True, check_finite=False)
         rises[binding] = cho_solve(factor, rhs[binding], check_finite=False)

@@ -190,9 +190,35 @@ def test_a_full_disk_is_told_and_leaves_nothing() -> None:
     assert not TORCHSCRIPT.exists()
 
 
-def test_a_report_of_other_weights_is_told() -> None:
-    refused = _export(_copy(weights_hash_after="0" * 64), *AS_TORCHSCRIPT)
-    assert refused.exit_code == 1 and _said(refused, "are not those of the repair")
+def test_without_the_report_the_file_itself_names_the_images() -> None:
+    OTHER.symlink_to(REPAIRED.resolve())
+    told = _told(OTHER, *AS_TORCHSCRIPT)["checked"]
+    assert (told["images"], told["right"], told["required_margin"]) == (8, 8, MARGIN)
+
+
+def _forgetful() -> Path:
+    """The repaired weights in a file that says nothing of itself."""
+    torch.save(load_alexnet(REPAIRED).state_dict(), OTHER)
+    return OTHER
+
+
+def test_a_report_of_other_weights_is_told_and_a_given_set_is_run() -> None:
+    weights = _forgetful()
+    content = json.loads(report_path(REPAIRED).read_text()) | {"weights_hash_after": "0" * 64}
+    report_path(weights).write_text(json.dumps(content | {"output_path": str(weights)}))
+    done = _export(weights, *AS_TORCHSCRIPT, "--dataset", "digits", "--json")
+    assert done.exit_code == 0 and _said(done, "no margin that was promised is checked")
+    assert _said(done, "are not those of the repair") and _said(done, "--edit-set names the images")
+    assert json.loads(done.stdout)["checked"]["what"] == "500 test images of digits"
+    given = _told(weights, *AS_TORCHSCRIPT, "--dataset", "digits", "--edit-set", content["edit_set_path"], "--force")
+    checked, images = given["checked"], len(load_edit_set(Path(content["edit_set_path"])))
+    assert checked["what"] == f"{images} images of {content['edit_set_path']}" and checked["right"] >= 4
+
+
+def test_images_of_the_repair_that_are_gone_are_told() -> None:
+    done = _export(_copy(edit_set_path="gone_edit_dataset.pt"), *AS_TORCHSCRIPT, "--dataset", "digits")
+    assert done.exit_code == 0 and _said(done, "no margin that was promised is checked")
+    assert _said(done, "gone_edit_dataset.pt") and "500 test images" in done.stdout
 
 
 def test_without_a_repair_test_images_are_compared() -> None:

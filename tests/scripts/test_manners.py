@@ -141,6 +141,11 @@ def test_a_dry_run_writes_nothing_and_says_what_is_lacking(project: Path, workpl
     assert list(workplace.iterdir()) == []
 
 
+def test_a_dry_run_counts_the_pictures_of_a_folder(workplace: Path, image_folder: Path) -> None:
+    told = _repair("misclassified", "--data-root", str(image_folder), "--dry-run").stdout
+    assert "10 test images through the network" in told and "6 training images through the convolutions" in told
+
+
 def test_a_dry_run_tells_options_as_they_are_resolved(project: Path) -> None:
     _ = _repair(*FEW, "--dry-run")  # decodes nothing, but the cache of the session may be cold
     before = _files(project)

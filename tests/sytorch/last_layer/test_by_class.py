@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import cho_factor
 
 import sytorch
 from sytorch.last_layer import by_class, infeasibility, quadratic
@@ -69,3 +70,25 @@ def test_where_a_matrix_cannot_be_factored_another_method_answers(monkeypatch: p
     monkeypatch.setattr(by_class, "cho_factor", mock.Mock(side_effect=np.linalg.LinAlgError))
     found = _program(3, 7, 60, 1.0, repeats=False).solve("highs")
     assert found.objective == pytest.approx(expected.objective, rel=1e-6)
+
+
+def test_classes_in_which_the_same_rows_bind_share_a_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    factored, points = list[int](), list[int]()
+    point = by_class._Pivoting._point
+
+    def counting(gram: np.ndarray, **options: bool) -> object:
+        factored.append(len(gram))
+        return cho_factor(gram, **options)
+
+    def counted(method: by_class._Pivoting, soft: float) -> object:
+        points.append(int(method.margins.any(axis=0).sum()))
+        return point(method, soft)
+
+    monkeypatch.setattr(by_class, "cho_factor", counting)
+    monkeypatch.setattr(by_class._Pivoting, "_point", counted)
+    rng = np.random.default_rng(0)
+    inputs = np.hstack([np.eye(6), np.ones((6, 1))])
+    outputs = sytorch.AffineOutputs(np.tile(rng.normal(size=200), (6, 1)) * 1e-3, inputs)
+    margins = sytorch.margin(outputs, [0, 0, 1, 1, 2, 2], 2.0)
+    assert sytorch.minimise("l2", sytorch.IdentityMetric()).subject_to(margins, 5.0).solve("highs").gap < 1e-6
+    assert sum(points) > 1_000 and len(factored) < sum(points) / 10

@@ -25,7 +25,7 @@ from helpers.cli import say
 from helpers.errors import UsageError
 from helpers.files.outputs import report_path
 from model_classes.alexnet import load_alexnet
-from model_classes.weights import KnownWeights, weights_hash
+from model_classes.weights import weights_hash
 from sytorch.problem.arrays import Indices
 
 
@@ -114,8 +114,7 @@ def find_earlier(now: Workbench, base: Workbench | None = None) -> Earlier | Non
 
 def repaired(base: Workbench, weights: Path) -> Earlier | None:
     """`find_earlier` for weights that were made from a network that is loaded already."""
-    known = KnownWeights(base.model.state_dict(), base.weights_hash)
-    model = load_alexnet(weights, len(base.test.class_names), base=known)
+    model = load_alexnet(weights, len(base.test.class_names))
     return find_earlier(replace(base, weights_path=weights, model=model, weights_hash=weights_hash(model)), base)
 
 

@@ -56,7 +56,7 @@ class EditSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @functools.cached_property
+    @property
     def content_hash(self) -> str:
         """SHA-256 of the images and the labels, in hexadecimal."""
         digest = hashlib.sha256()

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from model_classes.weights import KnownWeights, check_weights, read_weights
+from model_classes.weights import check_weights, read_weights
 
 CHANNELS = 256
 POOL = 6
@@ -87,19 +87,17 @@ def alexnet_of(state: Mapping[str, Tensor]) -> AlexNet:
     return model.eval().requires_grad_(False)
 
 
-def load_alexnet(
-    path: Path, num_classes: int = 10, place: Path | None = None, base: KnownWeights | None = None
-) -> AlexNet:
+def load_alexnet(path: Path, num_classes: int = 10, place: Path | None = None) -> AlexNet:
     """The AlexNet whose weights are in ``path``: evaluation mode, float32, on the CPU, no gradients.
 
     The file is a state dict of any floating-point type, with the names of torchvision or those of the older
-    repaired files that `model_classes.weights` describes; ``place`` and ``base`` are as in `read_weights`. No code
-    in it is run.
+    repaired files that `model_classes.weights` describes; ``place`` is where it will be, if it is not there yet. No
+    code in it is run.
 
     Raises:
         ToolError: the file is missing, empty, truncated or no tensor file; or its tensors are not those of an
             AlexNet with ``num_classes`` outputs, or not finite.
     """
-    weights = read_weights(path, place, base)
+    weights = read_weights(path, place)
     check_weights(weights, {name: value.shape for name, value in blank_alexnet(num_classes).state_dict().items()}, path)
     return alexnet_of(weights)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +21,19 @@ from model_classes.weight_files import read_content
 OUTPUT_WEIGHT = "classifier.6.weight"
 
 
-@dataclass(frozen=True, eq=False)
-class KnownWeights:
-    """Weights that are in memory, and the hash that names them."""
-
-    state: Mapping[str, Tensor]
-    hash: str
-
-
-def read_weights(path: Path, place: Path | None = None, base: KnownWeights | None = None) -> dict[str, Tensor]:
+def read_weights(path: Path, place: Path | None = None) -> dict[str, Tensor]:
     """The tensors of a state dict, in float32 and under torchvision's names; or of a file of changes and its base.
 
     Args:
         path: the file.
         place: where it will be, if it is not there yet: changes name their base from there.
-        base: weights that changes may be of: where they are, their file is not read.
 
     Raises:
         ToolError: the file cannot be read, or holds something other than named floating-point tensors.
     """
     settle(path)
     content = read_content(path)
-    return _changed(content, place or path, base) if is_changes(content) else _state_dict(content, path)
+    return _changed(content, place or path) if is_changes(content) else _state_dict(content, path)
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
@@ -62,11 +52,9 @@ def base_file(path: Path) -> Path | None:
     return base_of(content, path) if is_changes(content) else None
 
 
-def _changed(content: Mapping[str, Any], path: Path, known: KnownWeights | None) -> dict[str, Tensor]:
+def _changed(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """What a file of changes makes of its base, which is a whole state dict."""
     check_changes(content, path)
-    if known is not None and known.hash == content["base_hash"]:
-        return apply_to(dict(known.state), content, path)
     base = base_of(content, path)
     of_base = read_content(base)
     if is_changes(of_base):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parent.parent
 SHARED = CHECKOUT.parent / "shared" / "data"
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
-MUCH, MORE = 3 * 2**28, 2**28  # bytes; what is imported takes 600 MB
+MUCH, MORE = 2**30, 2**28  # bytes; what is imported takes 600 MB
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,28 +44,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _give_memory_back() -> Iterator[None]:
-    """Freed arrays go back to the system, and what tests leave alive does where it is clearly more than last time.
+    """Where the process has a gigabyte, and clearly more than last time, what nobody needs goes back to the system.
 
-    To look for the latter takes half a second where much is imported, so it is not for every test.
+    It takes half a second where much is imported, so it is not for every test.
     """
     yield
-    if _own_memory() < MUCH:
-        return
-    from helpers.stopwatch import give_memory_back
-
-    give_memory_back()
     if _own_memory() > _kept[0] + MORE:
         from checker.network import _read_base
         from experiments.single import _bench_at
+        from helpers.stopwatch import give_memory_back
 
         _bench_at.cache_clear()
         _read_base.cache_clear()
         gc.collect()
         give_memory_back()
-        _kept[0] = max(_own_memory(), MUCH)
+        _kept[0] = max(_own_memory(), MUCH - MORE)
 
 
-_kept = [MUCH]  # bytes that were left when memory was given back last
+_kept = [MUCH - MORE]  # bytes that were left when memory was given back last
 
 
 def _own_memory() -> int:

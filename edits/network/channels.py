@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from editset_helpers.copies import copies
 from helpers import progress
 from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
@@ -31,9 +30,7 @@ NEAREST = 6
 AT_A_TIME = 500  # images that run through modules
 AT_ONCE = 256  # images, of which distances to a whole split are computed
 ROOM = 64 * 2**20  # bytes, for the channels of images that were asked for; 65,000 of 64x64
-ROOM_OF_COPIES = 256 * 2**20  # and for what a layer behind them gets from copies; 3,000
-KINDS = 5  # of copies
-FEW = 16  # images: what a linear layer gets of fewer is rounded in another way
+ROOM_BEHIND = 256 * 2**20  # and for what a layer behind them gets; 15,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,23 +92,11 @@ class Channels:
         """The same of images that are not asked for again."""
         return convolved(self.model, inputs).flatten(1)
 
-    def of_copies(self, layer: str, images: torch.Tensor, *, flip: bool) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """What the convolutions make of each kind of copies of any images, (N, k), and a linear layer gets, (N, n).
-
-        It is known of the last images, as long as there is room for all.
-        """
+    def with_inputs_of(self, layer: str, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the convolutions make of any images, (N, k), and what a linear layer gets, (N, n); known as above."""
         width = math.prod(self.shape)
-        size = KINDS * 4 * (width + self.model.get_parameter(f"{layer}.weight").shape[1])
-        if len(images) * size > ROOM_OF_COPIES:
-            for kind in copies(images, flip):
-                yield (channels := self.convolved(kind)), self.behind(layer, channels)
-            return
-        for both in self._rows_of_copies(layer, flip).of(images).unbind(dim=1):
-            yield both[:, :width], both[:, width:]
-
-    def inputs_behind(self, layer: str, channels: torch.Tensor) -> torch.Tensor:
-        """What a linear layer gets from channels, (N, k): (N, n), as `behind`; of the last ones it is known."""
-        return self._rows_behind(layer).of(channels)
+        both = self._rows_behind(layer).of(images)
+        return both[:, :width], both[:, width:]
 
     def nearest(self, images: torch.Tensor) -> torch.Tensor:
         """Positions of the `NEAREST` images of the split that are like any images, (N, 6), the nearest first."""
@@ -147,19 +132,13 @@ class Channels:
 
     @remembers(1)
     def _rows_behind(self, layer: str) -> Rows:
-        modules, shape = self._up_to(layer), self.shape
-        return Rows(lambda channels: run_modules(modules, channels.view(-1, *shape)), ROOM, FEW)
-
-    @remembers(1)
-    def _rows_of_copies(self, layer: str, flip: bool) -> Rows:
         model, modules = self.model, self._up_to(layer)
 
-        def of_each_kind(images: torch.Tensor) -> torch.Tensor:
-            channels = [convolved(model, copy) for copy in copies(images, flip)]
-            both = [torch.cat([part.flatten(1), run_modules(modules, part)], dim=1) for part in channels]
-            return torch.stack(both, dim=1)
+        def both(images: torch.Tensor) -> torch.Tensor:
+            channels = convolved(model, images)
+            return torch.cat([channels.flatten(1), run_modules(modules, channels)], dim=1)
 
-        return Rows(of_each_kind, ROOM_OF_COPIES)
+        return Rows(both, ROOM_BEHIND)
 
     @remembers(2)
     def _up_to(self, layer: str | None) -> tuple[nn.Module, ...]:

@@ -20,7 +20,7 @@ from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.corruptions import CORRUPTIONS
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import INPUT_SIZE, to_inputs
-from helpers.remembering import Rows, remembers
+from helpers.remembering import remembers
 from model_classes.alexnet import AlexNet
 from sytorch import KroneckerMetric, chain_of, kronecker_metric
 from sytorch.metrics.kronecker import softmax_curvature
@@ -31,7 +31,6 @@ BATCH = 1_000
 MOMENT_BATCH = 4_000
 GRADIENT_IMAGES = 3_000
 SEARCHED = 250
-ROOM = 2**20  # bytes, for which images are alike
 ALIKE = 0.1  # relative: pixels that differ by 3/255 move CIFAR-10's channels by 0.05; another image is at 0.15 or more
 
 
@@ -91,21 +90,12 @@ class TrainingImages:
 
         Those with its pixels are among them, though it was resized in another way.
         """
-        return (near.numpy() for near in self._alike.each(channels)) if len(channels) else iter(())
-
-    @functools.cached_property
-    def _alike(self) -> Rows:
-        """A sequence of repairs asks for earlier images at every step."""
-
-        def found(channels: torch.Tensor) -> Iterator[torch.Tensor]:
-            known = torch.from_numpy(np.asarray(self.channels.all(mirrored=False)))
-            squares = known.square().sum(dim=1)
-            for part in torch.split(channels, SEARCHED):
-                own = part.square().sum(dim=1, keepdim=True)
-                apart = own + squares - 2 * part @ known.T
-                yield from (torch.from_numpy(np.flatnonzero(near)) for near in (apart <= ALIKE**2 * own).numpy())
-
-        return Rows(found, ROOM)
+        known = torch.from_numpy(np.asarray(self.channels.all(mirrored=False)))
+        squares = known.square().sum(dim=1)
+        for part in torch.split(channels, SEARCHED):
+            own = part.square().sum(dim=1, keepdim=True)
+            apart = own + squares - 2 * part @ known.T
+            yield from (np.flatnonzero(near) for near in (apart <= ALIKE**2 * own).numpy())
 
     def metric(self, layer: str, chosen: NDArray[np.int64], ridges: tuple[float, float]) -> KroneckerMetric:
         """The metric of a layer, see `sytorch.kronecker_metric`, from images at these positions and their mirrors."""

@@ -26,7 +26,7 @@ from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import cache_path
 from helpers.images.datasets import ImageDataset, load_dataset
 from helpers.images.input_spec import spec_of
-from helpers.remembering import Pairs, Rows, remembers
+from helpers.remembering import Rows, remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet, alexnet_of, load_alexnet
 from model_classes.weights import weights_hash
@@ -176,9 +176,8 @@ class Workbench:
 
     def last_inputs(self, network: Network, channels: torch.Tensor) -> NDArray[np.float32]:
         """What the last layer of this network, or of it with planted units, gets from images' channels, (N, n)."""
-        of_channels, planted = self.training_images.channels, network.planted
-        behind = of_channels.behind
-        seen = of_channels.inputs_behind(self.network.last_layer, channels).numpy()
+        behind, planted = self.training_images.channels.behind, network.planted
+        seen = behind(self.network.last_layer, channels).numpy()
         if planted is not None:
             state = network.model.state_dict()
             seen[:, planted] = unit_values(state, PLANTED_LAYER, planted, behind(PLANTED_LAYER, channels).numpy())
@@ -200,18 +199,6 @@ class Workbench:
         """What a linear layer gets from the test images, (T, n)."""
         also = [PLANTED_LAYER] if layer == self.network.last_layer else []
         return layer_activations(self.model, self.weights_hash, layer, self.test, also=also).inputs
-
-    def values_on_copies(self, rows: torch.Tensor, channels: torch.Tensor) -> NDArray[np.float32]:
-        """What units of `PLANTED_LAYER`, by their rows (U, k + 1), are on copies of images, by their channels: (N, U).
-
-        It is known of earlier units and images.
-        """
-        return self._on_copies.of(rows, channels).numpy()
-
-    @functools.cached_property
-    def _on_copies(self) -> Pairs:
-        behind = self.training_images.channels.behind
-        return Pairs(lambda rows, channels: behind_relu(rows, behind(PLANTED_LAYER, channels).numpy()), ROOM)
 
     @remembers(1)
     def _on_test_images(self, layer: str) -> Rows:

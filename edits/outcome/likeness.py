@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edits.network.channels import run_modules
-from edits.network.workbench import Workbench, unit_rows
+from edits.network.workbench import Workbench, unit_values
 from edits.options import LAST_LAYER, PLANTED_LAYER
 from editset_helpers.copies import copies
 from editset_helpers.edit_set import EditSet
 from helpers.activations import linear_logits
+from helpers.cli import DatasetName
 from model_classes.alexnet import AlexNet, alexnet_of
 from sytorch import chain_of
 
 COUNT = 5
 MOST_CHANNELS = 1024  # numbers of an image; of larger inputs the training images' fill gigabytes
-Both = Iterator[list[torch.Tensor]]  # of each kind of copies the logits before and after
+LogitsOf = Callable[[torch.Tensor], list[torch.Tensor]]  # of images, before and after
 
 
 def answers_on_copies(
@@ -35,8 +36,11 @@ def answers_on_copies(
         first_layer: the first layer that changed.
     """
     of_last_units = first_layer in {PLANTED_LAYER, LAST_LAYER}
-    found = (_by_units if of_last_units else _from_layer)(bench, state, edit_set.images, first_layer)
-    answers = [[logits.argmax(dim=1).numpy() for logits in both] for both in found]
+    logits = _by_units(bench, state) if of_last_units else _from_layer(bench, state, first_layer)
+    answers = [
+        [of_network.argmax(dim=1).numpy() for of_network in logits(images)]
+        for images in copies(edit_set.images, flip=bench.dataset is not DatasetName.DIGITS)
+    ]
     return np.asarray(answers).transpose(1, 2, 0)
 
 
@@ -46,27 +50,37 @@ def generalization(answers: NDArray[np.int64], edit_set: EditSet) -> tuple[float
     return float(before), float(after)
 
 
-def _by_units(bench: Workbench, state: dict[str, torch.Tensor], images: torch.Tensor, _: str) -> Both:
+def _by_units(bench: Workbench, state: dict[str, torch.Tensor]) -> LogitsOf:
     """Before and after, of networks that differ in units of the last hidden layer: only these run for both."""
-    before, can_flip = bench.model.state_dict(), bench.training_images.can_flip
+    before, channels = bench.model.state_dict(), bench.training_images.channels
     rows, biases = (state[name] != before[name] for name in (f"{PLANTED_LAYER}.weight", f"{PLANTED_LAYER}.bias"))
     units = np.flatnonzero((rows.any(dim=1) | biases).numpy())
-    planted = unit_rows(state, PLANTED_LAYER, units)
-    for convolved, seen in bench.training_images.channels.of_copies(LAST_LAYER, images, flip=can_flip):
+
+    def logits(images: torch.Tensor) -> list[torch.Tensor]:
+        convolved, seen = channels.with_inputs_of(LAST_LAYER, images)
         changed = seen.numpy().copy()
         if len(units):
-            changed[:, units] = bench.values_on_copies(planted, convolved)
+            inputs = channels.behind(PLANTED_LAYER, convolved).numpy()
+            changed[:, units] = unit_values(state, PLANTED_LAYER, units, inputs)
         both = ((seen.numpy(), before), (changed, state))
-        yield [linear_logits(given, *(of[f"{LAST_LAYER}.{part}"] for part in ("weight", "bias"))) for given, of in both]
+        return [
+            linear_logits(given, *(of[f"{LAST_LAYER}.{part}"] for part in ("weight", "bias"))) for given, of in both
+        ]
+
+    return logits
 
 
-def _from_layer(bench: Workbench, state: dict[str, torch.Tensor], images: torch.Tensor, layer: str) -> Both:
+def _from_layer(bench: Workbench, state: dict[str, torch.Tensor], layer: str) -> LogitsOf:
     """The same of networks that differ from a layer on."""
     networks = [_from(model, layer) for model in (bench.model, alexnet_of(state))]
-    channels, is_linear = bench.training_images.channels, layer.startswith("classifier.")
-    for kind in copies(images, bench.training_images.can_flip):
-        inputs = channels.behind(layer, channels.of_inputs(kind)) if is_linear else kind
-        yield [run_modules(modules, inputs) for modules in networks]
+    channels = bench.training_images.channels
+
+    def logits(images: torch.Tensor) -> list[torch.Tensor]:
+        is_linear = layer.startswith("classifier.")
+        inputs = channels.behind(layer, channels.of_inputs(images)) if is_linear else images
+        return [run_modules(modules, inputs) for modules in networks]
+
+    return logits
 
 
 def _from(model: AlexNet, layer: str) -> list[nn.Module]:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from edits.methods.writing import Repaired
 from edits.network.applying import changes_of
-from edits.network.channels import run_modules
 from edits.network.prepared import Network
 from edits.options import PLANTED_LAYER
 from edits.outcome.likeness import answers_on_copies, generalization, nearest_training_images
@@ -29,9 +28,7 @@ from sytorch import part_named
 def logits_before(task: Task) -> torch.Tensor:
     """The logits of the images and copies that are constrained before any change, float32 (N, C)."""
     with task.bench.clock.phase("program", expected("program", task)):
-        bench = task.bench
-        seen = bench.training_images.channels.inputs_behind(bench.network.last_layer, task.channels)
-        return checked(run_modules([bench.linear(bench.network.last_layer)], seen))
+        return checked(task.bench.training_images.channels.behind(None, task.channels))
 
 
 def measure_repair(

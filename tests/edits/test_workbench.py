@@ -12,10 +12,7 @@ import pytest
 import torch
 
 from benchmarks.opponents.trainable import layer_inputs
-from edits.network import channels as channels_module
-from edits.network.hidden_units import behind_relu
-from edits.network.workbench import open_workbench, unit_rows
-from editset_helpers.copies import copies
+from edits.network.workbench import open_workbench
 from helpers import activations
 from helpers.cli import DatasetName
 from helpers.evaluation import predict_logits
@@ -42,27 +39,6 @@ def test_one_pass_gives_what_two_layers_get(digits_baseline: Path, monkeypatch: 
     monkeypatch.setattr(activations, "keep_array", lambda path, array: pytest.fail(f"{path} was computed again"))
     seen = torch.from_numpy(np.array(bench.layer_inputs_of_test_images("classifier.4")))
     torch.testing.assert_close(seen, expected, rtol=0, atol=1e-4)
-
-
-@pytest.mark.usefixtures("warm_workplace")
-@pytest.mark.parametrize("room", [2**28, 0])
-def test_what_is_known_of_copies_and_units_is_what_is_computed(
-    digits_baseline: Path, room: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(channels_module, "ROOM_OF_COPIES", room)
-    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
-    images, seen = bench.test.inputs(slice(12)), bench.training_images.channels
-    rows = unit_rows(bench.model.state_dict(), "classifier.4", np.array([3, 7, 2000, 9]))
-    for known, count in ((2, 8), (4, 12)):
-        kinds = [channels for channels, _ in seen.of_copies("classifier.6", images[:count], flip=False)]
-        for channels in kinds:
-            inputs = seen.behind("classifier.4", channels).numpy()
-            values = torch.from_numpy(bench.values_on_copies(rows[:known], channels))
-            torch.testing.assert_close(values, behind_relu(rows[:known], inputs), rtol=1e-5, atol=1e-5)
-    both = zip(copies(images, flip=False), seen.of_copies("classifier.6", images, flip=False), strict=True)
-    for kind, (channels, last_inputs) in both:
-        torch.testing.assert_close(channels, seen.convolved(kind), rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(last_inputs, seen.behind("classifier.6", channels), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.usefixtures("warm_workplace")
@@ -135,8 +111,7 @@ def test_a_network_that_is_not_needed_any_more_is_gone_at_once(digits_baseline: 
         units.values_of(torch.zeros(2, 4097))
         images = bench.test.inputs(slice(2))
         channels.nearest(images)
-        assert list(channels.of_copies("classifier.4", images, flip=False))
-        bench.values_on_copies(torch.zeros(2, 4097), channels.of_inputs(images))
+        channels.with_inputs_of("classifier.4", images)
         planting = Planting(np.array([7]), np.ones((1, 4097)), np.arange(1))
         assert len(bench.planted(units, planting, 1e-3).test_logits) == len(bench.test)
         kept = [weakref.ref(value) for value in (bench, bench.model, bench.network, units, channels)]

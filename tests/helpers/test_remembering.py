@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from helpers.remembering import Pairs, Rows, remembers
+from helpers.remembering import Rows, remembers
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,54 +63,3 @@ def test_only_new_images_are_asked_and_the_oldest_are_forgotten() -> None:
     assert of(1, 4, 2) == [10, 40, 20]
     assert asked == [[1, 2], [3, 4], [5, 6], [2, 2]]  # one alone is asked twice
     assert of(1, 2, 3, 4, 5, 7) == [10, 20, 30, 40, 50, 70]  # more than there is room for
-
-
-def test_rows_of_any_lengths_are_remembered_one_by_one() -> None:
-    asked = list[int]()
-
-    def function(numbers: torch.Tensor) -> list[torch.Tensor]:
-        asked.extend(numbers.tolist())
-        return [torch.arange(number) for number in numbers.tolist()]
-
-    rows = Rows(function, room=1_000, least=4)
-    for numbers, lengths in (([0, 3], [0, 3]), ([3, 2, 0], [3, 2, 0])):
-        assert [len(row) for row in rows.each(torch.tensor(numbers))] == lengths
-    assert asked == [0, 3, 2, 2, 2, 2]  # few are computed in another order than many
-
-
-def test_only_new_pairs_are_asked() -> None:
-    asked = list[tuple[list[float], list[float]]]()
-
-    def products(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        asked.append((rows.tolist(), columns.tolist()))
-        return columns[:, None] * rows
-
-    def check(rows: list[float], columns: list[float]) -> None:
-        given = torch.tensor(rows), torch.tensor(columns)
-        assert torch.equal(pairs.of(*given), given[1][:, None] * given[0])
-
-    pairs = Pairs(products, room=1_000)
-    check([2, 3], [5, 7])
-    check([2, 3], [11, 13])  # another kind of copies
-    assert asked == [([2, 3], [5, 7]), ([2, 3], [11, 13])]
-    asked.clear()
-    check([3, 17, 2], [7, 19, 5])
-    assert asked == [([17], [7, 5]), ([3, 17, 2], [19])]
-    asked.clear()
-    check([17, 2], [13, 5])  # of 13 the values are older
-    check([17, 2], [13, 5])
-    assert asked == [([17], [13])]
-
-
-def test_the_oldest_pairs_are_forgotten() -> None:
-    asked = list[int]()
-
-    def products(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        asked.append(len(columns))
-        return columns[:, None] * rows
-
-    pairs = Pairs(products, room=2 * 4 * 3)  # three columns of two rows
-    rows = torch.tensor([2.0, 3.0])
-    for columns in ([1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0], [1.0]):
-        assert torch.equal(pairs.of(rows, torch.tensor(columns)), torch.tensor(columns)[:, None] * rows)
-    assert asked == [4, 1]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from helpers.errors import ToolError
 from model_classes.alexnet import blank_alexnet, load_alexnet
 from model_classes.changes import apply_to, changes_content, restorable, restored, thin, whole
-from model_classes.weights import KnownWeights, read_weights, weights_hash
+from model_classes.weights import read_weights, weights_hash
 
 
 @pytest.fixture
@@ -83,18 +83,6 @@ def test_a_base_that_went_away_is_named(base: Path) -> None:
     base.unlink()
     with pytest.raises(ToolError, match=r"base\.pth.*does not exist"):
         read_weights(path)
-
-
-def test_a_base_in_memory_is_not_read_unless_it_is_another(base: Path) -> None:
-    path = _save_changes(base, base.parent / "changes.pth", {"classifier.6.bias": torch.ones(10)})
-    state = read_weights(base)
-    expected = read_weights(path)
-    base.unlink()
-    found = read_weights(path, base=KnownWeights(state, weights_hash(state)))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert torch.equal(state["classifier.6.bias"] + 1, found["classifier.6.bias"])
-    with pytest.raises(ToolError, match=r"base\.pth.*does not exist"):
-        read_weights(path, base=KnownWeights(state, "0" * 64))
 
 
 def test_another_base_is_refused(base: Path) -> None:

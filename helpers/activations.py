@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +79,13 @@ def activations_file(
 def linear_logits(inputs: NDArray[np.float32], weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """What a last layer makes of its inputs, (N, n) -> (N, C), in the batches in which the whole network runs."""
     with torch.inference_mode():
-        parts = [
-            nn.functional.linear(torch.from_numpy(inputs[start : start + BATCH_SIZE]), weight, bias)
-            for start in range(0, len(inputs), BATCH_SIZE)
-        ]
+        parts = [nn.functional.linear(torch.from_numpy(batch), weight, bias) for batch in batches(inputs)]
     return torch.cat(parts).clone()
+
+
+def batches(rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """The rows of a matrix, (N, n), in the batches in which a network runs."""
+    return (rows[start : start + BATCH_SIZE] for start in range(0, len(rows), BATCH_SIZE))
 
 
 def _run(

@@ -196,11 +196,12 @@ class _Convolution(nn.Module):
 
 def run_modules(modules: Sequence[nn.Module], values: torch.Tensor) -> torch.Tensor:
     """Run modules one after the other on values, (N, ...); beside the answer, one batch of it is in memory."""
+    network = nn.Sequential(*modules)
     with torch.inference_mode():
-        first = nn.Sequential(*modules)(values[:AT_A_TIME])
+        first = network(values[:AT_A_TIME])
     found = torch.empty((len(values), *first.shape[1:]), dtype=first.dtype)
     with torch.inference_mode():
         found[:AT_A_TIME] = first
         for start in range(AT_A_TIME, len(values), AT_A_TIME):
-            found[start : start + AT_A_TIME] = nn.Sequential(*modules)(values[start : start + AT_A_TIME])
+            found[start : start + AT_A_TIME] = network(values[start : start + AT_A_TIME])
     return found

@@ -19,10 +19,9 @@ from edits.network.prepared import Network
 from edits.network.training_images import TrainingImages
 from edits.network.training_metric import MetricSample
 from edits.options import PLANTED_LAYER, RepairOptions
-from helpers.activations import layer_activations
+from helpers.activations import batches, layer_activations
 from helpers.cli import DatasetName
 from helpers.errors import UsageError
-from helpers.evaluation import BATCH_SIZE
 from helpers.files.array_cache import cache_path
 from helpers.images.datasets import ImageDataset, load_dataset
 from helpers.images.input_spec import spec_of
@@ -213,11 +212,6 @@ class Workbench:
         width = len(self.model.get_parameter(f"{layer}.weight"))
         paths = self.layer_metric_files(layer, count)
         return cached_metric(lambda: seen.metric(layer, seen.right(count), (ridge, OUTPUT_RIDGE)), paths, width)
-
-
-def batches(rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """The rows of a matrix, `BATCH_SIZE` at a time."""
-    return (rows[start : start + BATCH_SIZE] for start in range(0, len(rows), BATCH_SIZE))
 
 
 def with_columns(rows: NDArray[np.float32], columns: NDArray[np.float32], places: Indices) -> NDArray[np.float32]:

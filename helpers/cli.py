@@ -22,7 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 from helpers import progress
 from helpers.errors import ToolError
 from helpers.images.source import Split
-from helpers.start import CLOSED, INTERRUPTED, ROOT, STDOUT, interruptible, silence
+from helpers.start import CLOSED, INTERRUPTED, ROOT, STDOUT, interruptible, is_script, leave, silence
 from helpers.text import printable
 
 P = ParamSpec("P")
@@ -148,14 +148,21 @@ class App(typer.Typer):
         return super().command(*args, cls=cls or Command, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line."""
+        """Run the command line; a script ends here."""
         try:
             try:
                 return super().__call__(*args, **kwargs)
             finally:
                 sys.stdout.flush()
         except OSError as error:
-            sys.exit(tell_os_error(error))
+            status = tell_os_error(error)
+        except SystemExit as ended:
+            if not (ended.code is None or isinstance(ended.code, int)):
+                raise
+            status = ended.code or 0
+        if is_script(getattr(sys.modules["__main__"], "__file__", None)):
+            leave(status)
+        sys.exit(status)
 
 
 def new_app(help_text: str) -> App:

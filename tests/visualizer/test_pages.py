@@ -212,35 +212,46 @@ def test_pages_of_an_empty_folder_are_accessible(browser: Browser, tmp_path: Pat
             assert [(address, found["id"], found["nodes"][0]["html"]) for found in violations] == []
 
 
-def test_the_first_page_of_2500_images_takes_less_than_a_second(browser: Browser, site: Path) -> None:
-    """Of the script in a process of its own. Once of three times: other programs on the machine only add to it."""
-    assert any(_seconds_to_first_page(browser, site) < 1 for _ in range(3))
+def test_the_first_page_costs_little_more_of_2500_images_than_of_60(
+    browser: Browser, site: Path, tmp_path: Path
+) -> None:
+    """As a ratio, for other programs on the machine slow both."""
+    with contextlib.chdir(tmp_path):
+        save_edit_set(noise_set(60), Path(LARGE))
+    few, many = zip(
+        *((_seconds_to_first_page(browser, folder) for folder in (tmp_path, site)) for _ in range(3)), strict=True
+    )
+    assert min(many) < 5 * min(few)
 
 
-@pytest.mark.slow
-def test_the_list_of_1000_repairs_takes_less_than_a_second(browser: Browser, tmp_path: Path) -> None:
-    for number in range(1000):
-        write_json(tmp_path / f"artifacts/r{number}.json", report(timestamp=f"2026-01-01T{number:05}"))
-    assert any(_seconds_to_list(browser, tmp_path) < 1 for _ in range(3))
+def test_the_list_costs_little_more_of_1000_repairs_than_of_100(browser: Browser, tmp_path: Path) -> None:
+    folders = {count: tmp_path / str(count) for count in (100, 1000)}
+    for count, folder in folders.items():
+        for number in range(count):
+            write_json(folder / f"artifacts/r{number}.json", report(timestamp=f"2026-01-01T{number:05}"))
+    few, many = zip(
+        *((_seconds_to_list(browser, folder) for folder in folders.values()) for _ in range(3)), strict=True
+    )
+    assert min(many) < 5 * min(few)
 
 
 def _seconds_to_list(browser: Browser, folder: Path) -> float:
-    with script_serving(folder) as fresh, contextlib.closing(browser.new_context()) as context:
+    with serving(folder) as fresh, contextlib.closing(browser.new_context()) as context:
         opened = context.new_page()
-        opened.goto(f"{fresh}static/page.css")
+        opened.goto(f"{fresh}/static/page.css")
         started = time.perf_counter()
-        opened.goto(f"{fresh}repairs", wait_until="domcontentloaded")
+        opened.goto(f"{fresh}/repairs", wait_until="domcontentloaded")
         expect(opened.locator("tbody tr")).to_have_count(100)
         return time.perf_counter() - started
 
 
 def _seconds_to_first_page(browser: Browser, site: Path) -> float:
     """From home until the images are listed and the first is drawn, by a server that has read no set yet."""
-    with script_serving(site) as fresh, contextlib.closing(browser.new_context()) as context:
+    with serving(site) as fresh, contextlib.closing(browser.new_context()) as context:
         opened = context.new_page()
         opened.goto(fresh)
         started = time.perf_counter()
-        opened.goto(f"{fresh}edit-sets/{LARGE}", wait_until="domcontentloaded")
+        opened.goto(f"{fresh}/edit-sets/{LARGE}", wait_until="domcontentloaded")
         expect(opened.locator(".grid img")).to_have_count(60)
         expect(opened.locator(".grid img").first).to_have_js_property("naturalWidth", 64)
         return time.perf_counter() - started

@@ -32,6 +32,8 @@ from helpers.cli import (
     DatasetOption,
     DisputedOption,
     DryRunOption,
+    PredictedClassOption,
+    SplitOption,
     WeightsOption,
     command_line,
     new_app,
@@ -43,6 +45,7 @@ from helpers.errors import ExperimentsFailedError, UsageError
 from helpers.files.paths import baseline_weights, edit_sets
 from helpers.text import aligned
 from run_repair import (
+    AlsoOption,
     DrawdownOption,
     FlipOption,
     MetricImagesOption,
@@ -53,7 +56,7 @@ from run_repair import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edits.forecast import Place
     from edits.network.workbench import Workbench
@@ -129,6 +132,9 @@ def main(
     shifts: ShiftsOption = 0,
     flip: FlipOption = False,
     max_drawdown: DrawdownOption = None,
+    predicted_class: PredictedClassOption = None,
+    split: SplitOption = "test",
+    also: AlsoOption = None,
     exclude_disputed: DisputedOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the cores.")] = 1,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster to run on: auto, or HOST:PORT.")] = None,
@@ -146,8 +152,12 @@ def main(
         raise UsageError("--workers are processes of this machine, --ray is a cluster: give one of them.")
     if sequence is not None and (workers > 1 or ray is not None or keep_weights == "none"):
         raise UsageError("The repairs of a --sequence need the weights of the last: one worker, and weights are kept.")
+    if sequence is not None and split == "train":
+        raise UsageError("The images of a --sequence are test images, which every step is measured on.")
     from edits.forecast import Place, listed, open_place
     from edits.network.workbench import untrained_workbench
+    from editset_helpers.class_order import load_for
+    from editset_helpers.edit_set import load_edit_set
     from experiments.analysis.summary import as_text, read_tables, summarise
     from experiments.forecast import forecast_sweep
     from experiments.plan import Sweep
@@ -187,15 +197,21 @@ def main(
             sizing=sizing_strategy,
             keep_weights=keep_weights,
             sequence=sequence or 0,
+            predicted_class=None if predicted_class is None else resolve_class(predicted_class, names),
+            split=split,
+            beside=beside,
         )
 
     def check() -> None:
-        usual = baseline_weights(dataset, data_root)
-        check_before_training(sweep_of, untrained_workbench(dataset, data_root, usual))
+        bench = untrained_workbench(dataset, data_root, baseline_weights(dataset, data_root))
+        check_before_training(sweep_of, bench)
+        for path in also or ():
+            load_for(path, bench.test)
 
     check_output(output, force)
     if exclude_disputed is not None:
         check_readable(exclude_disputed, "disputed images")  # before a baseline is trained
+    beside = sum(len(load_edit_set(path, num_classes=None)) for path in also or ())
     if dry_run:
         place = open_place(dataset, data_root, weights)
     else:
@@ -203,7 +219,7 @@ def main(
         place = Place(dataset, data_root, baseline, bench_at(dataset, data_root, baseline))
     sweep = sweep_of(CLASSES if place.bench is None else place.bench.test.class_names)
     former = replace(sweep, norms=sweep.norms or ("l1",), fixed=replace(fixed, prepare=prepare or "none"))
-    context, executor = context_of(place, sweep, output, exclude_disputed), Executor(workers, ray)
+    context, executor = context_of(place, sweep, output, exclude_disputed, also or ()), Executor(workers, ray)
     if dry_run:
         print(listed(forecast_sweep(place, (sweep, former), context, None if force else output, executor)))
         return
@@ -224,12 +240,15 @@ def check_before_training(sweep_of: Callable[[tuple[str, ...]], Sweep], bench: W
             check_layer(bench, options)
 
 
-def context_of(place: Place, sweep: Sweep, output: Path, disputed: Path | None = None) -> Context:
+def context_of(
+    place: Place, sweep: Sweep, output: Path, disputed: Path | None = None, also: Sequence[Path] = ()
+) -> Context:
     """What all experiments share; hashes are empty where what they are of is still to be made.
 
     Raises:
-        ToolError: ``disputed`` is no list of test images.
+        ToolError: ``disputed`` is no list of test images, or one of ``also`` is no edit set of them.
     """
+    from editset_helpers.class_order import load_for
     from editset_helpers.lists import read_numbers
     from experiments.plan import results_folder
 
@@ -246,6 +265,7 @@ def context_of(place: Place, sweep: Sweep, output: Path, disputed: Path | None =
         edit_sets=edit_sets(place.dataset, place.data_root) / "experiments",
         command=command_line(),
         disputed=numbers,
+        also=tuple((path, "" if bench is None else load_for(path, bench.test).content_hash) for path in also),
     )
 
 

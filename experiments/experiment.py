@@ -7,8 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from edits.options import KeepWeights, RepairOptions
-from editset_helpers.selection import Correctness, Selection
+from editset_helpers.selection import Correctness, Kind, Selection
 from helpers.cli import DatasetName
+from helpers.images.source import Split
 
 
 class SetType(StrEnum):
@@ -43,6 +44,7 @@ class Context:
         edit_sets: for edit sets, which tables share.
         command: what was typed.
         disputed: test images, by number, without which drawdown is told once more.
+        also: edit sets that every experiment repairs, too, and the hashes of their contents.
     """
 
     dataset: DatasetName
@@ -55,6 +57,7 @@ class Context:
     edit_sets: Path
     command: str
     disputed: tuple[int, ...] = ()
+    also: tuple[tuple[Path, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Experiment:
         former_id: the name that tables of format 1 have for it; None where that might mean another experiment.
         iteration: which step of a sequence of repairs it is, from 1 on; 0 of one that stands alone.
         upon: the experiment that is the step before; None for the first.
+        predicted_class: only images that the network takes for this class; None for any.
+        split: the images are of this split.
     """
 
     id: str
@@ -79,6 +84,8 @@ class Experiment:
     options: RepairOptions
     iteration: int = 0
     upon: str | None = None
+    predicted_class: int | None = None
+    split: Split = "test"
 
     @property
     def names(self) -> list[str]:
@@ -88,13 +95,16 @@ class Experiment:
     @property
     def selection(self) -> Selection:
         """Which images."""
-        if self.target_class is None:
-            return Selection("misclassified", max_samples=self.size, seed=self.seed)
-        return Selection("by-class", str(self.target_class), self.set_type.focus, self.size, self.seed)
+        predicted = None if self.predicted_class is None else str(self.predicted_class)
+        target = None if self.target_class is None else str(self.target_class)
+        kind: Kind = "misclassified" if target is None else "by-class"
+        return Selection(kind, target, self.set_type.focus, self.size, self.seed, predicted, self.split)
 
     @property
     def set_name(self) -> str:
         """``misclassified_n100_s0``, ``class3_incorrect_n25_s1``: the images, whatever is done with them."""
         kind = "misclassified" if self.target_class is None else f"class{self.target_class}_{self.set_type.focus}"
+        kind += "" if self.predicted_class is None else f"_taken_for_{self.predicted_class}"
+        kind += "" if self.split == "test" else f"_{self.split}"
         step = f"_step{self.iteration}" if self.iteration else ""
         return f"{kind}_n{self.size}_s{self.seed}{step}"

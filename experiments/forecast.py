@@ -38,12 +38,18 @@ def forecast_sweep(
     seconds = sum(map(_seconds, coming)) / executor.workers
     return {
         "experiments": f"{len(experiments)}, of which {len(experiments) - len(coming)} are in the table",
-        "edit sets": f"{', '.join(sweep.types)}; {', '.join(map(str, sweep.sizes))} images",
+        "edit sets": _edit_sets(sweep, context),
         "weights": f"{place.weights} -> {context.folder}",
         **in_words(experiments[0].options, " and ".join(norms)),
         "combined": _combined(experiments),
         **made_first(missing, seconds),
     }
+
+
+def _edit_sets(sweep: Sweep, context: Context) -> str:
+    told = f"{', '.join(sweep.types)}; {', '.join(map(str, sweep.sizes))} {sweep.split} images"
+    told += "" if sweep.predicted_class is None else f" that are taken for class {sweep.predicted_class}"
+    return told + "".join(f", and all of {path}" for path, _ in context.also)
 
 
 def _seconds(experiment: Experiment) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from edits.options import KeepWeights, MetricName, NormName, RepairOptions, norm_for
 from experiments.experiment import Context, Experiment, SetType, Sizing
 from helpers.files.places import link_target
+from helpers.images.source import Split
 
 # Of what a name says; a change of what the same words compute makes it another.
 FORMAT = 2
@@ -30,6 +31,8 @@ class Sweep:
             positions, and combined with the types of one class only. Without norms each size has its usual one.
         fixed: the options of all, but for those that are combined.
         sizing, keep_weights: the same for all.
+        predicted_class, split: which images qualify, the same for all; see `Experiment`.
+        beside: how many images every experiment repairs besides those of its size.
         sequence: how many repairs are made one upon the other, each of images that the last one left wrong; 0 for
             repairs that stand alone.
     """
@@ -47,6 +50,9 @@ class Sweep:
     sizing: Sizing = Sizing.FLEXIBLE
     keep_weights: KeepWeights = "changed-layer"
     sequence: int = 0
+    predicted_class: int | None = None
+    split: Split = "test"
+    beside: int = 0
 
     def programs(self, size: int) -> list[RepairOptions]:
         """Every combination of options for so many images; raises `UsageError` for a value that can never work."""
@@ -66,12 +72,14 @@ class Sweep:
 
     def usual_norm(self, size: int, metric: MetricName, layer: str) -> NormName:
         """What is minimised for so many images where nobody says."""
-        return norm_for(size * (1 + len(self.fixed.region.moves)), metric, layer)
+        return norm_for((size + self.beside) * (1 + len(self.fixed.region.moves)), metric, layer)
 
     @property
     def needs_training_images(self) -> bool:
         """Whether they decide any result."""
-        return any(needs_training_images(options) for size in self.sizes for options in self.programs(size))
+        return self.split == "train" or any(
+            needs_training_images(options) for size in self.sizes for options in self.programs(size)
+        )
 
 
 def plan(sweep: Sweep, context: Context) -> list[Experiment]:
@@ -88,7 +96,19 @@ def plan(sweep: Sweep, context: Context) -> list[Experiment]:
     sized = [(size, options) for size in sweep.sizes for options in sweep.programs(size)]
     combined = itertools.product(images, sized, sweep.seeds)
     alone = [
-        Experiment("", None, kind, target, size, seed, sweep.sizing, sweep.keep_weights, options)
+        Experiment(
+            "",
+            None,
+            kind,
+            target,
+            size,
+            seed,
+            sweep.sizing,
+            sweep.keep_weights,
+            options,
+            predicted_class=sweep.predicted_class,
+            split=sweep.split,
+        )
         for (kind, target), (size, options), seed in combined
     ]
     if not sweep.sequence:
@@ -127,14 +147,16 @@ def needs_training_images(options: RepairOptions) -> bool:
 
 
 def _named(unnamed: Experiment, context: Context) -> Experiment:
+    needs_training = unnamed.split == "train" or needs_training_images(unnamed.options)
     facts = {
         "format": FORMAT,
         "weights": context.weights_hash,
         "test images": context.images_hash,
-        "training images": context.training_hash if needs_training_images(unnamed.options) else None,
+        "training images": context.training_hash if needs_training else None,
         "asked": _asked(unnamed),
     }
     facts |= {"disputed": context.disputed} if context.disputed else {}
+    facts |= {"also": [digest for _, digest in context.also]} if context.also else {}
     name = f"{unnamed.set_name}_{_digest(facts)[:12]}"
     return replace(unnamed, id=name, former_id=_former_id(unnamed, context))
 
@@ -145,6 +167,9 @@ def _asked(unnamed: Experiment) -> dict[str, Any]:
     del asked["id"], asked["former_id"]
     if not unnamed.iteration:
         del asked["iteration"], asked["upon"]
+    for name, usual in (("predicted_class", None), ("split", "test")):
+        if asked[name] == usual:
+            del asked[name]
     asked["keep"] = asked.pop("kept_weights")
     options = asked["options"]
     options |= {"keep": 0, "pattern": {"fixed": "held"}.get(unnamed.options.pattern, unnamed.options.pattern)}
@@ -162,6 +187,9 @@ def _former_id(unnamed: Experiment, context: Context) -> str | None:
         unnamed.iteration
         or unnamed.options.plants
         or context.disputed
+        or context.also
+        or unnamed.predicted_class is not None
+        or unnamed.split != "test"
         or (context.data_root is not None and needs_training_images(unnamed.options))
     ):
         return None

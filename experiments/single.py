@@ -8,6 +8,8 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 import sytorch
 from edits.earlier import Earlier, repaired
 from edits.methods.hidden_layer import metric_count
@@ -18,6 +20,7 @@ from edits.outcome.report import RepairReport
 from edits.pipeline import check_layer, repair_edit_set
 from edits.task import task_of
 from editset_helpers.building import candidates, select
+from editset_helpers.class_order import load_for
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
 from editset_helpers.joining import Member
 from editset_helpers.location import locate
@@ -27,6 +30,7 @@ from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from helpers.evaluation import is_right
 from helpers.files.writing import load_tensors
+from helpers.images.datasets import ImageDataset
 from helpers.images.input_spec import InputSpec, spec_of
 from sytorch import part_named
 
@@ -87,7 +91,9 @@ def run_experiment(context: Context, experiment: Experiment) -> Row:
             raise TooFewImagesError(
                 f"only {len(edit_set)} images qualify, fewer than {experiment.size}, and sizing is strict."
             )
-        report = _repair(context, experiment, bench, Member(Path(str(row.edit_set_path)), edit_set), earlier)
+        members = [Member(Path(str(row.edit_set_path)), edit_set)]
+        members += [Member(path, load_for(path, bench.test)) for path, _ in context.also]
+        report = _repair(context, experiment, bench, members, earlier)
     except ToolError as error:
         return replace(row, status=_status_of(error), error_message=str(error))
     except Exception as error:
@@ -126,10 +132,19 @@ def _asked(context: Context, experiment: Experiment, bench: Workbench) -> Row:
         reach=options.reach.name if options.plants else "none",
         dataset=bench.test.name,
         iteration=experiment.iteration or None,
-        more_options=options.more,
+        more_options=_more(context, experiment),
         sequence="step" if experiment.iteration else "alone",
         disputed="excluded" if context.disputed else "none",
     )
+
+
+def _more(context: Context, experiment: Experiment) -> str:
+    """What the table has no column for, as it would be typed; ``none`` where that is as usual."""
+    told = [] if experiment.options.more == "none" else [experiment.options.more]
+    told += [] if experiment.predicted_class is None else [f"--predicted-class {experiment.predicted_class}"]
+    told += [] if experiment.split == "test" else [f"--split {experiment.split}"]
+    told += [f"--also {path}" for path, _ in context.also]
+    return " ".join(told) or "none"
 
 
 def _earlier(context: Context, experiment: Experiment, bench: Workbench) -> Earlier | None:
@@ -145,13 +160,20 @@ def _earlier(context: Context, experiment: Experiment, bench: Workbench) -> Earl
 
 def _choose(context: Context, experiment: Experiment, bench: Workbench, earlier: Earlier | None) -> EditSet:
     """Images by what the network says after the steps before."""
-    network = bench.network if earlier is None else earlier.network
+    images, logits = _images(experiment, bench)
     try:
-        edit_set = select(experiment.selection, bench.test, network.test_logits)
+        edit_set = select(experiment.selection, images, logits if earlier is None else earlier.network.test_logits)
     except ToolError as error:
         raise TooFewImagesError(str(error)) from error
     made_with = {"weights": str(context.weights), "weights_hash": context.weights_hash, "command": context.command}
     return replace(edit_set, provenance={**edit_set.provenance, **made_with})
+
+
+def _images(experiment: Experiment, bench: Workbench) -> tuple[ImageDataset, torch.Tensor]:
+    """What the images are chosen from, and the baseline's logits (N, C) of it."""
+    if experiment.split == "train":
+        return bench.training, bench.training_images.logits
+    return bench.test, bench.test_logits
 
 
 def _with_edit_set(row: Row, experiment: Experiment, edit_set: EditSet, context: Context, bench: Workbench) -> Row:
@@ -159,14 +181,16 @@ def _with_edit_set(row: Row, experiment: Experiment, edit_set: EditSet, context:
     path = _edit_set_path(context, experiment, edit_set)
     if not _is_there(path, edit_set):
         save_edit_set(edit_set, path)
-    right, location = is_right(bench.test_logits, bench.test.labels), locate(edit_set, bench.test)
-    outside = location.outside
+    right, outside = is_right(bench.test_logits, bench.test.labels), locate(edit_set, bench.test).outside
+    images, logits = _images(experiment, bench)
     return replace(
         row,
         edit_set_path=str(path),
         edit_set_hash=edit_set.content_hash,
         actual_repair_set_size=len(edit_set),
-        baseline_accuracy_edit_set=float(right[location.indices].mean()),
+        baseline_accuracy_edit_set=float(
+            is_right(logits, images.labels)[locate(edit_set, images).indices].mean(),
+        ),
         baseline_accuracy_drawdown_set=None if outside is None or not outside.any() else float(right[outside].mean()),
     )
 
@@ -188,10 +212,10 @@ def _is_there(path: Path, edit_set: EditSet) -> bool:
 
 
 def _repair(
-    context: Context, experiment: Experiment, bench: Workbench, member: Member, earlier: Earlier | None
+    context: Context, experiment: Experiment, bench: Workbench, members: list[Member], earlier: Earlier | None
 ) -> RepairReport:
     output = context.folder / f"{experiment.id}.pth"
-    task = task_of(bench, [member], experiment.options, output, earlier)
+    task = task_of(bench, members, experiment.options, output, earlier)
     task = replace(task, command=context.command, disputed=context.disputed)
     return repair_edit_set(replace(task, kept_weights=experiment.kept_weights))
 

@@ -75,7 +75,7 @@ class Teller:
     def __init__(self, quiet: bool = False, verbose: bool = False, log: TextIO | None = None) -> None:
         self.quiet, self.verbose, self.log = quiet, verbose, log
         self.running: list[Steps] = []
-        self._whole = Steps("at work")  # all that a command does which takes long
+        self._whole = Steps("starting")  # all that a command does which takes long; at first it imports
         self._is_long = False
         self._phases: set[str] = set()  # that a line was about
         self._drawn = 0  # signs of the line that ticks
@@ -117,6 +117,7 @@ class Teller:
     def begin(self, steps: Steps) -> None:
         """Something begins, perhaps within something else."""
         with self._lock:
+            self._whole.name = "at work"
             self.running = [*self.running, steps]
         self._draw()
 

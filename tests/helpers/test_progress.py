@@ -74,6 +74,13 @@ def test_long_work_is_not_silent_between_its_phases(capsys: pytest.CaptureFixtur
         assert ("at work: 0 s so far" in _said(capsys)) is long
 
 
+@pytest.mark.usefixtures("hasty")
+def test_what_comes_before_the_first_phase_is_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.shown(long=True):
+        time.sleep(0.3)
+        assert "starting: 0 s so far" in _said(capsys)
+
+
 @pytest.mark.usefixtures("hasty", "terminal")
 def test_no_line_ticks_while_somebody_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.shown(long=True), progress.paused():

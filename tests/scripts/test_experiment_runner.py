@@ -27,9 +27,11 @@ import verify
 from checker.certificate import Certificate
 from edits.network.workbench import Workbench
 from edits.options import REACHES, RepairOptions
+from editset_helpers.building import select
 from editset_helpers.copies import SHIFT, copies
-from editset_helpers.edit_set import load_edit_set
+from editset_helpers.edit_set import load_edit_set, save_edit_set
 from editset_helpers.regions import Region
+from editset_helpers.selection import Selection
 from experiments.analysis.summary import read_tables, summarise
 from experiments.experiment import Context, Experiment, SetType, Sizing
 from experiments.plan import Sweep, plan
@@ -532,6 +534,8 @@ def test_names_say_what_an_experiment_is_and_differ_wherever_it_does() -> None:
         {"fixed": replace(ALONE, max_drawdown=1.0)},
         {"fixed": replace(ALONE, region=Region(1))},
         {"keep_weights": "full"},
+        {"predicted_class": 0},
+        {"split": "train"},
     ],
 )
 def test_whatever_is_asked_otherwise_is_another_experiment(other: dict[str, Any]) -> None:
@@ -545,6 +549,7 @@ def test_other_training_images_make_another_experiment_where_they_decide_anythin
     sweep = Sweep((1,), (SetType.MISCLASSIFIED,), (), norms=("l1",), fixed=ALONE)
     for asked, decide in (
         (sweep, True),
+        (replace(sweep, metrics=("identity",), split="train"), True),
         (replace(sweep, metrics=("identity",)), False),
         (replace(sweep, metrics=("identity",), layers=("classifier.4",)), True),
     ):
@@ -605,6 +610,48 @@ def test_drawdown_is_told_with_and_without_disputed_images(place: Path) -> None:
     assert row["drawdown_undisputed_points"] == pytest.approx(100 * (before - after))
     assert "holds 1 of 1 experiments" in run_sweep(*with_list)
     assert "none.txt" in run_sweep(*asked, "--exclude-disputed", "none.txt", code=1)
+
+
+def test_images_of_a_wrong_class_and_of_other_sets_are_repaired(place: Path) -> None:
+    """Every experiment repairs those of ``--also``, too, which count as edit images and not as drawdown."""
+    test = load_dataset(DatasetName.DIGITS, "test")
+    wrong = predict_logits(load_alexnet(Path("artifacts/alexnet_base_digits.pth")), test).argmax(dim=1).numpy()
+    mistaken = np.flatnonzero(wrong != test.labels)
+    taken = int(wrong[mistaken[0]])
+    assert 0 < (wrong[mistaken] == taken).sum() < len(mistaken)
+    ones = select(Selection("by-class", "1", "correct", 3), test, torch.eye(10)[torch.from_numpy(wrong)])
+    save_edit_set(ones, Path("ones.pt"))
+    asked = ["--dataset", "digits", "--edit-set-sizes", "9", "--edit-set-types", "misclassified"]
+    asked += ["--output", str(TABLE), "--predicted-class", str(taken), "--also", "ones.pt"]
+    run_sweep(*asked)
+    [row] = pd.read_csv(TABLE).to_dict("records")
+    assert row["status"] == "repaired" and row["baseline_accuracy_edit_set"] == 0
+    assert row["more_options"] == f"--predicted-class {taken} --also ones.pt"
+    numbers = {facts["image_idx"] for facts in load_edit_set(Path(row["edit_set_path"])).metadata}
+    assert numbers == set(mistaken[wrong[mistaken] == taken].tolist())
+    told = json.loads(Path(row["repaired_model_path"]).with_suffix(".json").read_text())
+    assert set(told["edit_test_indices"]) == numbers | {facts["image_idx"] for facts in ones.metadata}
+    assert "holds 1 of 1 experiments" in run_sweep(*asked)
+    save_edit_set(ones.at(np.array([0])), Path("ones.pt"))
+    assert "not of this sweep" in run_sweep(*asked, code=2)
+
+
+def test_training_images_are_repaired_and_all_test_images_judge(place: Path) -> None:
+    state = torch.load("artifacts/alexnet_base_digits.pth")
+    state["classifier.6.bias"][8] += 6.0  # so that some training images are taken for eights
+    torch.save(state, "wrong.pth")
+    asked = ["--dataset", "digits", "--edit-set-sizes", "3", "--edit-set-types", "misclassified", "--weights"]
+    asked += ["wrong.pth", "--split", "train", "--output", str(TABLE)]
+    run_sweep(*asked)
+    [row] = pd.read_csv(TABLE).to_dict("records")
+    assert (row["status"], row["actual_repair_set_size"], row["more_options"]) == ("repaired", 3, "--split train")
+    assert (row["baseline_accuracy_edit_set"], row["repaired_accuracy_edit_set"]) == (0, 1)
+    assert row["baseline_accuracy_drawdown_set"] == row["baseline_accuracy_test_set"]
+    assert row["repaired_accuracy_drawdown_set"] == row["repaired_accuracy_test_set"]
+    training, model = load_dataset(DatasetName.DIGITS, "train"), load_alexnet(Path("wrong.pth"))
+    numbers = np.array([facts["training_idx"] for facts in load_edit_set(Path(row["edit_set_path"])).metadata])
+    assert (predict_logits(model, training).argmax(dim=1).numpy() != training.labels)[numbers].all()
+    assert "test images" in run_sweep(*asked, "--sequence", "2", code=2)
 
 
 def test_a_sweep_with_spare_units_says_what_was_planted(place: Path) -> None:

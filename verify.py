@@ -37,7 +37,7 @@ def main() -> int:
     from checker.chain import certificate_of
 
     for path in [found for named in arguments.paths for found in paths_of(named)]:
-        lines, good = [("FAILS", "certificate", "it cannot be read")], False
+        lines, good = [("FAILS", "certificate", "it cannot be read; give a *_certificate.npz")], False
         with contextlib.suppress(*UNREADABLE):
             lines, good = (checked := certificate_of(path).check()).lines, checked.accepted
         told.append({"certificate": str(path), "accepted": good, "lines": lines})

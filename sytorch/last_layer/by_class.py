@@ -13,16 +13,19 @@ Classes in which the same images' margins bind, and none of their own, share the
 alike, a thousand classes make a few dozen.
 
 Rows whose multiplier is negative leave, those that are violated enter, all at once (block principal pivoting, Portugal,
-Júdice and Vicente 1994), until there are none: that is the optimum itself.
+Júdice and Vicente 1994), until there are none: that is the optimum itself. Where thousands bind this may go round in
+circles. Then rows leave first, until no multiplier is negative: the objective is a lower bound there. It has to rise
+each time, else fewer rows enter, those that are violated most; so no set of rows comes twice.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.lapack import dpotri
 
@@ -40,9 +43,9 @@ from sytorch.solvers.counted import CountedSolver
 MANY_CLASSES = 50  # from which on; with few the matrix of inner products is small
 MANY_POINTS = 3_000  # that lack their margin, beyond which it is not
 FIRST_SHARE = 10  # of how many margins of an image one is there at first, those that it misses most; others enter
-STEPS = 100  # of each softness
-PATIENCE = 3  # steps with as much to exchange as before; from then on only a share of it is exchanged
-SHARE = 0.5
+STEPS = 200  # of each softness
+PATIENCE = 3  # steps with as much to exchange as before, until lower bounds have to rise
+FEWER = 0.25  # of the rows, where the lower bound did not rise
 SOFT = (1e-2, 1e-4, 0.0)
 MISSED = 1e-9
 GAP = 1e-7  # relative; images that repeat each other cost digits
@@ -112,6 +115,45 @@ class _Alike:
     without: Matrix
 
 
+@dataclass(frozen=True)
+class _Wrong:
+    """What is to leave: margins, (N, C), and entries at their bound, (C, d); and what is violated.
+
+    Attributes:
+        margins, bounds: whose multiplier is negative.
+        missed: by how much margins are missed that are not taken to bind, else zero.
+        beyond: by which share of the bound entries are beyond it, else zero.
+        sides: the sign of each entry.
+    """
+
+    margins: Mask
+    bounds: Mask
+    missed: Matrix
+    beyond: Matrix
+    sides: NDArray[np.int8]
+
+    @property
+    def leaves(self) -> int:
+        """How many rows leave."""
+        return int(self.margins.sum() + self.bounds.sum())
+
+    @property
+    def count(self) -> int:
+        """How many rows leave or enter."""
+        return self.leaves + int((self.missed > 0).sum() + (self.beyond > 0).sum())
+
+
+@dataclass(frozen=True)
+class _Climb:
+    """The highest lower bound so far: its value, what bound, what was violated, and which share of that enters."""
+
+    value: float
+    margins: Mask
+    bounds: NDArray[np.int8]
+    wrong: _Wrong
+    share: float = 1.0
+
+
 class _Pivoting:
     """Which margins, (N, C), and which entries, (C, d), are taken to bind; of these the side, 1 or -1, else 0."""
 
@@ -125,7 +167,6 @@ class _Pivoting:
         least = np.sort(self.required, axis=1)[:, -max(1, margins.classes // FIRST_SHARE), None]
         self.margins: Mask = most_missed((self.required > MISSED) & (self.required >= least), self.required)
         self.bounds = np.zeros((margins.classes, self.inputs.shape[1]), dtype=np.int8)
-        self._random = np.random.default_rng(0)
         self._inverse, self._features = np.zeros((0, self.inputs.shape[1])), np.full(self.inputs.shape[1], -1)
 
     def settled(self, soft: float, solver: CountedSolver, best: BestSoFar) -> _Point | None:
@@ -139,21 +180,30 @@ class _Pivoting:
             best: keeps the points.
         """
         with_bounds, fewest, stalled = bool(self.bounds.any()), np.inf, 0
+        climb: _Climb | None = None
         for _ in range(STEPS):
             solver.count(1, int(self.margins.sum() + (self.bounds != 0).sum()), self.required.size)
             point = self._point(soft)
             best.keep(point.change, point.multipliers)
-            changed = self._exchange(point, with_bounds, partly=stalled >= PATIENCE)
+            wrong = self._wrong(point, with_bounds)
             proof = refutation(self.problem.margins, self.problem.bound, point.multipliers.margins)
             if proof is not None:
                 raise CannotMeetError(proof)
-            if not changed and with_bounds:
+            if not wrong.count and with_bounds:
                 return point
-            if not changed:
-                with_bounds, fewest, stalled = True, np.inf, 0
+            if not wrong.count:
+                with_bounds, fewest, stalled, climb = True, np.inf, 0, None
             elif stalled < PATIENCE:
-                stalled = 0 if changed < fewest else stalled + 1
-                fewest = min(fewest, changed)
+                stalled = 0 if wrong.count < fewest else stalled + 1
+                fewest = min(fewest, wrong.count)
+                self._leave(wrong)
+                self._enter(wrong, 1.0)
+            elif wrong.leaves:
+                self._leave(wrong)
+            else:
+                climb = self._climbed(point, wrong, climb)
+                if climb.share * climb.wrong.count < FEWER:  # one row alone does not raise it: rounding decides
+                    return None
         return None
 
     def _point(self, soft: float) -> _Point:
@@ -221,31 +271,43 @@ class _Pivoting:
         rises[binding] = cho_solve(factor, rhs[binding], check_finite=False)
         return rises
 
-    def _exchange(self, point: _Point, with_bounds: bool, partly: bool) -> int:
-        """Leave out what pushes the wrong way, add what is violated; returns how much there was.
-
-        Args:
-            point: of the rows that are taken to bind.
-            with_bounds: whether entries are looked at, too.
-            partly: exchange a random half of it: all at once may go round in circles.
-        """
+    def _wrong(self, point: _Point, with_bounds: bool) -> _Wrong:
+        """What pushes the wrong way, and what is violated; ``with_bounds`` whether entries are looked at, too."""
         multipliers, pulled = point.multipliers.margins, point.multipliers.bounds * self.bounds
         shortfall = self.problem.margins.shortfall(self.inputs @ point.change.T)
-        added = (shortfall > MISSED) & ~self.margins
-        left = self.margins & (multipliers < -NEGATIVE * np.abs(multipliers).max(initial=0.0))
-        changes = left | added
-        count = int(changes.sum())
-        self.margins ^= self._some(changes, partly)
-        if with_bounds:
-            beyond = (np.abs(point.change) > self.problem.bound * (1 + MISSED)) & (self.bounds == 0)
-            inside = (self.bounds != 0) & (pulled < -NEGATIVE * np.abs(pulled).max(initial=0.0))
-            count += int(beyond.sum() + inside.sum())
-            inside, beyond = self._some(inside, partly), self._some(beyond, partly)
-            self.bounds[inside], self.bounds[beyond] = 0, np.sign(point.change[beyond])
-        return count
+        beyond = np.where(self.bounds == 0, np.abs(point.change) / self.problem.bound - 1.0, 0.0) * with_bounds
+        return _Wrong(
+            _negative(multipliers) & self.margins,
+            _negative(pulled) & (self.bounds != 0) & with_bounds,
+            np.where((shortfall > MISSED) & ~self.margins, shortfall, 0.0),
+            np.where(beyond > MISSED, beyond, 0.0),
+            np.sign(point.change).astype(np.int8),
+        )
 
-    def _some(self, changes: Mask, partly: bool) -> Mask:
-        return changes & (self._random.random(changes.shape) < SHARE) if partly else changes
+    def _leave(self, wrong: _Wrong) -> None:
+        self.margins[wrong.margins], self.bounds[wrong.bounds] = False, 0
+
+    def _enter(self, wrong: _Wrong, share: float) -> None:
+        """The share of what is violated that is so most, relative to the largest of its kind; one row at least."""
+        missed, beyond = (kind / kind.max(initial=MISSED) for kind in (wrong.missed, wrong.beyond))
+        most = np.sort(np.concatenate([missed[missed > 0], beyond[beyond > 0]]))[::-1]
+        least = most[max(0, int(share * len(most)) - 1)] if len(most) else 1.0
+        self.margins |= (missed >= least) & (missed > 0)
+        entering = (beyond >= least) & (beyond > 0)
+        self.bounds[entering] = wrong.sides[entering]
+
+    def _climbed(self, point: _Point, wrong: _Wrong, climb: _Climb | None) -> _Climb:
+        """Let rows enter at a point without negative multipliers, or fewer at the last one if this is no higher."""
+        multipliers, spent = point.multipliers.margins, float(np.abs(point.multipliers.bounds).sum())
+        value = float(self.required[self.margins] @ multipliers[self.margins])
+        value -= self.problem.bound * spent if spent else 0.0
+        if climb is None or value > climb.value:
+            climb = _Climb(value, self.margins.copy(), self.bounds.copy(), wrong)
+        else:
+            self.margins, self.bounds = climb.margins.copy(), climb.bounds.copy()
+            climb = replace(climb, share=climb.share * FEWER)
+        self._enter(climb.wrong, climb.share)
+        return climb
 
     def _add_features(self, features: Indices) -> None:
         """Keep the rows of ``M^-1`` of features of which an entry is at its bound."""
@@ -254,6 +316,11 @@ class _Pivoting:
             solved = self.problem.metric.solved(np.eye(self.inputs.shape[1])[fresh])[0]
             self._features[fresh] = len(self._inverse) + np.arange(len(fresh))
             self._inverse = np.vstack([self._inverse, solved])
+
+
+def _negative(multipliers: Matrix) -> Mask:
+    """Which are, by more than rounding makes them."""
+    return np.asarray(multipliers < -NEGATIVE * np.abs(multipliers).max(initial=0.0))
 
 
 def _inverse(gram: Matrix) -> Matrix:

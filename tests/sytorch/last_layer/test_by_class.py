@@ -35,11 +35,15 @@ def _program(seed: int, points: int, classes: int, bound: float, repeats: bool) 
     classes=st.sampled_from([4, 60]),
     bound=st.sampled_from([0.05, 0.4, 0.8, 1.5, np.inf]),
     repeats=st.booleans(),
+    patience=st.sampled_from([0, 3]),
 )
-def test_it_is_the_optimum_of_all_rows(seed: int, points: int, classes: int, bound: float, repeats: bool) -> None:
+def test_it_is_the_optimum_of_all_rows(
+    seed: int, points: int, classes: int, bound: float, *, repeats: bool, patience: int
+) -> None:
     asked = _program(seed, points, classes, bound, repeats)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(by_class, "MANY_POINTS", 0)
+        patch.setattr(by_class, "PATIENCE", patience)
         found = asked.answer("highs")
     with pytest.MonkeyPatch.context() as patch:
         for module in (quadratic, infeasibility):
@@ -57,7 +61,7 @@ def test_it_is_the_optimum_of_all_rows(seed: int, points: int, classes: int, bou
 @pytest.mark.parametrize("bound", [1.0, np.inf])
 @pytest.mark.parametrize("classes", [4, 60])
 @pytest.mark.parametrize("patience", [0, 3])
-def test_it_needs_no_solver_though_only_a_share_is_exchanged(
+def test_it_needs_no_solver_though_lower_bounds_have_to_rise(
     monkeypatch: pytest.MonkeyPatch, seed: int, bound: float, classes: int, patience: int
 ) -> None:
     monkeypatch.setattr(by_class, "MANY_POINTS", 6)

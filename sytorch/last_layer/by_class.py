@@ -81,10 +81,11 @@ def minimise_by_class(problem: Problem, solver: CountedSolver) -> Solution | Non
 
 
 def _solution(problem: Problem, point: _Point, solver: CountedSolver) -> Solution:
-    multipliers, size = point.multipliers, problem.metric.size(point.change)
+    change = np.clip(point.change, -problem.bound, problem.bound)  # rounding moves entries at their bound beyond it
+    multipliers, size = point.multipliers, problem.metric.size(change)
     spent = float(np.abs(multipliers.bounds).sum())
     value = problem.margins.total(multipliers.margins) - (problem.bound * spent if spent else 0.0)
-    return Solution(point.change, size, bound_from(value, size), multipliers, PATH, solver.effort())
+    return Solution(change, size, bound_from(value, size), multipliers, PATH, solver.effort())
 
 
 @dataclass(frozen=True)

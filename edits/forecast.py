@@ -11,6 +11,7 @@ from edits.methods.hidden_layer import metric_count
 from edits.methods.preparation import sample_size
 from edits.network.workbench import Workbench, open_workbench
 from edits.options import MANY_IMAGES, PLANTED_LAYER, RepairOptions, norm_for
+from edits.pace import of_many
 from edits.task import Task
 from editset_helpers.edit_set import load_edit_set
 from editset_helpers.generation import Wanted, place_of
@@ -122,7 +123,7 @@ def _seen(bench: Workbench, layer: str | None) -> Path:
 def seconds_of(options: RepairOptions, images: int) -> float:
     """How long one repair takes, but for what is lacking."""
     start, each = OF_HIDDEN_LAYER if options.is_hidden else PLANTING if options.plants else ALONE
-    return start + each * images
+    return start + each * images + of_many(options, images)
 
 
 def tell_time(task: Task) -> None:

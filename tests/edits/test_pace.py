@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from edits.forecast import seconds_of
 from edits.options import RepairOptions
 from edits.pace import expected
 from edits.task import Task
@@ -24,6 +25,12 @@ def task(images: int, classes: int = 10, size: int = 64, **options: Any) -> Task
 def test_every_phase_of_a_usual_repair_has_an_estimate_that_grows(phase: str) -> None:
     few, many = (expected(phase, task(images)) for images in (20, 1_000))
     assert few is not None and many is not None and few < many < 15
+
+
+def test_thousands_of_images_take_minutes() -> None:
+    seconds = expected("solve", task(10_224, norm="l2"))
+    assert seconds is not None and 120 < seconds < 600
+    assert seconds_of(RepairOptions(norm="l2"), 10_224) > seconds
 
 
 def test_larger_inputs_take_longer_but_for_the_program() -> None:

@@ -194,3 +194,22 @@ def test_neither_tests_nor_other_programs_are_scripts(tmp_path: Path) -> None:
     files = [CHECKOUT / "tests/kills.py", CHECKOUT / "helpers/start.py", tmp_path / "run_repair.py"]
     assert not any(is_script(str(file)) for file in [*files, CHECKOUT.parent / "benchmarks/own.py"])
     assert not is_script(None)
+
+
+LEAVING = f"""
+import sys
+sys.path.insert(0, {str(CHECKOUT)!r})
+import atexit, threading
+from helpers import start
+atexit.register(print, "tidied up")
+threading.Timer(0.2, print, ["a thread has ended"]).start()
+print("the result")
+start.leave(3)
+"""
+
+
+def test_who_leaves_waits_for_threads_tidies_up_and_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "leaving.py").write_text(LEAVING)
+    done = shell(tmp_path / "leaving.py", "", PYTHONUNBUFFERED="")
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout.splitlines() == ["the result", "a thread has ended", "tidied up"]

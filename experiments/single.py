@@ -182,15 +182,13 @@ def _with_edit_set(row: Row, experiment: Experiment, edit_set: EditSet, context:
     if not _is_there(path, edit_set):
         save_edit_set(edit_set, path)
     right, outside = is_right(bench.test_logits, bench.test.labels), locate(edit_set, bench.test).outside
-    images, logits = _images(experiment, bench)
+    (images, logits), numbers = _images(experiment, bench), edit_set.claimed_indices(experiment.split)
     return replace(
         row,
         edit_set_path=str(path),
         edit_set_hash=edit_set.content_hash,
         actual_repair_set_size=len(edit_set),
-        baseline_accuracy_edit_set=float(
-            is_right(logits, images.labels)[locate(edit_set, images).indices].mean(),
-        ),
+        baseline_accuracy_edit_set=float(is_right(logits, images.labels)[numbers].mean()),
         baseline_accuracy_drawdown_set=None if outside is None or not outside.any() else float(right[outside].mean()),
     )
 

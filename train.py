@@ -15,6 +15,7 @@ from helpers.cli import (
     DataRootOption,
     DatasetName,
     DatasetOption,
+    DryRunOption,
     InputSizeOption,
     JsonOption,
     MeanOption,
@@ -31,6 +32,7 @@ from helpers.files.paths import baseline_weights
 if TYPE_CHECKING:
     import torch
 
+    from helpers.images.preprocessing import Preprocessing
     from model_classes.baseline import Baseline
 
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes over the images. [default: 12]")]
@@ -69,11 +71,12 @@ def main(
     mean: MeanOption = None,
     std: StdOption = None,
     force: ForceOption = False,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the baseline AlexNet that repairs begin from. Ctrl-C keeps the last finished epoch."""
     path = output or baseline_weights(dataset, data_root)
-    if path.is_file() and not force:
+    if path.is_file() and not force and not dry_run:
         raise ToolError(f"{path} exists and was kept; --force replaces it, --output writes elsewhere.")
     from helpers.images.input_spec import USUAL, spec_with
     from model_classes.training import train_alexnet
@@ -82,6 +85,15 @@ def main(
         resize = round(input_size * PART)
     made = spec_with(USUAL, preprocessing, (input_size, resize), (mean, std)).preprocessing
     chosen = choose_device(device)
+    if dry_run:
+        from edits.forecast import listed
+
+        told = forecast(dataset, data_root, path, epochs=epochs, device=chosen, preprocessing=made)
+        if as_json:
+            print_json(told)
+        else:
+            print(listed(told))
+        return
     baseline = train_alexnet(
         dataset, path, data_root=data_root, epochs=epochs, seed=seed, device=chosen, preprocessing=made
     )
@@ -89,6 +101,39 @@ def main(
         print_json(asdict(baseline))
     else:
         print(in_words(baseline))
+
+
+def forecast(
+    dataset: DatasetName,
+    data_root: Path | None,
+    path: Path,
+    *,
+    epochs: int | None,
+    device: torch.device,
+    preprocessing: Preprocessing,
+) -> dict[str, str]:
+    """What a training would make, from what, and about how long that takes, for people, in words."""
+    from edits.forecast import DECODED, SIZES, made_first
+    from helpers.images.datasets import counted, is_decoded
+    from helpers.images.input_spec import InputSpec
+    from model_classes.training import PLANS, seconds_on
+
+    usual, plan = SIZES[dataset], PLANS[dataset]
+    tests, training = counted(dataset, data_root) or usual
+    is_there = is_decoded(dataset, data_root, InputSpec(preprocessing))
+    missing = {} if is_there else {"the images, downloaded if need be and decoded": DECODED * (tests + training)}
+    passes = epochs or plan.epochs
+    share = passes / plan.epochs * training / usual[1] * preprocessing.times_larger
+    told = made_first(missing, seconds_on(plan, device) * share)
+    if device.type != "cpu":
+        told["time"] = f"not known on {device}"
+    return {
+        "images": f"{training:,} training images, {tests:,} test images",
+        "inputs": preprocessing.described,
+        "epochs": f"{passes} on {device}",
+        "weights": f"{path}{', which is there: --force replaces it' if path.is_file() else ''}",
+        **told,
+    }
 
 
 def choose_device(name: str) -> torch.device:

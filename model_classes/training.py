@@ -134,10 +134,15 @@ def _save_latest(epochs: Iterator[Epoch], save: Callable[[Epoch], Baseline]) -> 
     return saved
 
 
+def seconds_on(plan: TrainingPlan, device: torch.device) -> float:
+    """How long a plan takes on two cores, of the usual images and inputs."""
+    return float(plan.seconds if has_fast_bfloat16(device) else 2 * plan.seconds)
+
+
 def _duration(plan: TrainingPlan, device: torch.device) -> str:
     """In words; the plan's time is that of two cores with bfloat16, which is about half of that without."""
     if device.type == "cuda":
         return "on the GPU"
-    seconds = plan.seconds if has_fast_bfloat16(device) else 2 * plan.seconds
+    seconds = round(seconds_on(plan, device))
     amount = f"{seconds} seconds" if seconds < 120 else f"{round(seconds / 60)} minutes"
     return f"about {amount} on two CPU cores"

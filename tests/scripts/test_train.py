@@ -41,6 +41,17 @@ def test_a_short_training(workplace: Path) -> None:
     assert {value.dtype for value in torch.load(weights).values()} == {torch.float32}
 
 
+def test_a_dry_run_tells_what_would_be_made_and_writes_nothing(workplace: Path) -> None:
+    whole, half = (json.loads(run("--dry-run", "--json", "--epochs", epochs).stdout) for epochs in ("12", "6"))
+    assert whole["images"] == "1,201 training images, 596 test images" and whole["epochs"].startswith("12 on ")
+    assert whole["weights"] == "artifacts/alexnet_base_digits.pth" and "64" in whole["inputs"]
+    assert half["time"] != whole["time"] or "not known" in whole["time"]
+    assert not any(workplace.iterdir())
+    Path("w.pth").write_text("precious")
+    assert "--force replaces it" in run("--dry-run", "--output", "w.pth", "--force").stdout
+    assert Path("w.pth").read_text() == "precious"
+
+
 def test_a_baseline_that_exists_is_kept(workplace: Path) -> None:
     Path("w.pth").write_text("precious")
     result = run("--output", "w.pth")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edits.options import RepairOptions
 from edits.task import Task
+from sytorch.last_layer.by_class import MANY_POINTS
 
 FEW_CLASSES = 50  # with more, how many margins bind decides, which nobody knows before
 
@@ -20,8 +21,7 @@ PLANTED = {
 ALONE = PLANTED | {"solve": (0.0, 7e-3)}
 ALONE_L1 = PLANTED | {"solve": (0.0, 1.4e-2)}
 HIDDEN = {"solve": (10.0, 1.0)}
-# More images than this, with l2, are solved class by class: 5,000 took 40 seconds and 10,224 took 380 on slow cores.
-MANY, CUBED = 3_000, 2.5e-10
+CUBED = 2.5e-10  # of l2 class by class: 5,000 images took 40 seconds and 10,224 took 380 on slow cores
 
 
 def expected(phase: str, task: Task) -> float | None:
@@ -41,4 +41,4 @@ def expected(phase: str, task: Task) -> float | None:
 
 def of_many(options: RepairOptions, images: int) -> float:
     """Seconds that solving takes besides, where thousands of images or copies are constrained."""
-    return CUBED * images**3 if images > MANY and options.norm == "l2" and not options.is_hidden else 0.0
+    return CUBED * images**3 if images > MANY_POINTS and options.norm == "l2" and not options.is_hidden else 0.0

@@ -35,7 +35,7 @@ def forecast_sweep(
     missing, norms = Lacking(), dict.fromkeys(experiment.options.norm for experiment in experiments)
     for options in dict.fromkeys(experiment.options for experiment in coming):
         missing |= lacking(place, options)
-    seconds = sum(map(_seconds, coming)) / executor.workers
+    seconds = sum(_seconds(experiment, sweep.beside) for experiment in coming) / executor.workers
     return {
         "experiments": f"{len(experiments)}, of which {len(experiments) - len(coming)} are in the table",
         "edit sets": _edit_sets(sweep, context),
@@ -52,9 +52,9 @@ def _edit_sets(sweep: Sweep, context: Context) -> str:
     return told + "".join(f", and all of {path}" for path, _ in context.also)
 
 
-def _seconds(experiment: Experiment) -> float:
-    images = experiment.size * (1 + len(experiment.options.region.moves)) * max(1, experiment.iteration)
-    return seconds_of(experiment.options, images) - OVERHEAD
+def _seconds(experiment: Experiment, beside: int) -> float:
+    images = beside + experiment.size * max(1, experiment.iteration)
+    return seconds_of(experiment.options, images * (1 + len(experiment.options.region.moves))) - OVERHEAD
 
 
 def _combined(experiments: list[Experiment]) -> str:

@@ -114,7 +114,8 @@ def find_earlier(now: Workbench, base: Workbench | None = None) -> Earlier | Non
 
 def repaired(base: Workbench, weights: Path) -> Earlier | None:
     """`find_earlier` for weights that were made from a network that is loaded already."""
-    model = load_alexnet(weights, len(base.test.class_names))
+    known = (base.model.state_dict(), base.weights_hash)
+    model = load_alexnet(weights, len(base.test.class_names), base=known)
     return find_earlier(replace(base, weights_path=weights, model=model, weights_hash=weights_hash(model)), base)
 
 

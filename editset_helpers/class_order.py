@@ -11,7 +11,7 @@ import torch
 
 from editset_helpers.edit_set import EditSet, load_edit_set
 from editset_helpers.file_checks import checked_labels
-from helpers.cli import say
+from helpers.cli import say_once
 from helpers.errors import UsageError
 from helpers.images.datasets import ImageDataset
 
@@ -25,7 +25,7 @@ def load_for(path: Path, test: ImageDataset) -> EditSet:
     """
     edit_set, note = in_order_of(load_edit_set(path, None, test.preprocessing), test, path)
     if note is not None:
-        say(f"note: {note}")
+        say_once(f"note: {note}")
     return edit_set
 
 

@@ -56,7 +56,7 @@ class EditSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
+    @functools.cached_property
     def content_hash(self) -> str:
         """SHA-256 of the images and the labels, in hexadecimal."""
         digest = hashlib.sha256()

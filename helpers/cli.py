@@ -277,6 +277,12 @@ def say(line: str) -> None:
     progress.note(line)
 
 
+@functools.cache
+def say_once(line: str) -> None:
+    """`say` what is true of a whole run, however many of its repairs come upon it."""
+    say(line)
+
+
 def command_line() -> str:
     """The command that is running, as one could type it again; bytes that are no text are escapes."""
     return printable(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))

@@ -52,7 +52,7 @@ class Rows:
 
     def of(self, images: torch.Tensor) -> torch.Tensor:
         """What the function makes of N images, (N, k); N is at least 1."""
-        keys = [hashlib.sha256(image.contiguous().numpy().data).digest() for image in images]
+        keys = [hashlib.sha256(image).digest() for image in images.contiguous().numpy()]
         fresh = [place for place, key in enumerate(keys) if key not in self._known]
         if len(fresh) == len(keys):
             rows = list(self._function(images))

@@ -21,19 +21,26 @@ from model_classes.weight_files import read_content
 OUTPUT_WEIGHT = "classifier.6.weight"
 
 
-def read_weights(path: Path, place: Path | None = None) -> dict[str, Tensor]:
+def read_weights(
+    path: Path, place: Path | None = None, base: tuple[Mapping[str, Tensor], str] | None = None
+) -> dict[str, Tensor]:
     """The tensors of a state dict, in float32 and under torchvision's names; or of a file of changes and its base.
 
     Args:
         path: the file.
         place: where it will be, if it is not there yet: changes name their base from there.
+        base: weights that are known already, and their hash; the base's file is not read where it is these.
 
     Raises:
         ToolError: the file cannot be read, or holds something other than named floating-point tensors.
     """
     settle(path)
     content = read_content(path)
-    return _changed(content, place or path) if is_changes(content) else _state_dict(content, path)
+    if not is_changes(content):
+        return _state_dict(content, path)
+    check_changes(content, place or path)
+    known = base[0] if base is not None and base[1] == content["base_hash"] else None
+    return apply_to(_base(content, place or path) if known is None else known, content, place or path)
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
@@ -52,9 +59,8 @@ def base_file(path: Path) -> Path | None:
     return base_of(content, path) if is_changes(content) else None
 
 
-def _changed(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """What a file of changes makes of its base, which is a whole state dict."""
-    check_changes(content, path)
+def _base(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The base of a file of changes, which is a whole state dict."""
     base = base_of(content, path)
     of_base = read_content(base)
     if is_changes(of_base):
@@ -64,7 +70,7 @@ def _changed(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     weights = _state_dict(of_base, base)
     if weights_hash(weights) != content["base_hash"]:
         raise ToolError(f"{path} holds changes of other weights than {base} has now.")
-    return apply_to(weights, content, path)
+    return weights
 
 
 def check_weights(weights: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], path: Path) -> None:

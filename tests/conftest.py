@@ -61,6 +61,14 @@ def _give_memory_back() -> Iterator[None]:
         _kept[0] = max(_own_memory(), MUCH - MORE)
 
 
+@pytest.fixture(autouse=True)
+def _tell_anew() -> None:
+    """What an earlier test was told once, this one is told, too."""
+    from helpers.cli import say_once
+
+    say_once.cache_clear()
+
+
 _kept = [MUCH - MORE]  # bytes that were left when memory was given back last
 
 

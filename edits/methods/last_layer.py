@@ -12,7 +12,7 @@ from edits.network.applying import apply_changes, by_parameter
 from edits.network.prepared import Network
 from edits.pace import expected
 from edits.task import Task
-from helpers.cli import say
+from helpers.cli import say_once
 from helpers.errors import NotProvedError
 
 ALLOWANCE = 1e-4  # of the logits
@@ -27,7 +27,7 @@ def repair_last_layer(task: Task, network: Network) -> Repaired:
         NotVerifiedError: the saved weights fail the forward pass.
     """
     bench, options = task.bench, task.options
-    metric, solver = network.metric(options), sytorch.solver_named(options.solver, say)
+    metric, solver = network.metric(options), sytorch.solver_named(options.solver, say_once)
     task.deadline.check()
     with bench.clock.phase("program", expected("program", task)):
         outputs = network.outputs(bench.last_inputs(network, task.channels))

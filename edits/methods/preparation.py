@@ -16,7 +16,7 @@ from edits.outcome.report import RepairReport
 from edits.pace import expected
 from edits.task import Task
 from editset_helpers.copies import near_copies
-from helpers.cli import say
+from helpers.cli import say, say_once
 from helpers.errors import UsageError
 from helpers.evaluation import is_right, margins
 from sytorch import InvalidInputError
@@ -71,11 +71,11 @@ def _planted(task: Task, report: RepairReport, before: torch.Tensor) -> Network:
 
 def _kept(task: Task) -> tuple[Indices, Matrix]:
     """The units that are detectors of earlier repairs, (K,), and how their weights changed, (K, k + 1)."""
-    earlier, units = task.kept, np.zeros(0, dtype=np.int64)
+    earlier = task.kept
     if earlier is None or earlier.units is None:
-        return units, rows_of(task.bench.linear(PLANTED_LAYER), units)
+        return np.zeros(0, dtype=np.int64), np.zeros((0, task.bench.linear(PLANTED_LAYER).in_features + 1))
     before, after = (rows_of(bench.linear(PLANTED_LAYER), earlier.units) for bench in (earlier.base, earlier.now))
-    return earlier.units, after - before
+    return earlier.units, after.astype(np.float64) - before
 
 
 def settled(task: Task) -> Task:
@@ -86,7 +86,7 @@ def settled(task: Task) -> Task:
     free = within_reach(rows_of(task.bench.linear(PLANTED_LAYER)), options.param_bound)
     if int(free.sum()) >= len(set(task.edit_set.labels.tolist())):
         return replace(task, options=replace(options, prepare="spare-units"))
-    say(
+    say_once(
         f"note: --param-bound {options.param_bound:g} leaves no unit of {PLANTED_LAYER} to plant; "
         "only the last layer changes."
     )

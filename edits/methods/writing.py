@@ -10,7 +10,7 @@ import torch
 
 import sytorch
 from edits.network.applying import changes_of
-from edits.network.channels import LAST_CONVOLVED, run_modules
+from edits.network.channels import run_modules
 from edits.outcome.history import of_report, way_back
 from edits.outcome.status import asked
 from edits.pace import expected
@@ -97,7 +97,8 @@ def write_verified(
         give_memory_back()
         digest = weights_hash(state)
         save_weights(content, task.written, _history(task, state, digest))
-        model = load_alexnet(task.written, len(bench.test.class_names), task.output)
+        known = (bench.model.state_dict(), bench.weights_hash)
+        model = load_alexnet(task.written, len(bench.test.class_names), task.output, known)
         check(model)
         logits = _logits(task, model)
         smallest = float(margins(logits, task.constrained.labels).min())
@@ -109,12 +110,16 @@ def write_verified(
 
 
 def _logits(task: Task, model: AlexNet) -> torch.Tensor:
-    """The loaded network's, (N, C); where its convolutions are those before, it runs on what they made."""
-    before, after = task.bench.model.features.state_dict(), model.features.state_dict()
-    if not all(torch.equal(before[name], after[name]) for name in before):
+    """The loaded network's, (N, C); it runs from the first layer on that the file has not as it was before."""
+    before, after, chain = task.bench.model.state_dict(), model.state_dict(), chain_of(model)
+    same = {name for name in after if torch.equal(before[name], after[name])}
+    changed = (name for name in chain.repairable if not {f"{name}.weight", f"{name}.bias"} <= same)
+    first = next(changed, chain.repairable[-1])
+    if not task.bench.training_images.is_linear(first):
         return predict_logits(model, task.constrained.images)
-    channels = task.channels.view(-1, *task.bench.training_images.channels.shape)
-    return checked(run_modules(chain_of(model).behind(LAST_CONVOLVED).layers, channels))
+    _, layer, tail = chain.split(first)
+    inputs = task.bench.training_images.channels.behind(first, task.channels)
+    return checked(run_modules([layer, *tail.layers], inputs))
 
 
 def _history(task: Task, state: dict[str, torch.Tensor], digest: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from scipy.linalg.blas import ssyrk
 from torch import nn
 
 from helpers.activations import linear_logits
-from helpers.cli import say
+from helpers.cli import say_once
 from helpers.errors import UsageError
 from helpers.files.array_cache import keep_array, read_array
 from sytorch import PerClassMetric, SecondMomentMetric, second_moment_metric
@@ -159,10 +158,9 @@ def check_some_right(count: float) -> None:
         )
 
 
-@functools.cache
 def say_sure() -> None:
-    """Tell once why images count alike."""
-    say(
+    """Tell why images count alike."""
+    say_once(
         "note: the network is so sure of every training image that none can be told to be in doubt; "
         "in its metric all that it gets right count alike."
     )

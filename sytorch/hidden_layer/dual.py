@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from sytorch.hidden_layer.infeasibility import refute
+from sytorch.hidden_layer.infeasibility import refute, refutes_distance
 from sytorch.hidden_layer.inner_products import DualOperator
 from sytorch.hidden_layer.moves import Moves
 from sytorch.numerics.ascent import largest_eigenvalue
@@ -24,6 +24,7 @@ from sytorch.problem.errors import SolverFailedError, SolverTimeLimitError, gave
 Watch = Callable[[torch.Tensor], None]
 NEWTON_SOFTNESS = (1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 PROXIMAL_LIMIT = 50
+PROJECTIONS, MOST_PROJECTED, RANK = 3, 1_000, 1e-12
 FEW_ROWS = 6_000
 SOFTNESS = (1e-3, 1e-5, 1e-7)
 ELASTIC = 1e-9
@@ -94,14 +95,33 @@ def by_newton(dual: DualProblem, deadline: Deadline) -> Optimum:
 
     Softened programs come near, and the method of multipliers (Rockafellar 1976) ends there: each further program is
     softened around the multipliers of the one before, so that what is missed goes to zero at the same softness. Where
-    there is no change, what the multipliers grow by refutes it.
+    there is no change, what the multipliers grow by refutes it; where that is slow, what cancels of it.
 
     Raises:
         ContradictionError: multipliers on the way refute the program.
-        SolverFailedError: rounding is in the way.
+        SolverFailedError: rounding is in the way, or signs can be kept only at zero itself.
         SolverTimeLimitError: the time is up.
     """
-    operator, watch = dual.operator, dual.watch(deadline)
+    look, last = dual.watch(deadline), dual.start
+
+    def watch(multipliers: torch.Tensor) -> None:
+        nonlocal last
+        last = multipliers
+        look(multipliers)
+
+    try:
+        return _newton(dual, watch)
+    except SolverFailedError as error:
+        for _ in range(PROJECTIONS):
+            last = _cancelling(dual, last)
+            look(last)
+        if refutes_distance(dual.operator.constraints, dual.bound, last):
+            raise gave_up("signs can be kept only at zero itself, not at the distance that rounding takes") from error
+        raise
+
+
+def _newton(dual: DualProblem, watch: Watch) -> Optimum:
+    operator = dual.operator
     tolerances, steps = operator.constraints.tolerances, 0
     point = Point(dual.start, operator.required - operator.scores(dual.start))
     for softness in NEWTON_SOFTNESS:
@@ -118,6 +138,21 @@ def by_newton(dual: DualProblem, deadline: Deadline) -> Optimum:
         steps += used
         watch(point.weights - before)
     raise gave_up(f"a constraint is still missed after {steps} Newton steps")
+
+
+def _cancelling(dual: DualProblem, multipliers: torch.Tensor) -> torch.Tensor:
+    """The nearest multipliers, (R,), of the same rows, with which these cancel; none where there are many rows.
+
+    Where there is no change, multipliers grow along such ones, but come near them slowly in directions in which the
+    rows are short.
+    """
+    found, rows = torch.zeros_like(multipliers), torch.nonzero(multipliers > 0)[:, 0]
+    if 0 < len(rows) <= MOST_PROJECTED:
+        lengths = dual.lengths[rows]
+        values, vectors = torch.linalg.eigh(dual.operator.gram(rows) / lengths[:, None] / lengths)
+        kernel = vectors[:, values <= RANK * values[-1]]
+        found[rows] = (kernel @ (kernel.T @ (multipliers[rows] * lengths))).clamp(min=0.0) / lengths
+    return found
 
 
 def in_turn(first: Method, second: Method) -> Method:

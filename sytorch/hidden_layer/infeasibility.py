@@ -31,16 +31,14 @@ def refute(constraints: Constraints, bound: float, multipliers: torch.Tensor) ->
     Raises:
         ContradictionError: they do; it names the images that they weigh.
     """
-    free = multipliers.clamp(min=0.0)
-    free[constraints.first_bound :] = 0.0
-    asked = free * constraints.asked
-    total = float(asked.sum())
-    if not total > ROUNDING * float(asked.abs().sum()):  # nor of multipliers that ran away to NaN
+    free = _free(constraints, multipliers)
+    total = _total(free * constraints.asked)
+    if not total > 0:
         return
-    view, gradient = constraints.view, constraints.gradient(free)
-    refuted = bound_from(total, float((gradient.abs() @ view.scales).sum()))
+    gradient = constraints.gradient(free)
+    refuted = _bound(constraints, total, gradient)
     if refuted > min(bound, ANY_CHANGE) * (1 + ROUNDING):
-        proof = Multipliers(constraints.multipliers(free).margins, view.layer_change(gradient).numpy())
+        proof = Multipliers(constraints.multipliers(free).margins, constraints.view.layer_change(gradient).numpy())
         raise ContradictionError(
             Contradiction(
                 constraints.in_want(free),
@@ -50,6 +48,30 @@ def refute(constraints: Constraints, bound: float, multipliers: torch.Tensor) ->
                 proved_for_all_changes=True,
             )
         )
+
+
+def refutes_distance(constraints: Constraints, bound: float, multipliers: torch.Tensor) -> bool:
+    """Whether multipliers, (R,), prove that no change keeps signs at their distance from zero, besides the margins."""
+    free = _free(constraints, multipliers)
+    total = _total(free * constraints.required)
+    return _bound(constraints, total, constraints.gradient(free)) > min(bound, ANY_CHANGE) * (1 + ROUNDING)
+
+
+def _free(constraints: Constraints, multipliers: torch.Tensor) -> torch.Tensor:
+    free = multipliers.clamp(min=0.0)
+    free[constraints.first_bound :] = 0.0
+    return free
+
+
+def _total(asked: torch.Tensor) -> float:
+    """What weighted rows, (R,), ask for; zero where that is rounding, or of multipliers that ran away to NaN."""
+    total = float(asked.sum())
+    return total if total > ROUNDING * float(asked.abs().sum()) else 0.0
+
+
+def _bound(constraints: Constraints, total: float, gradient: torch.Tensor) -> float:
+    """The bound within which a gradient, (m, k), of weighted rows gives no more than they ask for."""
+    return bound_from(total, float((gradient.abs() @ constraints.view.scales).sum()))
 
 
 def of_all_images(found: Contradiction, chosen: Indices, count: int) -> Contradiction:

@@ -178,7 +178,7 @@ class SpareUnits:
 class _HiddenLayer:
     """A hidden linear layer: its weights and biases, (m, k + 1), and what points make of it."""
 
-    rows: Matrix
+    rows: NDArray[np.floating]
     inputs: NDArray[np.float32]
     values: NDArray[np.float32]
 

@@ -65,9 +65,9 @@ class SpareUnits:
         free = ~np.isin(self.order, taken)
         return SpareUnits(self.order[free], self.lost[free])
 
-    def within(self, layer: Matrix, bound: float) -> tuple[Indices, int]:
+    def within(self, layer: NDArray[np.floating], bound: float) -> tuple[Indices, int]:
         """Those whose weights, rows of (m, k + 1), are within a bound, and how many of the first are hardly missed."""
-        possible = within_reach(layer[self.order], bound)
+        possible = within_reach(layer, bound)[self.order]
         return self.order[possible], int(possible[: self.count(TOLERATED_LOSS)].sum())
 
 
@@ -119,7 +119,14 @@ def moment_with(
 
 
 def plant(
-    layer: Matrix, units: Indices, found: Detectors, values: Vector, *, threshold: float, tolerated: float, bound: float
+    layer: NDArray[np.floating],
+    units: Indices,
+    found: Detectors,
+    values: Vector,
+    *,
+    threshold: float,
+    tolerated: float,
+    bound: float,
 ) -> Planting:
     """Detectors in the place of units; nothing is changed.
 
@@ -145,6 +152,7 @@ def plant(
     if not (0 <= threshold < 1 and 0 <= tolerated < 1):
         raise InvalidInputError(f"A threshold must be from 0 to below 1, not {threshold} and {tolerated}.")
     possible, groups = units[within_reach(layer[units], bound)], len(found.own)
+    before = layer[possible].astype(np.float64)
     if groups > len(possible):
         raise InvalidInputError(f"{groups} detectors need as many spare units; there are {len(possible)}.")
     largest = np.minimum(found.largest, tolerated * found.own)
@@ -156,15 +164,15 @@ def plant(
     while (shares := np.bincount(of_group, scales, groups)).min() < 1 - NEAR and len(of_group) < len(possible):
         lacking = np.argsort(shares, kind="stable")[: np.count_nonzero(shares < 1 - NEAR)]
         more = lacking[: len(possible) - len(of_group)]
-        here = possible[len(of_group) : len(of_group) + len(more)]
-        scales = np.concatenate([scales, scales_within(planted[more], layer[here], bound)])
+        here = before[len(of_group) : len(of_group) + len(more)]
+        scales = np.concatenate([scales, scales_within(planted[more], here, bound)])
         of_group = np.concatenate([of_group, more])
     taken = possible[: len(of_group)]
-    change = planted[of_group] * scales[:, None] - layer[taken]
+    change = planted[of_group] * scales[:, None] - before[: len(taken)]
     return Planting(taken, np.clip(change, -bound, bound), of_group)
 
 
-def within_reach(units: Matrix, bound: float) -> NDArray[np.bool_]:
+def within_reach(units: NDArray[np.floating], bound: float) -> NDArray[np.bool_]:
     """Which units, (G, k + 1), can be taken out without an entry that changes by more than the bound, (G,)."""
     largest = np.maximum(units.max(axis=1), -units.min(axis=1))
     return np.asarray(largest <= checked_bound(bound))

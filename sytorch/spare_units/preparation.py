@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sytorch.metrics.last_layer import SecondMomentMetric
-from sytorch.problem.arrays import Indices, Matrix, Vector
+from sytorch.problem.arrays import Indices, Vector
 from sytorch.problem.errors import InvalidInputError
 from sytorch.problem.outputs import append_one
 from sytorch.spare_units.detectors import Batches, Detectors, Group, detectors
@@ -33,7 +33,7 @@ class Preparation:
 
 
 def prepared(
-    layer: Matrix,
+    layer: NDArray[np.floating],
     units: Indices,
     points: NDArray[np.floating],
     labels: Indices,
@@ -116,7 +116,7 @@ def alike(metric: SecondMomentMetric, points: NDArray[np.floating], labels: Indi
     return sorted(groups, key=lambda group: int(group[0]))
 
 
-def rows_of(layer: nn.Linear, units: Indices | None = None) -> Matrix:
-    """A layer's weights and, in the last column, biases, (m, k + 1), float64; or those of some units, (U, k + 1)."""
+def rows_of(layer: nn.Linear, units: Indices | None = None) -> NDArray[np.floating]:
+    """A layer's weights and, in the last column, biases, (m, k + 1); or those of some units, (U, k + 1)."""
     weight, bias = (value.detach() if units is None else value.detach()[units] for value in (layer.weight, layer.bias))
-    return torch.cat([weight, bias[:, None]], dim=1).double().numpy()
+    return torch.cat([weight, bias[:, None]], dim=1).numpy()

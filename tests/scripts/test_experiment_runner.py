@@ -613,25 +613,34 @@ def test_drawdown_is_told_with_and_without_disputed_images(place: Path) -> None:
 
 
 def test_images_of_a_wrong_class_and_of_other_sets_are_repaired(place: Path) -> None:
-    """Every experiment repairs those of ``--also``, too, which count as edit images and not as drawdown."""
+    """Every experiment repairs those of ``--also``, too, which count as edit images and not as drawdown.
+
+    Their classes are in another order, which is told once.
+    """
     test = load_dataset(DatasetName.DIGITS, "test")
     wrong = predict_logits(load_alexnet(Path("artifacts/alexnet_base_digits.pth")), test).argmax(dim=1).numpy()
     mistaken = np.flatnonzero(wrong != test.labels)
     taken = int(wrong[mistaken[0]])
     assert 0 < (wrong[mistaken] == taken).sum() < len(mistaken)
     ones = select(Selection("by-class", "1", "correct", 3), test, torch.eye(10)[torch.from_numpy(wrong)])
+    ones = replace(
+        ones,
+        labels=9 - ones.labels,
+        metadata=[{"image_idx": facts["image_idx"]} for facts in ones.metadata],
+        provenance={**ones.provenance, "class_names": list(test.class_names[::-1])},
+    )
     save_edit_set(ones, Path("ones.pt"))
-    asked = ["--dataset", "digits", "--edit-set-sizes", "9", "--edit-set-types", "misclassified"]
+    asked = ["--dataset", "digits", "--edit-set-sizes", "9", "8", "--edit-set-types", "misclassified"]
     asked += ["--output", str(TABLE), "--predicted-class", str(taken), "--also", "ones.pt"]
-    run_sweep(*asked)
-    [row] = pd.read_csv(TABLE).to_dict("records")
-    assert row["status"] == "repaired" and row["baseline_accuracy_edit_set"] == 0
+    assert run_sweep(*asked).count("in another order") == 1
+    row, other = pd.read_csv(TABLE).to_dict("records")
+    assert row["status"] == other["status"] == "repaired" and row["baseline_accuracy_edit_set"] == 0
     assert row["more_options"] == f"--predicted-class {taken} --also ones.pt"
     numbers = {facts["image_idx"] for facts in load_edit_set(Path(row["edit_set_path"])).metadata}
     assert numbers == set(mistaken[wrong[mistaken] == taken].tolist())
     told = json.loads(Path(row["repaired_model_path"]).with_suffix(".json").read_text())
     assert set(told["edit_test_indices"]) == numbers | {facts["image_idx"] for facts in ones.metadata}
-    assert "holds 1 of 1 experiments" in run_sweep(*asked)
+    assert "holds 2 of 2 experiments" in run_sweep(*asked)
     save_edit_set(ones.at(np.array([0])), Path("ones.pt"))
     assert "not of this sweep" in run_sweep(*asked, code=2)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import run_repair
-from edits.network.training_metric import MetricSample, per_class_metric, say_sure, training_metric
+from edits.network.training_metric import MetricSample, per_class_metric, training_metric
 from helpers.errors import UsageError
 from sytorch.metrics.kronecker import kronecker_metric
 from sytorch.network.layer_view import linearise
@@ -21,13 +20,6 @@ from tests.sytorch.networks import network
 
 SURE = 1e5
 INPUTS, CLASSES = 6, 4
-
-
-@pytest.fixture(autouse=True)
-def _told_anew() -> Iterator[None]:
-    say_sure.cache_clear()
-    yield
-    say_sure.cache_clear()
 
 
 def scene(scale: float) -> tuple[nn.Linear, MetricSample, np.ndarray]:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 from torch import nn
 
 import sytorch
 from checker.chain import ChainCertificate, certificate_of
+from sytorch.hidden_layer.constraints import Constraints
 from sytorch.hidden_layer.polytopes import broken_on
+from sytorch.hidden_layer.program import FixedPatternProgram
+from sytorch.problem.deadline import Deadline
+from sytorch.problem.solution import Solution
 from tests.sytorch.hidden_layer.test_polytopes import inside
 from tests.sytorch.hidden_layer.test_shifting import boxes, network
 
@@ -61,6 +67,9 @@ def test_every_point_inside_is_repaired(seed: int, count: int, layer: str) -> No
         repaired = sytorch.repair(model, regions, labels, ordinary=ordinary(), margin=0.05, layer=layer)
     except sytorch.ContradictionError:
         return  # a few boxes of three inputs may be too many for it
+    except sytorch.SolverFailedError as error:
+        assert "only at zero itself" in str(error)
+        return
     for outputs, label in zip(answers_inside(repaired.model, regions), labels, strict=True):
         others = outputs.index_fill(1, label, -torch.inf).amax(dim=1)
         assert float((outputs[:, label] - others).min()) >= 0.05 - 1e-9
@@ -68,6 +77,41 @@ def test_every_point_inside_is_repaired(seed: int, count: int, layer: str) -> No
     before, after = model.state_dict(), repaired.model.state_dict()
     assert {name[0] for name in before if not torch.equal(before[name], after[name])} <= set(repaired.layers)
     assert layer == "auto" or repaired.layers[-1] == layer
+
+
+@pytest.mark.parametrize(
+    ("seed", "count", "error", "told"),
+    [
+        (231, 4, sytorch.ContradictionError, None),  # multipliers come near the proof slowly
+        (200, 3, sytorch.ContradictionError, None),  # and so far that steps do not end
+        (202, 4, sytorch.SolverFailedError, "only at zero itself"),
+    ],
+)
+def test_what_cannot_be_is_told(
+    seed: int, count: int, error: type[Exception], told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HiGHS says so: of the last one, that signs can be kept, but at no distance from zero."""
+    model, regions, constraints = network(seed), boxes(seed, count, 0.2), list[Constraints]()
+
+    def solve(program: FixedPatternProgram, deadline: Deadline) -> Solution:
+        constraints.append(program._constraints())
+        return program.answer(deadline).unwrap()
+
+    monkeypatch.setattr(FixedPatternProgram, "solve", solve)
+    with pytest.raises(error, match=told):
+        sytorch.repair(model, regions, second_choices(model, regions), ordinary=ordinary(), margin=0.05, layer="2")
+    last = constraints[-1]
+    rows = torch.stack([last.gradient(row).flatten() for row in torch.eye(len(last.required), dtype=torch.float64)])
+    at_distance, anywhere = (least_miss(rows, wanted) for wanted in (last.required, last.asked))
+    assert at_distance > 1e-6 and (anywhere > 1e-6) == (error is sytorch.ContradictionError)
+
+
+def least_miss(rows: torch.Tensor, required: torch.Tensor) -> float:
+    """By how much one of the rows, (R, n), misses what is required, (R,), whatever the change."""
+    whole = -torch.cat([rows, torch.ones(len(rows), 1)], dim=1).numpy()
+    cost = np.eye(whole.shape[1])[-1]
+    found = linprog(cost, A_ub=whole, b_ub=-required.numpy(), bounds=[*[(None, None)] * (len(cost) - 1), (0, None)])
+    return float(found.fun)
 
 
 def test_a_choice_is_made_for_a_whole_polytope() -> None:

@@ -30,8 +30,8 @@ Choices are made on ordinary points, of which `ordinary lost` percent say someth
 and that the margin is 0.05 of the median one. With 0.05 / 0.08 / 0.10 the foggy digits lost 0.00 / 0.01 / 0.01 percent
 of 3x100's ordinary points, and none of 9x100's. How free inputs are that ordinary points lack (the ridge of a hidden
 layer's metric, 5e-6) was chosen on ordinary points, too: with a metric of one half, a repair of 9x100's first layer
-lost 0.11 percent of the other half at 5e-4, 0.03 at 5e-5, and 0.02 at 5e-6 and 5e-7. Seconds are those of two busy
-cores; APRNN's were measured beside more work than the others.
+lost 0.11 percent of the other half at 5e-4, 0.03 at 5e-5, and 0.02 at 5e-6 and 5e-7. Seconds are those of two cores
+that did nothing else, one case after the other.
 
 ```bash
 uv run python -m benchmarks.public.run

@@ -27,7 +27,7 @@ from sytorch.one_call.task import (
 )
 from sytorch.one_call.ways import Attempt, Way, ways_for
 from sytorch.one_call.writing import Proof, write_certificate
-from sytorch.problem.arrays import Indices, Matrix
+from sytorch.problem.arrays import Indices, Matrix, Vector
 from sytorch.problem.checks import check_model, checked_bound
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import (
@@ -143,7 +143,8 @@ def repair(
         UnsupportedLayerError: there is no such layer, or none that can be repaired.
         ContradictionError: no change of the last layer within the bound does it, with the proof; `images` are positions
             of points.
-        SolverFailedError, SolverTimeLimitError: no way came to an end; the message says of each why.
+        SolverFailedError: no way came to an end.
+        SolverTimeLimitError: nor did one in time; the message says at what, and ``model`` is the best copy so far.
     """
     began = time.perf_counter()
     task, choice = _asked(
@@ -155,9 +156,13 @@ def repair(
 
 def _repaired(task: Task, choice: Choosing, layer: str, began: float) -> Repaired:
     """See `repair`."""
+    so_far = _SoFar(len(task.points))
     for _ in range(TURNS):
         try:
-            way, attempt, tried = _best(task, layer)
+            way, attempt, tried = _best(task, layer, so_far)
+        except SolverTimeLimitError as error:
+            so_far.tell(error)
+            raise
         except ContradictionError as error:
             if not choice.turn(error.contradiction.images):
                 raise
@@ -223,7 +228,27 @@ def _nothing(outputs: Matrix) -> AffineOutputs:
     return AffineOutputs(np.zeros_like(outputs), np.zeros((len(outputs), 1)))
 
 
-def _best(task: Task, layer: str) -> tuple[Way, Attempt, list[Tried]]:
+class _SoFar:
+    """What a repair is at, and the copy of the network in which most of so many points have what is required."""
+
+    def __init__(self, count: int) -> None:
+        self.doing, self.count, self.right = "looking at the network", count, 0
+        self.model: nn.Module | None = None
+
+    def keep(self, attempt: Attempt, missing: Vector) -> None:
+        """Keep an attempt, in which points miss so much, (N,), where more of them are right than ever."""
+        right = int((missing <= 0.0).sum())
+        if right > self.right:
+            self.right, self.model = right, attempt.model
+
+    def tell(self, error: SolverTimeLimitError) -> None:
+        """Say it with the error."""
+        best = f"; `model` is a copy in which {self.right} of {self.count} points have what is required"
+        error.args = (f"{error} It was {self.doing}{best if self.model else ''}.",)
+        error.model = self.model
+
+
+def _best(task: Task, layer: str, so_far: _SoFar) -> tuple[Way, Attempt, list[Tried]]:
     """The way that costs ordinary points least, and what it made; see `repair` for what is raised.
 
     In the order of what they cost for a few points, until none that is left cost less than the best does for all.
@@ -234,14 +259,14 @@ def _best(task: Task, layer: str) -> tuple[Way, Attempt, list[Tried]]:
     tried: list[Tried] = []
     ranked = [(0.0, way) for way in ways]  # of polytopes, which share few vertices, none is tried for some
     if len(ways) > 1 and task.regions is None:
-        ranked = _ranked(task, ways, tried)
+        ranked = _ranked(task, ways, tried, so_far)
     best: tuple[float, Way, Attempt] | None = None
     first: SytorchError | None = None
     for expected, way in ranked:
         if best is not None and best[0] <= expected:
             break
         try:
-            attempt = _for_all(task, way)
+            attempt = _for_all(task, way, so_far)
         except SolverTimeLimitError:
             if best is None:
                 raise
@@ -260,13 +285,16 @@ def _best(task: Task, layer: str) -> tuple[Way, Attempt, list[Tried]]:
     return best[1], best[2], tried
 
 
-def _ranked(task: Task, ways: list[Way], tried: list[Tried]) -> list[tuple[float, Way]]:
+def _ranked(task: Task, ways: list[Way], tried: list[Tried], so_far: _SoFar) -> list[tuple[float, Way]]:
     """What the ways cost for a few points, the least first, until one costs nothing; infinite where they fail."""
     few = _spread(len(task.points), TRIED_POINTS)
     for way in ways:
+        so_far.doing = f"trying {len(few)} points ({way.name})"
         task.deadline.check()
         try:
-            lost = task.lost(way.attempt(few).model)
+            attempt = way.attempt(few)
+            so_far.keep(attempt, task.missing(attempt.model))
+            lost = task.lost(attempt.model)
             tried.append(Tried(way.name, len(few), lost))
             if lost == 0.0:
                 break
@@ -278,14 +306,16 @@ def _ranked(task: Task, ways: list[Way], tried: list[Tried]) -> list[tuple[float
     return [(costs[int(place)], ways[int(place)]) for place in np.argsort(costs, kind="stable")]
 
 
-def _for_all(task: Task, way: Way) -> Attempt:
+def _for_all(task: Task, way: Way, so_far: _SoFar) -> Attempt:
     """Repair for the points that lack something, until none does; of polytopes for all vertices."""
+    so_far.doing = f"repairing all {len(task.points)} points ({way.name})"
     if task.regions is not None:
         return way.attempt(np.arange(len(task.points)))
     working, lacking = _first(task), np.zeros(len(task.points))
     for _ in range(ROUNDS):
         attempt = way.attempt(working)
         lacking = task.missing(attempt.model)
+        so_far.keep(attempt, lacking)
         lacking[working] = 0.0
         if lacking.max() <= 0.0:
             return attempt

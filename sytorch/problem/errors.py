@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from sytorch.problem.arrays import Matrix
     from sytorch.problem.solution import Multipliers, Solution
 
@@ -64,9 +66,11 @@ class SolverTimeLimitError(SytorchError):
 
     Attributes:
         best: the best solution so far, with its proved lower bound; None where none is known.
+        model: of `sytorch.repair`, the copy in which most points have what is required so far; None without one.
     """
 
     best: Solution | None = None
+    model: nn.Module | None = None
 
 
 class SolverFailedError(SytorchError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import itertools
+import re
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -246,6 +248,28 @@ def _call(model: nn.Module | None = None, points: object = None, labels: object 
 def test_what_a_stranger_gets_wrong_is_said(call: Callable[[], object], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_a_time_limit_says_at_what_and_hands_over_the_best_so_far() -> None:
+    """Wherever the time is up: it is looked at so many times."""
+    points, labels, ordinary = places()
+    told, with_a_model = set[str](), 0
+    for looks in range(0, 200, 3):
+        clock = itertools.count()
+
+        def tick(clock: Iterator[int] = clock, looks: int = looks) -> None:
+            if next(clock) >= looks:
+                raise sytorch.SolverTimeLimitError("The time limit was reached.")
+
+        try:
+            sytorch.repair(network(), points, labels, ordinary=ordinary, time_limit=sytorch.Deadline(None, tick))
+        except sytorch.SolverTimeLimitError as error:
+            told.add(str(error).split(" It was ")[1].split()[0])
+            if error.model is not None:
+                found = re.search(r"(\d+) of 12 points have what is required", str(error))
+                assert found and 0 < int(found[1]) <= int((margins(error.model, points, labels) > 0).sum())
+                with_a_model += 1
+    assert told == {"trying", "repairing"} and with_a_model
 
 
 def test_labels_and_points_of_either_kind_give_the_same() -> None:

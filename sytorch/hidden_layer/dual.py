@@ -10,7 +10,9 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 
 from sytorch.hidden_layer.infeasibility import refute, refutes_distance
 from sytorch.hidden_layer.inner_products import DualOperator
@@ -24,7 +26,7 @@ from sytorch.problem.errors import SolverFailedError, SolverTimeLimitError, gave
 Watch = Callable[[torch.Tensor], None]
 NEWTON_SOFTNESS = (1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 PROXIMAL_LIMIT = 50
-PROJECTIONS, MOST_PROJECTED, RANK = 3, 1_000, 1e-12
+LEAST_DISTANCE_ROWS, RANK = 1_000, 1e-12
 FEW_ROWS = 6_000
 SOFTNESS = (1e-3, 1e-5, 1e-7)
 ELASTIC = 1e-9
@@ -95,33 +97,24 @@ def by_newton(dual: DualProblem, deadline: Deadline) -> Optimum:
 
     Softened programs come near, and the method of multipliers (Rockafellar 1976) ends there: each further program is
     softened around the multipliers of the one before, so that what is missed goes to zero at the same softness. Where
-    there is no change, what the multipliers grow by refutes it; where that is slow, what cancels of it.
+    there is no change, what the multipliers grow by refutes it. Where that is slow, and rows are few, `least_distance`
+    ends it.
 
     Raises:
         ContradictionError: multipliers on the way refute the program.
         SolverFailedError: rounding is in the way, or signs can be kept only at zero itself.
         SolverTimeLimitError: the time is up.
     """
-    look, last = dual.watch(deadline), dual.start
-
-    def watch(multipliers: torch.Tensor) -> None:
-        nonlocal last
-        last = multipliers
-        look(multipliers)
-
     try:
-        return _newton(dual, watch)
-    except SolverFailedError as error:
-        for _ in range(PROJECTIONS):
-            last = _cancelling(dual, last)
-            look(last)
-        if refutes_distance(dual.operator.constraints, dual.bound, last):
-            raise gave_up("signs can be kept only at zero itself, not at the distance that rounding takes") from error
-        raise
+        return _newton(dual, deadline)
+    except SolverFailedError:
+        if len(dual.lengths) > LEAST_DISTANCE_ROWS:
+            raise
+        return least_distance(dual, deadline)
 
 
-def _newton(dual: DualProblem, watch: Watch) -> Optimum:
-    operator = dual.operator
+def _newton(dual: DualProblem, deadline: Deadline) -> Optimum:
+    operator, watch = dual.operator, dual.watch(deadline)
     tolerances, steps = operator.constraints.tolerances, 0
     point = Point(dual.start, operator.required - operator.scores(dual.start))
     for softness in NEWTON_SOFTNESS:
@@ -140,19 +133,34 @@ def _newton(dual: DualProblem, watch: Watch) -> Optimum:
     raise gave_up(f"a constraint is still missed after {steps} Newton steps")
 
 
-def _cancelling(dual: DualProblem, multipliers: torch.Tensor) -> torch.Tensor:
-    """The nearest multipliers, (R,), of the same rows, with which these cancel; none where there are many rows.
+def least_distance(dual: DualProblem, deadline: Deadline) -> Optimum:
+    """The optimum by one least-squares problem whose unknowns, the multipliers, are not negative.
 
-    Where there is no change, multipliers grow along such ones, but come near them slowly in directions in which the
-    rows are short.
+    The residual is along the change, which may be large by far; where it is zero, the multipliers are the proof that
+    there is none (Lawson and Hanson 1974, "least distance programming").
+
+    Raises:
+        ContradictionError, SolverFailedError, SolverTimeLimitError: as in `by_newton`.
     """
-    found, rows = torch.zeros_like(multipliers), torch.nonzero(multipliers > 0)[:, 0]
-    if 0 < len(rows) <= MOST_PROJECTED:
-        lengths = dual.lengths[rows]
-        values, vectors = torch.linalg.eigh(dual.operator.gram(rows) / lengths[:, None] / lengths)
-        kernel = vectors[:, values <= RANK * values[-1]]
-        found[rows] = (kernel @ (kernel.T @ (multipliers[rows] * lengths))).clamp(min=0.0) / lengths
-    return found
+    operator, lengths, size = dual.operator, dual.lengths, 1.0
+    values, vectors = torch.linalg.eigh(operator.gram(torch.arange(len(lengths))) / lengths[:, None] / lengths)
+    seen = values > RANK * values[-1]
+    rows, required = vectors[:, seen] * values[seen].sqrt(), operator.required / lengths
+    for _ in range(2):  # the second time with a change of length one
+        system = torch.cat([rows.T, required[None] / size]).numpy()
+        try:
+            found = torch.from_numpy(nnls(system, np.eye(len(system))[-1])[0])
+        except RuntimeError as error:
+            raise gave_up("the least-squares problem of its multipliers was not solved") from error
+        dual.watch(deadline)(found / lengths)
+        if refutes_distance(operator.constraints, dual.bound, found / lengths):
+            raise gave_up("signs can be kept only at zero itself, not at the distance that rounding takes")
+        multipliers = size * found / (1 - float(required @ found) / size)
+        size = max(1.0, float((rows.T @ multipliers).norm()))
+    multipliers = multipliers / lengths
+    if not bool((operator.required - operator.scores(multipliers) <= operator.constraints.tolerances).all()):
+        raise gave_up("a constraint is still missed after rounding")
+    return _exact(operator, multipliers, 0, "least distance")
 
 
 def in_turn(first: Method, second: Method) -> Method:

@@ -12,6 +12,7 @@ from scipy import sparse
 from torch import nn
 
 import sytorch
+from sytorch.hidden_layer.dual import least_distance
 from sytorch.hidden_layer.moves import Moves
 from sytorch.hidden_layer.program import FixedPatternProgram, fixed_pattern_program
 from sytorch.metrics.kronecker import KroneckerMetric
@@ -197,6 +198,15 @@ def test_products_alone_give_what_newton_gives(name: str, monkeypatch: pytest.Mo
             monkeypatch.setattr("sytorch.hidden_layer.program.DENSE", dense)
             found.append(objective(name, seed))
         assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", FAST_AND_SLOW)
+def test_least_distance_gives_what_newton_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(3):
+        newton = objective(name, seed)
+        with monkeypatch.context() as patch:
+            patch.setattr("sytorch.hidden_layer.program.by_newton", least_distance)
+            assert objective(name, seed) == pytest.approx(newton, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", SPLIT_FAST_AND_SLOW)

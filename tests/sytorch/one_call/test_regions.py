@@ -82,9 +82,11 @@ def test_every_point_inside_is_repaired(seed: int, count: int, layer: str) -> No
 @pytest.mark.parametrize(
     ("seed", "count", "error", "told"),
     [
-        (231, 4, sytorch.ContradictionError, None),  # multipliers come near the proof slowly
-        (200, 3, sytorch.ContradictionError, None),  # and so far that steps do not end
+        (231, 4, sytorch.ContradictionError, None),  # Newton's multipliers come near the proof slowly
+        (200, 3, sytorch.ContradictionError, None),  # or so far that steps do not end
+        (466, 3, sytorch.ContradictionError, None),
         (202, 4, sytorch.SolverFailedError, "only at zero itself"),
+        (385, 4, sytorch.SolverFailedError, "only at zero itself"),  # or with a change beyond a million
     ],
 )
 def test_what_cannot_be_is_told(
@@ -104,6 +106,17 @@ def test_what_cannot_be_is_told(
     rows = torch.stack([last.gradient(row).flatten() for row in torch.eye(len(last.required), dtype=torch.float64)])
     at_distance, anywhere = (least_miss(rows, wanted) for wanted in (last.required, last.asked))
     assert at_distance > 1e-6 and (anywhere > 1e-6) == (error is sytorch.ContradictionError)
+
+
+@pytest.mark.parametrize(("seed", "count"), [(430, 2), (430, 3), (427, 4)])
+def test_a_change_that_is_large_by_far_is_found(seed: int, count: int) -> None:
+    """Newton's steps did not come to its end."""
+    model, regions = network(seed), boxes(seed, count, 0.2)
+    labels = second_choices(model, regions)
+    repaired = sytorch.repair(model, regions, labels, ordinary=ordinary(), margin=0.05, layer="2")
+    assert broken_on(repaired.model, regions) == 0
+    for outputs, label in zip(answers_inside(repaired.model, regions), labels, strict=True):
+        assert int((outputs.argmax(dim=1) != label).sum()) == 0
 
 
 def least_miss(rows: torch.Tensor, required: torch.Tensor) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -159,8 +161,15 @@ def test_a_refutation_does_not_wait_for_a_bound_that_is_enough(monkeypatch: pyte
     assert refuted is not None and refuted.sufficient_bound is None
 
 
-def test_a_fixed_pattern_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("broken", ["least squares do not end", "too many rows for them"])
+def test_a_fixed_pattern_is_given_up(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    optimum = ramp_program(0.5, 5.0).solve().objective
     monkeypatch.setattr("sytorch.numerics.newton.STEP_LIMIT", 0)
+    assert ramp_program(0.5, 5.0).solve().objective == pytest.approx(optimum), "by least squares"
+    if broken == "least squares do not end":
+        monkeypatch.setattr("sytorch.hidden_layer.dual.nnls", mock.Mock(side_effect=RuntimeError))
+    else:
+        monkeypatch.setattr("sytorch.hidden_layer.dual.LEAST_DISTANCE_ROWS", 5)
     answer = ramp_program(0.5, 5.0).answer()
     assert_unsolved(answer, sytorch.Status.GAVE_UP, sytorch.SolverFailedError)
     assert answer.solution is None

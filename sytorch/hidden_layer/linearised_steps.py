@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from sytorch.metrics.kronecker import KroneckerMetric
+from sytorch.metrics.kronecker import KroneckerMetric, check_kind
 from sytorch.network.layer_view import LayerView
 from sytorch.numerics.newton import DenseRows, Point, beginning, soften
 from sytorch.problem.arrays import Indices, Matrix
@@ -121,6 +121,7 @@ def relinearise(
         SolverTimeLimitError: the time is up.
     """
     bound = checked_bound(bound)
+    check_kind(metric)
     job = _Job(view, margins, AHEAD * scale, metric.restricted(view), as_deadline(time_limit))
     change = torch.zeros(len(view.units), view.inputs.shape[2], dtype=torch.float64)
     for steps in range(STEP_LIMIT):

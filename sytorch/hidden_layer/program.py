@@ -31,7 +31,7 @@ from sytorch.hidden_layer.infeasibility import ANY_CHANGE, of_all_images
 from sytorch.hidden_layer.inner_products import ConstraintRows, DualOperator
 from sytorch.hidden_layer.splitting import by_splitting, find_infeasibility_certificate, fits
 from sytorch.hidden_layer.verification import verified
-from sytorch.metrics.kronecker import KroneckerMetric
+from sytorch.metrics.kronecker import KroneckerMetric, check_kind
 from sytorch.network.layer_view import LayerView
 from sytorch.problem.answer import Answer
 from sytorch.problem.checks import check_required, checked_bound
@@ -79,6 +79,7 @@ class FixedPatternProgram:
         check_required(self.margins.required)
         if not 0 <= self.allowance < np.inf:
             raise InvalidInputError(f"The allowance must be zero or more, not {self.allowance}.")
+        check_kind(self.metric)
         self.metric.check_fits(self.view)
 
     def answer(self, time_limit: float | Deadline | None = None, tick: Callable[[], object] | None = None) -> Answer:

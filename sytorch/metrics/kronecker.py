@@ -257,3 +257,11 @@ def _factor(moment: torch.Tensor, ridge: float, width: int) -> torch.Tensor:
         moment + ridge * moment.trace() / width * torch.eye(len(moment)).double()
     )
     return factor
+
+
+def check_kind(metric: object) -> None:
+    """Raise `InvalidInputError` where a program of any layer is given a metric of the last layer's own programs."""
+    if not isinstance(metric, KroneckerMetric):
+        raise InvalidInputError(
+            f"A {type(metric).__name__} is not for this program: take kronecker_metric, which is for every layer."
+        )

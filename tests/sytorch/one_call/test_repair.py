@@ -272,6 +272,22 @@ def test_a_time_limit_says_at_what_and_hands_over_the_best_so_far() -> None:
     assert told == {"trying", "repairing"} and with_a_model
 
 
+def test_a_metric_of_the_other_family_is_refused_by_name() -> None:
+    model, (points, labels, ordinary) = network(), places()
+    kronecker = sytorch.kronecker_metric(model, "4", lambda: [ordinary], 100)
+    seen, view = sytorch.symbolic(model, "4")(points), sytorch.linearise(model, "4", points)
+    with pytest.raises(sytorch.InvalidInputError, match="A KroneckerMetric is not for this program"):
+        sytorch.minimise("l2", kronecker)  # type: ignore[arg-type]
+    moment = sytorch.second_moment_metric(seen.inputs.T @ seen.inputs, 1e-3)
+    wanted = sytorch.margin(view.affine_outputs, labels, 0.1)
+    for call in (
+        lambda: sytorch.fixed_pattern_program(view, labels, 0.1, moment),  # type: ignore[arg-type]
+        lambda: sytorch.relinearise(view, wanted, 0.1, metric=moment, bound=5.0),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(sytorch.InvalidInputError, match="A SecondMomentMetric is not for this program"):
+            call()
+
+
 def test_labels_and_points_of_either_kind_give_the_same() -> None:
     points, labels, ordinary = places()
     one = sytorch.repair(network(), points, labels, ordinary=ordinary, layer="4")

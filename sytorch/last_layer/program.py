@@ -16,7 +16,7 @@ from sytorch.last_layer.quadratic import minimise_quadratic
 from sytorch.last_layer.shortfall import CannotMeetError
 from sytorch.last_layer.verification import verified
 from sytorch.last_layer.whole import minimise_whole
-from sytorch.metrics.last_layer import IdentityMetric, Metric, PerClassMetric, SecondMomentMetric
+from sytorch.metrics.last_layer import Metric, PerClassMetric
 from sytorch.numerics.threads import threads_for
 from sytorch.problem.answer import Answer
 from sytorch.problem.checks import checked_bound
@@ -68,7 +68,7 @@ def minimise(norm: NormName | str, metric: Metric) -> Objective:
         InvalidInputError: there is no such norm, or it is not taken in that metric.
     """
     name = norm_name(norm)
-    if not isinstance(metric, IdentityMetric | SecondMomentMetric | PerClassMetric):
+    if not hasattr(metric, "check"):  # anybody's may be one of `SharedMetric`
         raise InvalidInputError(
             f"A {type(metric).__name__} is not for this program: take second_moment_metric, PerClassMetric or "
             "IdentityMetric; one of kronecker_metric is for fixed_pattern_program and relinearise, of any layer."

@@ -120,8 +120,9 @@ class Certificate:
         return torch.cat(logits)
 
     def _change(self) -> str:
-        pairs = ((name, self.network[name], self.base[name]) for name in self.base)
-        moved = {name: float(new.double().sub_(old).abs_().max()) for name, new, old in pairs if not new.equal(old)}
+        apart = ((name, self.network[name], old) for name, old in self.base.items() if self.network[name] is not old)
+        pairs = ((name, new[at := (new != old).reshape(len(old), -1).any(1)], old[at]) for name, new, old in apart)
+        moved = {name: float((new.double() - old).abs().max()) for name, new, old in pairs}
         most, bound = max(moved.values(), default=0.0), self.facts["bound"]
         need(set(moved) <= set(self.facts["changed"]), "other weights changed than the certificate names")
         need(all(move <= bound for move in moved.values()), f"an entry changed by {most:.9g}; the bound is {bound:g}")
@@ -167,8 +168,7 @@ class Certificate:
         need(abs(objective - claimed) <= ROUNDING * claimed, f"the objective is {objective:.8g}, not {claimed:.8g}")
         need(proved >= low - ROUNDING * claimed, f"the multipliers prove {proved:.8g}, not {low:.8g}")
         need(proved <= objective * (1 + ROUNDING), f"the objective {objective:.8g} is below the bound {proved:.8g}")
-        told = min(proved, objective)
-        return f"no change that meets the program is smaller than {told:.8g}; this one has {objective:.8g}"
+        return f"no change that meets the program is below {min(proved, objective):.8g}; this one has {objective:.8g}"
 
     def _refutation(self) -> str:
         self._logits(self.images.double())

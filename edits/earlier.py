@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from edits.network.applying import is_same
 from edits.network.prepared import Network
 from edits.network.workbench import Workbench
 from edits.options import LAST_LAYER, PLANTED_LAYER, RepairOptions
@@ -51,7 +51,7 @@ class Earlier:
     def units(self) -> Indices | None:
         """Which units of `PLANTED_LAYER` are detectors, (U,); None where other layers changed, too."""
         before, after = self.base.model.state_dict(), self.now.model.state_dict()
-        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        changed = {name for name in before if not is_same(before[name], after[name])}
         planted = [f"{PLANTED_LAYER}.{name}" for name in ("weight", "bias")]
         if changed - {*planted, *(f"{LAST_LAYER}.{name}" for name in ("weight", "bias"))}:
             return None

@@ -28,7 +28,7 @@ class TimeLimitError(ToolError):
 
 
 class NotVerifiedError(ToolError):
-    """The program was solved, but the saved weights fail the forward pass."""
+    """The program was solved, but the repaired weights fail the forward pass."""
 
     exit_code = 5
 

@@ -32,7 +32,7 @@ PHASES = {
     "prepare": "detectors of the edit images",
     "metric": "how much ordinary images feel a change",
     "solve": "the least change",
-    "write and verify": "the weights, loaded again",
+    "write and verify": "the forward pass, and the weights",
     "evaluate": "the answers to the test images",
     "generalization": "the network on copies of the edit images",
     "certify": "the proof, and the checker's look at it",

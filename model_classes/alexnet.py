@@ -87,22 +87,16 @@ def alexnet_of(state: Mapping[str, Tensor]) -> AlexNet:
     return model.eval().requires_grad_(False)
 
 
-def load_alexnet(
-    path: Path,
-    num_classes: int = 10,
-    place: Path | None = None,
-    base: tuple[Mapping[str, Tensor], str] | None = None,
-) -> AlexNet:
+def load_alexnet(path: Path, num_classes: int = 10, base: tuple[Mapping[str, Tensor], str] | None = None) -> AlexNet:
     """The AlexNet whose weights are in ``path``: evaluation mode, float32, on the CPU, no gradients.
 
     The file is a state dict of any floating-point type, with the names of torchvision or those of the older
-    repaired files that `model_classes.weights` describes; see `read_weights` for ``place`` and ``base``. No code in it
-    is run.
+    repaired files that `model_classes.weights` describes; see `read_weights` for ``base``. No code in it is run.
 
     Raises:
         ToolError: the file is missing, empty, truncated or no tensor file; or its tensors are not those of an
             AlexNet with ``num_classes`` outputs, or not finite.
     """
-    weights = read_weights(path, place, base)
+    weights = read_weights(path, base)
     check_weights(weights, {name: value.shape for name, value in blank_alexnet(num_classes).state_dict().items()}, path)
     return alexnet_of(weights)

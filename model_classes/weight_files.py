@@ -30,10 +30,11 @@ HOW_TO_SAVE = (
 )
 
 
-def read_content(path: Path) -> Any:
+def read_content(path: Path, mapped: bool = False) -> Any:
     """What a file of weights holds, on the CPU: a mapping, mostly. No code of the file is run.
 
-    A file of safetensors gives its tensors, or, if `write_weights` put other entries beside them, all of that.
+    A file of safetensors gives its tensors, or, if `write_weights` put other entries beside them, all of that. For a
+    look at which names are there, ``mapped`` leaves torch's tensors on the disk, see `load_tensors`.
 
     Raises:
         ToolError: the file is missing, empty or damaged, fails its checksums, or holds a whole pickled module.
@@ -43,7 +44,7 @@ def read_content(path: Path) -> Any:
         return _read_safetensors(path)
     if is_torchscript(path):
         return _read_torchscript(path)
-    return load_tensors(path, "weights", HOW_TO_SAVE.format(name=path.name))
+    return load_tensors(path, "weights", HOW_TO_SAVE.format(name=path.name), mapped)
 
 
 def read_history(path: Path) -> str:

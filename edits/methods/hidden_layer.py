@@ -30,7 +30,7 @@ def repair_hidden_layer(task: Task) -> Repaired:
     Raises:
         SolverTimeLimitError, SolverFailedError: see `HiddenLayer.smallest_change`.
         RefutedError: no change within the bound has the margins with the activation pattern fixed.
-        NotVerifiedError: the saved weights fail the forward pass, or leave the pattern.
+        NotVerifiedError: the repaired weights fail the forward pass, or leave the pattern.
     """
     bench, options = task.bench, task.options
     problem = hidden_layer(bench, task.constrained, options)
@@ -91,14 +91,14 @@ class HiddenLayer:
             return program.solve(deadline, steps.update)
 
     def check(self, model: AlexNet) -> None:
-        """Raise `NotVerifiedError` where the saved network, in float32, has not the pattern that was fixed."""
+        """Raise `NotVerifiedError` where the repaired network, in float32, has not the pattern that was fixed."""
         if self.options.pattern == "relinearise":
             return
         head, layer, tail = sytorch.chain_of(model).split(self.layer)
         with torch.inference_mode():
             outputs = layer(head(self.edit_set.images))
         if broken := self.view.pattern.broken(tail, outputs, still_of(self.view)):
-            raise NotVerifiedError(f"With the saved weights {broken} activations are not what they were fixed at.")
+            raise NotVerifiedError(f"With the repaired weights {broken} activations are not what they were fixed at.")
 
 
 def unproved(moved: sytorch.Relinearised) -> sytorch.Solution:

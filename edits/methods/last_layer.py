@@ -24,7 +24,7 @@ def repair_last_layer(task: Task, network: Network) -> Repaired:
     Raises:
         SolverTimeLimitError, LicenceError, SolverFailedError: see `sytorch.Program.solve`.
         RefutedError, NotProvedError: see `LastLayer.smallest_change`.
-        NotVerifiedError: the saved weights fail the forward pass.
+        NotVerifiedError: the repaired weights fail the forward pass.
     """
     bench, options = task.bench, task.options
     metric, solver = network.metric(options), sytorch.solver_named(options.solver, say_once)

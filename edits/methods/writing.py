@@ -1,4 +1,4 @@
-"""Writing repaired weights: only what was loaded again and passed the forward pass is a repair."""
+"""Writing repaired weights: only what passed the forward pass is written; the checker loads the file again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import sytorch
-from edits.network.applying import changes_of
+from edits.network.applying import changes_of, is_same
 from edits.network.channels import run_modules
 from edits.outcome.history import of_report, way_back
 from edits.outcome.status import asked
@@ -18,7 +18,7 @@ from edits.task import Task
 from helpers.errors import NotVerifiedError
 from helpers.evaluation import checked, margins, predict_logits
 from helpers.stopwatch import give_memory_back
-from model_classes.alexnet import AlexNet, load_alexnet
+from model_classes.alexnet import AlexNet, alexnet_of
 from model_classes.changes import changes_content
 from model_classes.weight_files import save_weights
 from model_classes.weights import weights_hash
@@ -80,43 +80,48 @@ def with_allowances(allowance: float, attempt: Callable[[float], Repaired]) -> R
 def write_verified(
     task: Task, state: dict[str, torch.Tensor], check: Callable[[AlexNet], None] = lambda _: None
 ) -> tuple[torch.Tensor, str]:
-    """Write weights, or what changed, load the file again, and see that every image has its margin in float32.
+    """See that every image has its margin in float32, and write the weights, or what changed.
 
-    ``check`` may look at the loaded network, and raise `NotVerifiedError` too.
+    The file is not read here: the checker does, which compares what it holds with the hash, and runs it (`certify`).
+
+    Args:
+        task: what is asked.
+        state: the weights after.
+        check: may look at the network too, and raise `NotVerifiedError`.
 
     Returns:
-        The logits of what was constrained, float32 (N, C), as the loaded file gives them; and the weights' hash.
+        The logits of what was constrained, float32 (N, C), and the weights' hash.
 
     Raises:
         NotVerifiedError: an image misses its margin.
         ToolError: the file cannot be written.
     """
     bench, content, asked = task.bench, dict[str, Any](state), task.options.margin
-    if task.kept_weights != "full":
-        content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, task.output)
     with bench.clock.phase("write and verify", expected("write and verify", task)):
         give_memory_back()
-        digest = weights_hash(state)
-        save_weights(content, task.written, _history(task, state, digest))
-        known = (bench.model.state_dict(), bench.weights_hash)
-        model = load_alexnet(task.written, len(bench.test.class_names), task.output, known)
+        model = alexnet_of(state)
         check(model)
         logits = _logits(task, model)
         smallest = float(margins(logits, task.constrained.labels).min())
         if smallest < asked + NEARLY * float(logits.abs().max()):  # the checker runs all of the network
             logits = predict_logits(model, task.constrained.images)
             smallest = float(margins(logits, task.constrained.labels).min())
-    if smallest < asked:
-        raise NotVerifiedError(
-            f"With the saved weights an image or a copy misses the margin {asked:g} by {asked - smallest:.2g}."
-        )
+        if smallest < asked:
+            raise NotVerifiedError(
+                f"With the repaired weights an image or a copy misses the margin {asked:g} by {asked - smallest:.2g}."
+            )
+        if task.kept_weights != "full":
+            moved = changes_of(bench.model, state)
+            content = changes_content(moved, bench.weights_path, bench.weights_hash, task.output)
+        digest = weights_hash(state)
+        save_weights(content, task.written, _history(task, state, digest))
     return logits, digest
 
 
 def _logits(task: Task, model: AlexNet) -> torch.Tensor:
-    """The loaded network's, (N, C); it runs from the first layer on that the file has not as it was before."""
+    """The network's, (N, C); it runs from the first layer on that is not as it was before."""
     before, after, chain = task.bench.model.state_dict(), model.state_dict(), chain_of(model)
-    same = {name for name in after if torch.equal(before[name], after[name])}
+    same = {name for name in after if is_same(before[name], after[name])}
     changed = (name for name in chain.repairable if not {f"{name}.weight", f"{name}.bias"} <= same)
     first = next(changed, chain.repairable[-1])
     if not task.bench.training_images.is_linear(first):

@@ -35,10 +35,14 @@ def moved(before: torch.Tensor, change: torch.Tensor, bound: float) -> torch.Ten
 def changes_of(model: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """By how much the parameters of a state dict differ from the model's, float64, without those that do not."""
     before = model.state_dict()
-    differing = [
-        name for name in before if state[name] is not before[name] and not torch.equal(state[name], before[name])
-    ]
+    differing = [name for name in before if not is_same(state[name], before[name])]
     return {name: state[name].double().sub_(before[name]) for name in differing}
+
+
+def is_same(before: torch.Tensor, after: torch.Tensor) -> bool:
+    """Whether finite weights are equal; those that lie in the same memory are not read."""
+    shared = before.data_ptr() == after.data_ptr() and before.shape == after.shape
+    return shared or torch.equal(before, after)
 
 
 def added(weights: torch.Tensor, change: torch.Tensor, block: int = 64) -> torch.Tensor:

@@ -25,8 +25,8 @@ class RepairReport:
     ``test`` or ``train``, the splits, or ``files``; None where the set does not say it; ``relabeled`` counts those
     whose label is not their dataset's. ``edit_images`` are the positions in the edit set's file of the images that were
     repaired, ``edit_test_indices`` their positions in the test set, -1 for an image that is not in it.
-    ``generalization_*`` is of shifted and flipped copies of the edit images. ``min_margin`` is of the saved file,
-    loaded again, in float32.
+    ``generalization_*`` is of shifted and flipped copies of the edit images. ``min_margin`` is of the saved weights, in
+    float32.
     ``prepare`` is ``spare-units`` or ``none``; older reports name the hidden layer that was moved first. With spare
     units, ``planted_units`` became detectors, which reach as far as ``reach`` says; without them ``planted_loss`` of
     the training images get another answer; ``detected_alone`` counts edit images whose copies no detector is of, for
@@ -35,7 +35,7 @@ class RepairReport:
     in the training split, -1 for an edit image; ``largest_ordinary_response`` is the largest of the others', the edit
     image's own being 1; ``outside_detected`` counts the other test images that set one off.
     ``copies`` counts copies of edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were
-    constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved file. ``seconds`` is by
+    constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved weights. ``seconds`` is by
     phase.
     ``earlier`` are the repairs that this one was made upon, the first one first; the first ``earlier_images`` of the
     edit images are theirs. All figures count from the network before all repairs, ``weights_path``, where that could

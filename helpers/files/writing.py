@@ -19,7 +19,7 @@ import torch
 
 from helpers.errors import ToolError
 from helpers.files.places import explained_os_errors, hidden_name, link_target, refuse_unwritable
-from helpers.files.tensors import HARMLESS, check_readable, check_sums, damaged, not_plain
+from helpers.files.tensors import HARMLESS, check_readable, check_sums, damaged, is_zip, not_plain
 
 
 @contextlib.contextmanager
@@ -138,13 +138,14 @@ def save_tensors(path: Path, content: Any) -> None:
         torch.save(content, temporary)
 
 
-def load_tensors(path: Path, what: str, how_to_save: str = "") -> Any:
+def load_tensors(path: Path, what: str, how_to_save: str = "", mapped: bool = False) -> Any:
     """``torch.load`` on the CPU without running code from the file. The checksums of a zip archive are checked.
 
     Args:
         path: the file.
         what: what it should be, for the messages ("weights", "edit set").
         how_to_save: a sentence for files that hold other objects than tensors.
+        mapped: for a look at what is there: of a zip archive, tensors are read when they are used, checksums never.
 
     Raises:
         ToolError: the file is missing, empty, damaged, or holds something other than tensors.
@@ -152,10 +153,11 @@ def load_tensors(path: Path, what: str, how_to_save: str = "") -> Any:
     check_readable(path, what)
     torch.serialization.add_safe_globals(HARMLESS)
     try:
-        check_sums(path)
+        if not (mapped := mapped and is_zip(path)):
+            check_sums(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a pickle's protocol is not the user's concern
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise not_plain(path, what, error, how_to_save) from error
     except MemoryError as error:

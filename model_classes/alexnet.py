@@ -97,6 +97,6 @@ def load_alexnet(path: Path, num_classes: int = 10, base: tuple[Mapping[str, Ten
         ToolError: the file is missing, empty, truncated or no tensor file; or its tensors are not those of an
             AlexNet with ``num_classes`` outputs, or not finite.
     """
-    weights = read_weights(path, base)
+    weights = read_weights(path, base=base)
     check_weights(weights, {name: value.shape for name, value in blank_alexnet(num_classes).state_dict().items()}, path)
     return alexnet_of(weights)

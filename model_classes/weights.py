@@ -21,11 +21,14 @@ from model_classes.weight_files import read_content
 OUTPUT_WEIGHT = "classifier.6.weight"
 
 
-def read_weights(path: Path, base: tuple[Mapping[str, Tensor], str] | None = None) -> dict[str, Tensor]:
+def read_weights(
+    path: Path, place: Path | None = None, base: tuple[Mapping[str, Tensor], str] | None = None
+) -> dict[str, Tensor]:
     """The tensors of a state dict, in float32 and under torchvision's names; or of a file of changes and its base.
 
     Args:
         path: the file.
+        place: where it will be, if it is not there yet: changes name their base from there.
         base: weights that are known already, and their hash; the base's file is not read where it is these.
 
     Raises:
@@ -35,9 +38,9 @@ def read_weights(path: Path, base: tuple[Mapping[str, Tensor], str] | None = Non
     content = read_content(path)
     if not is_changes(content):
         return _state_dict(content, path)
-    check_changes(content, path)
+    check_changes(content, place or path)
     known = base[0] if base is not None and base[1] == content["base_hash"] else None
-    return apply_to(_base(content, path) if known is None else known, content, path)
+    return apply_to(_base(content, place or path) if known is None else known, content, place or path)
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:

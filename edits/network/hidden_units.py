@@ -144,6 +144,7 @@ class HiddenUnits:
         """The last layer's metric where some units were planted anew.
 
         A column that no ordinary image sees costs its ridge alone: with all of it, other columns would change instead.
+        The factor is rounded to float32, for the certificate of each repair keeps it.
 
         Args:
             units: (G,), their positions.
@@ -156,7 +157,8 @@ class HiddenUnits:
         moment = moment_with(self.moment, units, planted[seen], self.values(self.inputs[seen]), self.weights[seen])
         ridges = np.full(len(moment), ridge)
         ridges[units] *= PLANTED_RIDGE
-        return second_moment_metric(moment, ridges)
+        factor = second_moment_metric(moment, ridges).factor.astype(np.float32)
+        return SecondMomentMetric(factor.astype(np.float64))
 
     @functools.cached_property
     def spare(self) -> SpareUnits:

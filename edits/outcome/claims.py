@@ -160,5 +160,6 @@ def _factors(metric: sytorch.Metric, cached: Path | None) -> tuple[Factor, ...]:
     if isinstance(metric, sytorch.PerClassMetric):
         return (Factor(np.stack([part.factor.T for part in metric.classes]), cached, upper=True),)
     if isinstance(metric, sytorch.SecondMomentMetric):
-        return (Factor(metric.factor.T[None], cached, upper=True),)
+        upper = metric.factor.T[None]
+        return (Factor(upper if cached else upper.astype(np.float32), cached, upper=True),)  # see `metric_with`
     return ()

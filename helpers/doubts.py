@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy  # `optimize` is imported on its first use: 0.3 s
 
 from helpers.evaluation import Evaluation
 
@@ -39,6 +39,6 @@ def doubts(found: Evaluation, preprocessing: str) -> Iterator[str]:
 def _better_order(found: Evaluation) -> tuple[list[int], float] | None:
     """The output of each class with which most images are right, and how many are; None where that gains little."""
     confusion = np.array(found.confusion)
-    _, columns = linear_sum_assignment(confusion, maximize=True)
+    _, columns = scipy.optimize.linear_sum_assignment(confusion, maximize=True)
     right = float(confusion[np.arange(len(confusion)), columns].sum()) / found.count
     return (columns.tolist(), right) if right > max(2 * found.accuracy, 1.5 / len(confusion)) else None

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy  # `optimize` is imported on its first use: 0.3 s
 import torch
-from scipy.optimize import nnls
 
 from sytorch.hidden_layer.infeasibility import refute, refutes_distance
 from sytorch.hidden_layer.inner_products import DualOperator
@@ -149,7 +149,7 @@ def least_distance(dual: DualProblem, deadline: Deadline) -> Optimum:
     for _ in range(2):  # the second time with a change of length one
         system = torch.cat([rows.T, required[None] / size]).numpy()
         try:
-            found = torch.from_numpy(nnls(system, np.eye(len(system))[-1])[0])
+            found = torch.from_numpy(scipy.optimize.nnls(system, np.eye(len(system))[-1])[0])
         except RuntimeError as error:
             raise gave_up("the least-squares problem of its multipliers was not solved") from error
         dual.watch(deadline)(found / lengths)

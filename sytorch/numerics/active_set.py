@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 import numpy as np
-import scipy
+import scipy  # `optimize` is imported on its first use: 0.3 s
 from scipy.linalg import cho_factor, cho_solve
 
 from sytorch.problem.arrays import Matrix, Vector
@@ -45,7 +45,7 @@ def _solved(gram: Matrix, rhs: Vector) -> Vector:
 def least_distance(root: Matrix, rhs: Vector) -> Iterator[Vector]:
     """The active-set method for least distances, or its proof that none is (Lawson and Hanson 1974, chapter 23).
 
-    It is exact for distances near 1, so it is done twice. (scipy imports ``optimize`` on its first use: 0.3 s.)
+    It is exact for distances near 1, so it is done twice.
     """
     lengths = np.maximum(np.linalg.norm(root, axis=0), np.finfo(np.float64).tiny)
     columns, needed, distance = root / lengths, rhs / lengths, 1.0

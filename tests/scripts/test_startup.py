@@ -34,6 +34,11 @@ def test_help_comes_at_once(workplace: Path, command: tuple[str, ...]) -> None:
     assert not imported & SLOW
 
 
+def test_what_few_repairs_need_is_imported_where_it_is_needed() -> None:
+    done, _ = _run("-c", "import sys, edits.pipeline; print(*sys.modules, sep='\\n')")
+    assert not {"scipy.optimize", "torchvision", "pandas", "onnx"} & set(done.stdout.split())
+
+
 def _run(*arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
     """What a Python process told, and its processor seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

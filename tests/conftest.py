@@ -50,7 +50,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _give_memory_back() -> Iterator[None]:
-    """Where the process has half a gigabyte, and clearly more than last time, what nobody needs goes back to the system."""
+    """Where the process has half a gigabyte, and clearly more than last time, it gives back what nobody needs."""
     yield
     if _own_memory() > _kept[0] + MORE:
         from checker.network import _read_base

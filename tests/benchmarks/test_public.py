@@ -22,6 +22,7 @@ def test_without_the_archives_it_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "a.csv").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PUBLIC.is_dir(), reason="the published networks are not in ../shared/data/public")
 def test_cases_are_repaired_beyond_what_was_published() -> None:
     of_name = {case.name.rsplit(", ", 1)[-1]: case for case in cases(PUBLIC)}

@@ -154,7 +154,8 @@ def test_a_file_without_its_report_knows_what_it_was_repaired_of(folder: Path) -
     assert again.exit_code == 2 and "was repaired of all these images already" in again.output, again.output
 
 
-@pytest.mark.parametrize("suffix", [".pth", pytest.param(".safetensors", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_undo_without_the_file_before(folder: Path, suffix: str) -> None:
     """Put together from what the repaired file holds and the base, it is bit for bit what is gone, history and all."""
     digits = load_edit_set(Path(_told(FIRST)["edit_set_path"]))

@@ -65,6 +65,7 @@ def right(weights: Path, images: torch.Tensor, labels: np.ndarray) -> np.ndarray
         return np.asarray(network(images).argmax(dim=1).numpy() == labels)
 
 
+@pytest.mark.slow
 def test_it_is_that_repair_before_and_after(
     report: dict[str, Any], digits_baseline: Path, digits_test: ImageDataset
 ) -> None:

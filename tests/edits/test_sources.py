@@ -70,7 +70,7 @@ def test_training_images_are_repaired_and_all_test_images_judge(forgetful: Path)
     assert "agrees with what was measured" in told(eval_script.app, "--report", "repaired.json")
 
 
-@pytest.mark.parametrize("numbered", [True, False])
+@pytest.mark.parametrize("numbered", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_right_training_images_are_not_ordinary_to_their_own_detectors(words: list[str], numbered: bool) -> None:
     """Those of the metric's sample, one of which gets another label: both would be as loud as themselves."""
     train = load_dataset(DatasetName.DIGITS, "train")

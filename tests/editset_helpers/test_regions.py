@@ -105,6 +105,7 @@ def test_every_copy_has_the_margin(
     assert report["copies_accuracy_before"] < 1.0
 
 
+@pytest.mark.slow
 def test_detectors_reach_copies_and_the_program_does_not(digits_baseline: Path) -> None:
     exact = repaired(digits_baseline, "--max-samples", "5", "--reach", "exact")
     near = repaired(digits_baseline, "--max-samples", "5", "--reach", "near")

@@ -80,6 +80,7 @@ def test_a_sequence_goes_on_where_it_was_stopped_and_can_be_made_longer(rows: pd
     assert longer["images_so_far"].tolist() == [2, 4, 6, 8] and longer["timestamp"][:3].equals(again["timestamp"])
 
 
+@pytest.mark.slow
 def test_a_step_convolves_new_images_only(rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     """And copies of these; of all earlier ones it is known what the convolutions make."""
     convolved, counts = channels.convolved, list[int]()

@@ -141,6 +141,7 @@ def test_a_zoom_changes_the_size_and_not_the_place() -> None:
 # The loop
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(digits_train: ImageDataset, digits_test: ImageDataset) -> None:
     def hashes(seed: int) -> list[str]:
         few, tested = some_of(digits_train, 40), some_of(digits_test, 20)

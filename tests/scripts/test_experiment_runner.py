@@ -645,6 +645,7 @@ def test_images_of_a_wrong_class_and_of_other_sets_are_repaired(place: Path) -> 
     assert "not of this sweep" in run_sweep(*asked, code=2)
 
 
+@pytest.mark.slow
 def test_training_images_are_repaired_and_all_test_images_judge(place: Path) -> None:
     state = torch.load("artifacts/alexnet_base_digits.pth")
     state["classifier.6.bias"][8] += 6.0  # so that some training images are taken for eights

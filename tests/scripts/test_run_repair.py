@@ -114,7 +114,7 @@ def _changed(state: dict[str, torch.Tensor]) -> set[str]:
 
 @pytest.mark.parametrize(
     ("prepare", "changed"),
-    [("none", LAST), ("auto", LAST | HIDDEN)],
+    [pytest.param("none", LAST, marks=pytest.mark.slow), ("auto", LAST | HIDDEN)],
 )
 def test_torchvisions_own_network_gives_every_image_its_margin(prepare: str, changed: set[str]) -> None:
     base = BASE.read_bytes()

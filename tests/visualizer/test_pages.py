@@ -178,7 +178,7 @@ LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 36
 
 
 @pytest.mark.parametrize(
-    "look", [pytest.param(look, marks=pytest.mark.slow if look in ("dark", "phone") else ()) for look in LOOKS]
+    "look", [pytest.param(look, marks=pytest.mark.slow if look != "light" else ()) for look in LOOKS]
 )
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_are_accessible_in_every_look(browser: Browser, address: str, name: str, look: str) -> None:
@@ -212,6 +212,7 @@ def test_pages_of_an_empty_folder_are_accessible(browser: Browser, tmp_path: Pat
             assert [(address, found["id"], found["nodes"][0]["html"]) for found in violations] == []
 
 
+@pytest.mark.slow
 def test_the_first_page_costs_little_more_of_2500_images_than_of_60(
     browser: Browser, site: Path, tmp_path: Path
 ) -> None:
@@ -224,6 +225,7 @@ def test_the_first_page_costs_little_more_of_2500_images_than_of_60(
     assert min(many) < 5 * min(few)
 
 
+@pytest.mark.slow
 def test_the_list_costs_little_more_of_1000_repairs_than_of_100(browser: Browser, tmp_path: Path) -> None:
     folders = {count: tmp_path / str(count) for count in (100, 1000)}
     for count, folder in folders.items():

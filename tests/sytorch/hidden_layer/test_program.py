@@ -26,7 +26,7 @@ from tests.sytorch.networks import NETWORKS, PARTS, network, parameters_after
 
 MARGIN, BOUND = 0.05, 10.0
 FAST_AND_SLOW = [pytest.param(name, marks=pytest.mark.slow if name == "pooled" else ()) for name in NETWORKS | PARTS]
-LONG_TO_SPLIT = {"pooled", "bias", "channels", "bias of some units"}  # of each kind of part another one is quick
+LONG_TO_SPLIT = {"pooled", "bias", "channels", "bias of some units", "bias of channels", "convolution"}
 SPLIT_FAST_AND_SLOW = [
     pytest.param(name, marks=pytest.mark.slow if name in LONG_TO_SPLIT else ()) for name in NETWORKS | PARTS
 ]

@@ -250,6 +250,7 @@ def test_what_a_stranger_gets_wrong_is_said(call: Callable[[], object], kind: ty
         call()
 
 
+@pytest.mark.slow
 def test_a_time_limit_says_at_what_and_hands_over_the_best_so_far() -> None:
     """Wherever the time is up: it is looked at so many times."""
     points, labels, ordinary = places()

@@ -167,7 +167,7 @@ def test_a_fixed_pattern_is_given_up(broken: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sytorch.numerics.newton.STEP_LIMIT", 0)
     assert ramp_program(0.5, 5.0).solve().objective == pytest.approx(optimum), "by least squares"
     if broken == "least squares do not end":
-        monkeypatch.setattr("sytorch.hidden_layer.dual.nnls", mock.Mock(side_effect=RuntimeError))
+        monkeypatch.setattr("scipy.optimize.nnls", mock.Mock(side_effect=RuntimeError))
     else:
         monkeypatch.setattr("sytorch.hidden_layer.dual.LEAST_DISTANCE_ROWS", 5)
     answer = ramp_program(0.5, 5.0).answer()

@@ -70,7 +70,7 @@ def verdict_of(report: dict[str, Any]) -> tuple[str, str]:
     if report["certificate_path"]:
         return "proved", "The checker accepted the proof that there is no such repair."
     if status == "not_verified":
-        return "refused", "The checker or the forward pass refused the written network."
+        return "refused", "The checker or the forward pass refused the repaired network."
     return "none", "There is no certificate beside this report."
 
 

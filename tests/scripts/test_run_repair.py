@@ -39,6 +39,7 @@ from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from helpers.cli import DatasetName
 from helpers.errors import ToolError
 from model_classes.changes import changes_content
+from model_classes.weight_files import save_weights
 from model_classes.weights import read_weights, weights_hash
 from sytorch import Contradiction, Metric
 from tests.conftest import CHECKOUT, with_cache
@@ -474,6 +475,23 @@ def test_an_objective_that_the_checker_refuses_is_no_repair(monkeypatch: pytest.
     monkeypatch.setattr(edits.outcome.claims, "repaired_claim", boasting)
     result = _misclassified("--prepare", "none")
     assert result.exit_code == 5 and "multipliers prove" in result.stderr and not OUTPUT.exists()
+    assert json.loads(FAILED.read_text())["status"] == "not_verified"
+
+
+@pytest.mark.parametrize("kept", ["full", "changed-layer"])
+def test_a_file_that_holds_other_weights_than_were_verified_is_no_repair(
+    kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a disk that loses something: only the checker reads what was written."""
+
+    def losing(content: dict[str, Any], path: Path, history: str) -> None:
+        held = content if kept == "full" else content["changes"]
+        held["classifier.6.weight"] = held["classifier.6.weight"] * 0.999
+        save_weights(content, path, history)
+
+    monkeypatch.setattr("edits.methods.writing.save_weights", losing)
+    result = _misclassified("--prepare", "none", "--keep-weights", kept)
+    assert result.exit_code == 5 and "other weights than those certified" in result.stderr and not OUTPUT.exists()
     assert json.loads(FAILED.read_text())["status"] == "not_verified"
 
 

@@ -29,10 +29,7 @@ def seal(facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> str:
 
 
 class Certificate:
-    """A certificate, and the files it names: ``found`` by these names, or from ``place``, its own folder.
-
-    Who has just read the base and hashed it gives both; otherwise the file is read.
-    """
+    """A certificate. Its files are ``found`` by name, else in ``place``, its folder; a ``base`` was read and hashed."""
 
     def __init__(
         self,
@@ -41,12 +38,12 @@ class Certificate:
         found: Mapping[str, Path] | None = None,
         base: tuple[Weights, str] | None = None,
     ):
-        self.known_base = base
         with np.load(path, allow_pickle=False) as content:
             self.arrays = {name: content[name] for name in content.files}
         self.facts: dict[str, Any] = json.loads(self.arrays.pop("facts").tobytes())
         self.tensors = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
-        self.place, self.found, self.lines = place or path.parent, found or {}, list[tuple[str, str, str]]()
+        self.place, self.found, self.known_base = place or path.parent, found or {}, base
+        self.lines = list[tuple[str, str, str]]()
 
     def check(self) -> Certificate:
         """Check all claims; each gets a line: ``ok``, ``FAILS`` or ``not checked``, its name, and what was seen."""
@@ -126,8 +123,9 @@ class Certificate:
         most, bound = max(moved.values(), default=0.0), self.facts["bound"]
         need(set(moved) <= set(self.facts["changed"]), "other weights changed than the certificate names")
         need(all(move <= bound for move in moved.values()), f"an entry changed by {most:.9g}; the bound is {bound:g}")
-        for name, rows in [(name[5:], rows) for name, rows in self.tensors.items() if name.startswith("rows ")]:
-            named = self.base[name].index_copy(0, rows, self.network[name][rows])
+        layer = (self.facts["part"] or {"layer": ""})["layer"]
+        for name in (name for name in moved if layer and name.rpartition(".")[0] != layer):  # it was planted before
+            named = self.base[name].index_copy(0, rows := self.tensors[f"rows {name}"], self.network[name][rows])
             need(named.equal(self.network[name]), f"other rows of {name} changed than the certificate names")
         return f"{', '.join(sorted(moved)) or 'nothing'} changed, by {most:.6g} at most; the bound is {bound:g}"
 

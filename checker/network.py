@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch.nn import functional
 Weights = dict[str, Tensor]
 CHANGES, ROWS = "alexnet-repair changes ", ":rows"
 NAME = re.compile(r"(?:^|\.)(features|classifier|0|3)(?:\.module)?\.(\d+)\.(weight|bias)$")
-TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.half, "BF16": torch.bfloat16, "I64": torch.int64}
 NEAR = 3 / 255  # pixels that were resized in another way
 LAYERS: dict[str, tuple[Any, ...]] = {  # AlexNet: stride and padding; window and stride; side of an average
     "features.0": ("conv", 4, 2), "features.1": ("relu",), "features.2": ("pool", 3, 2), "features.3": ("conv", 1, 2),
@@ -78,7 +78,7 @@ def read_weights(path: Path, base: Weights, base_hash: str = "") -> Weights:
     with path.open("rb") as stream:
         start = stream.read(9)
     if start[8:] == b"{" and not start.startswith(b"PK"):
-        content: Any = dict(read_safetensors(path.read_bytes()))
+        content: Any = read_safetensors(path.read_bytes())
     elif zipfile.is_zipfile(path) and any(name.endswith("constants.pkl") for name in zipfile.ZipFile(path).namelist()):
         content = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     else:
@@ -98,13 +98,15 @@ def read_weights(path: Path, base: Weights, base_hash: str = "") -> Weights:
     return {f"{group.get(at[1], at[1])}.{at[2]}.{at[3]}": value.float() for at, value in named if at}
 
 
-def read_safetensors(data: bytes) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of that format: the length of a JSON header, the header, the tensors' bytes."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    for name, said in json.loads(data[8:start]).items():
-        if name != "__metadata__":
-            part = bytearray(data[start:][slice(*said["data_offsets"])])
-            yield name, torch.frombuffer(part, dtype=TYPES[said["dtype"]]).view(said["shape"])
+def read_safetensors(data: bytes) -> dict[str, Any]:
+    """That format: the length of a JSON header, the header, the tensors' bytes; changes have texts in the header."""
+    start, tensors = 8 + int.from_bytes(data[:8], "little"), {}
+    beside = (said := json.loads(data[8:start])).pop("__metadata__", {})
+    for name, told in said.items():
+        part = bytearray(data[start + told["data_offsets"][0] : start + told["data_offsets"][1]])
+        tensors[name] = torch.frombuffer(part, dtype=TYPES[told["dtype"]]).view(told["shape"])
+    texts = json.loads(beside.get("alexnet-repair.texts", "{}"))
+    return {**texts, "changes": tensors} if texts else tensors
 
 
 def read_base(path: Path) -> tuple[Weights, str]:

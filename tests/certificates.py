@@ -48,6 +48,7 @@ MUTATED = [  # the last one has no repair
     LAST,
     replace(LAST, norm="l2", region=Region(1)),
     replace(HIDDEN, layer="classifier.4.bias", margin=0.01),
+    RepairOptions(),
     replace(RepairOptions(), param_bound=0.1, margin=400),
 ]
 LAYERS = ["classifier.4", "classifier.4.bias", "classifier.4[0:400]", "classifier.1", "features.10", "features.6"]

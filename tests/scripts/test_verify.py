@@ -143,6 +143,12 @@ def test_forged_and_sealed_anew_it_is_refused(forgery: str, digits: Place, tmp_p
     assert ("ok", "seal") in {line[:2] for line in checked.lines} or forgery == "another format"
 
 
+def test_changes_are_kept_in_safetensors_as_well(digits: Place) -> None:
+    path = digits.certificate(RepairOptions(), Path("artifacts/changes.safetensors"))
+    assert path.with_name("changes.safetensors").stat().st_size < 10e6
+    assert Certificate(path).check().accepted
+
+
 def test_rows_of_a_planted_layer_that_are_not_named_are_as_before(digits: Place) -> None:
     path = _certificate(digits, "prepared")
     sealed, forged = Sealed.read(path), path.with_name("rows_certificate.npz")
@@ -150,6 +156,9 @@ def test_rows_of_a_planted_layer_that_are_not_named_are_as_before(digits: Place)
         _with_array(sealed, name, sealed.arrays[name][1:]).write(forged, seal=True)
         failing = [line for line in Certificate(forged).check().lines if line[0] != "ok"]
         assert [line[1] for line in failing] == ["change"] and "other rows of classifier.4" in failing[0][2]
+        arrays = {key: array for key, array in sealed.arrays.items() if key != name}
+        replace(sealed, arrays=arrays).write(forged, seal=True)
+        assert [line[1] for line in Certificate(forged).check().lines if line[0] != "ok"] == ["change"]
 
 
 def test_what_is_sealed_anew_without_being_altered_is_accepted(digits: Place) -> None:

@@ -34,7 +34,7 @@ from helpers.images.datasets import ImageDataset
 from helpers.images.input_spec import InputSpec, spec_of
 from sytorch import part_named
 
-REPAIRING = ("program", "ordinary images", "metric", "prepare", "solve", "write and verify")
+REPAIRING = ("program", "ordinary images", "metric", "prepare", "solve", "write and verify", "certify")
 
 
 class TooFewImagesError(ToolError):
@@ -246,6 +246,11 @@ def _with_report(row: Row, report: RepairReport) -> Row:
         seconds_prepare=report.seconds.get("prepare"),
         seconds_solve=report.seconds.get("solve"),
         planted_units=report.planted_units,
+        detected_groups=report.detected_groups,
+        detected_alone=report.detected_alone,
+        outside_wrong=report.outside_wrong,
+        outside_mended=report.outside_mended,
+        outside_broken=report.outside_broken,
         planted_loss=report.planted_loss,
         images_not_separable=None if report.planted_units is None else len(report.not_separable),
         largest_ordinary_response=report.largest_ordinary_response,

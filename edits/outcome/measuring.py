@@ -17,7 +17,7 @@ from edits.pace import expected
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import without
-from helpers.evaluation import checked, margins, predict_logits
+from helpers.evaluation import checked, is_right, margins, predict_logits
 from helpers.files.outputs import outcomes_path
 from helpers.files.publishing import Publication
 from helpers.images.datasets import ImageDataset
@@ -123,6 +123,9 @@ def measure_accuracy(
         before, after = test_logits.accuracies(test_labels, outside)
         report.drawdown_accuracy_before, report.drawdown_accuracy_after = before, after
         report.drawdown_points = 100 * (before - after)
+    right, stays = (is_right(logits, test_labels)[outside] for logits in (test_logits.before, test_logits.after))
+    report.outside_wrong, report.outside_mended = int((~right).sum()), int((~right & stays).sum())
+    report.outside_broken = int((right & ~stays).sum())
     undisputed = without(outside, report.disputed_images)
     if report.disputed_images and undisputed.any():
         before, after = test_logits.accuracies(test_labels, undisputed)

@@ -20,15 +20,17 @@ class RepairReport:
 
     Accuracies are fractions; ``drawdown_*`` is of the test images outside the edit set, by their pixels, and None where
     these are not known; ``drawdown_note`` says why, or what else is to be known of it; ``drawdown_points`` is what they
-    lost, in percentage points, and ``worst_class`` lost most; ``drawdown_undisputed_*`` is the same without the test
-    images ``disputed_images``, whose labels people dispute. ``edit_source`` says where the edit images are from:
-    ``test`` or ``train``, the splits, or ``files``; None where the set does not say it; ``relabeled`` counts those
-    whose label is not their dataset's. ``edit_images`` are the positions in the edit set's file of the images that were
-    repaired, ``edit_test_indices`` their positions in the test set, -1 for an image that is not in it.
-    ``generalization_*`` is of shifted and flipped copies of the edit images. ``min_margin`` is of the saved weights, in
-    float32.
+    lost, in percentage points, and ``worst_class`` lost most; ``outside_wrong`` of them were wrong before, of which the
+    repair mended ``outside_mended``, and of the right ones it broke ``outside_broken``; ``drawdown_undisputed_*`` is
+    the drawdown without the test images ``disputed_images``, whose labels people dispute. ``edit_source`` says where
+    the edit images are from: ``test`` or ``train``, the splits, or ``files``; None where the set does not say it;
+    ``relabeled`` counts those whose label is not their dataset's. ``edit_images`` are the positions in the edit set's
+    file of the images that were repaired, ``edit_test_indices`` their positions in the test set, -1 for an image that
+    is not in it. ``generalization_*`` is of shifted and flipped copies of the edit images. ``min_margin`` is of the
+    saved weights, in float32.
     ``prepare`` is ``spare-units`` or ``none``; older reports name the hidden layer that was moved first. With spare
-    units, ``planted_units`` became detectors, which reach as far as ``reach`` says; without them ``planted_loss`` of
+    units, ``planted_units`` became detectors of ``detected_groups`` groups of edit images that are detected together,
+    those of earlier repairs not counted, and reach as far as ``reach`` says; without them ``planted_loss`` of
     the training images get another answer; ``detected_alone`` counts edit images whose copies no detector is of, for
     ordinary images are too much like them; ``not_separable`` are the edit images, by their place, to which an
     ordinary image or one with another label responds as much, and ``nearest_training_images`` these, by their place
@@ -80,6 +82,9 @@ class RepairReport:
     drawdown_accuracy_before: float | None = None
     drawdown_accuracy_after: float | None = None
     drawdown_points: float | None = None
+    outside_wrong: int | None = None
+    outside_mended: int | None = None
+    outside_broken: int | None = None
     worst_class: str | None = None
     worst_class_drawdown_points: float | None = None
     generalization_before: float | None = None
@@ -91,6 +96,7 @@ class RepairReport:
     prepare_max_abs_change: float | None = None
     prepare_test_accuracy: float | None = None
     planted_units: int | None = None
+    detected_groups: int | None = None
     planted_loss: float | None = None
     detected_alone: int | None = None
     not_separable: list[int] = field(default_factory=list)
@@ -157,6 +163,8 @@ def report_table(report: RepairReport) -> str:
         blocks.append(described(_proved(report)))
     if report.edit_accuracy_after is not None:
         blocks.append(aligned(_measured(report)))
+    if report.outside_wrong is not None:
+        blocks.append(_others(report))
     if report.drawdown_note is not None:
         blocks.append(f"note: {report.drawdown_note}")
     phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.seconds.items() if seconds >= 0.005)
@@ -201,15 +209,35 @@ def _from_where(report: RepairReport) -> str:
 def _prepared(report: RepairReport) -> list[tuple[str, str]]:
     if report.prepare == "none":
         return []
-    told = [("prepared", _planted(report))]
+    told = [("prepared", _planted(report)), ("ordinary images", _ordinary(report))]
     if report.not_separable:
         told.append(("not separable", _not_separable(report)))
     return told
 
 
 def _planted(report: RepairReport) -> str:
-    outside = "" if report.outside_detected is None else f"; {report.outside_detected:,} other test images set one off"
-    return f"{report.planted_units:,} spare units of classifier.4 became detectors, reach {report.reach}{outside}"
+    units = f"{report.planted_units:,} spare units of classifier.4 became detectors, reach {report.reach}"
+    images = report.edit_set_size - report.earlier_images
+    shared = f", of {images:,} images in {report.detected_groups:,} groups" if report.detected_groups != images else ""
+    return f"{units}{shared}"
+
+
+def _ordinary(report: RepairReport) -> str:
+    """What the detectors are to those that they are not of."""
+    told = [f"without these units {percent(report.planted_loss)} of the training images get another answer"]
+    if report.largest_ordinary_response is not None:
+        told.append(f"largest response {report.largest_ordinary_response:.2f} of an edit image's own")
+    if report.outside_detected is not None:
+        told.append(f"{report.outside_detected:,} test images outside set one off")
+    return "; ".join(told)
+
+
+def _others(report: RepairReport) -> str:
+    """What a repair did to the images that it was not told of."""
+    return (
+        f"outside the edit set: {report.outside_mended:,} of {report.outside_wrong:,} other mistakes mended, "
+        f"{report.outside_broken:,} right answers broken"
+    )
 
 
 def _not_separable(report: RepairReport) -> str:

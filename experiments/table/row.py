@@ -73,8 +73,13 @@ class Row:
     last_drawdown_points: float | None = None
     more_options: str = "none"
     sequence: str = "alone"
+    detected_groups: int | None = None
+    detected_alone: int | None = None
+    outside_wrong: int | None = None
+    outside_mended: int | None = None
+    outside_broken: int | None = None
     drawdown_undisputed_points: float | None = None
-    disputed: str = "none"
+    disputed: str = "none"  # last: `CLOSED` shows that its cell is whole
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -84,6 +89,7 @@ LATER = {
     **{"largest_ordinary_response": "", "outside_detected": "", "reach": "none", "iteration": "", "images_so_far": ""},
     **{"repaired_accuracy_type": "", "last_drawdown_points": "", "more_options": "none", "sequence": "alone"},
     **{"drawdown_undisputed_points": "", "disputed": "none"},
+    **dict.fromkeys(("detected_groups", "detected_alone", "outside_wrong", "outside_mended", "outside_broken"), ""),
 }
 # Options of older tables that are no more: they tell rows with such an option from others, which hold this.
 FORMER = {"keep": "0", "prepare_copies": "none"}

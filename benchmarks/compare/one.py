@@ -21,6 +21,7 @@ from editset_helpers.building import select
 from editset_helpers.selection import Selection
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, print_json, tells_failures
 from helpers.errors import ToolError, UsageError
+from helpers.evaluation import is_right
 from helpers.files.writing import write_json
 from helpers.stopwatch import peak_memory_mb
 from model_classes.training import ensure_baseline
@@ -68,14 +69,19 @@ def open_case(
     time_limit: float,
     folder: Path,
 ) -> Case:
-    """Load the network and choose the misclassified test images.
+    """Load the network and choose the misclassified images: of the test images, or of the training images if too few.
 
     Raises:
         ToolError: images or weights are missing, or no image is misclassified.
     """
     bench = open_workbench(dataset, data_root, ensure_baseline(dataset, data_root, weights))
-    most = None if size == ALL else int(size)
-    edit_set = select(Selection("misclassified", max_samples=most, seed=seed), bench.test, bench.test_logits)
+    selection = Selection("misclassified", max_samples=None if size == ALL else int(size), seed=seed)
+    mistakes = int((~is_right(bench.test_logits, bench.test.labels)).sum())
+    if (selection.max_samples or 0) > mistakes:
+        drawn = replace(selection, split="train")
+        edit_set = select(drawn, bench.training, bench.training_images.logits)
+    else:
+        edit_set = select(selection, bench.test, bench.test_logits)
     return Case(bench, edit_set, MARGIN, PARAM_BOUND, time_limit, seed, folder)
 
 
@@ -86,7 +92,6 @@ def run_method(name: str, size: str, case: Case) -> Row:
         method=name,
         size=size,
         seed=case.seed,
-        family=method.family,
         label=method.label,
         edit_images=len(case.edit_set),
         status="failed",

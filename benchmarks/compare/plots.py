@@ -1,4 +1,4 @@
-"""The plots of the comparison: five methods that are labelled at their lines, and all others in a plot of their own."""
+"""The plots of the comparison: a method of each way, labelled at its line, and all others in a plot of their own."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from matplotlib.ticker import NullLocator, ScalarFormatter
 from benchmarks.compare.row import Row
 from experiments.analysis.figures import COLOURS, LINES, MARKERS, save_figure
 
-# The default, or what it was; the last layer alone; and of each way that people use instead, one.
-MAIN = (("ours-default", "moved"), ("ours-l2",), ("closed-form",), ("tune-last",), ("whole-ipm",))
+# The default; what it was; the last layer alone; and of each way that people use instead, one.
+MAIN = ("ours-default", "moved", "ours-l2", "closed-form", "tune-last", "whole-ipm")
+TITLES = {
+    "drawdown": ("Drawdown: accuracy lost outside the edit set", "percentage points (linear below 1)"),
+    "generalization": ("Copies of edit images, mirrored and shifted, that are right", "%"),
+    "seconds": ("Time of a repair", "seconds"),
+}
 LINE_HEIGHT = 11  # points between two labels
 
 
 def draw_plots(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Write ``drawdown`` and ``seconds``, and ``..._others`` of the rest, as PNG and SVG; returns their paths.
+    """Write a plot of each of `TITLES`, and ``..._others`` of the rest, as PNG and SVG; returns their paths.
 
     Where an edit image lacks its margin the marker is hollow. Several seeds are several points.
     """
-    there = {row.method for row in rows}
-    main = [name for names in MAIN for name in [next((name for name in names if name in there), None)] if name]
-    chosen = [row for row in rows if row.method in main]
-    others = [row for row in rows if row.method not in main]
+    chosen = [row for row in rows if row.method in MAIN]
+    others = [row for row in rows if row.method not in MAIN]
     paths = []
-    for column in ("drawdown", "seconds"):
-        paths += _draw_main(chosen, main, folder, column) if _judged(chosen) else []
+    for column in TITLES:
+        paths += _draw_main(chosen, folder, column) if _judged(chosen) else []
         paths += _draw_others(others, folder, column) if _judged(others) else []
     return paths
 
@@ -39,10 +42,10 @@ def _judged(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.drawdown is not None]
 
 
-def _draw_main(rows: Sequence[Row], methods: Sequence[str], folder: Path, column: str) -> list[Path]:
+def _draw_main(rows: Sequence[Row], folder: Path, column: str) -> list[Path]:
     figure = Figure(figsize=(10.0, 5.0), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    for number, method in enumerate(methods):
+    for number, method in enumerate(MAIN):
         _line(axes, [row for row in rows if row.method == method], column, number)
     _label(axes, column, _sizes(rows))
     figure.draw_without_rendering()  # scales are settled, so that labels can be set apart
@@ -108,12 +111,11 @@ def _label(axes: Axes, column: str, sizes: Sequence[int]) -> None:
         axes.set_yscale("symlog", linthresh=1)
         axes.set_ylim(bottom=min(-0.2, 1.2 * axes.dataLim.y0))
         axes.axhline(0, color="#555555", linewidth=0.8)
-        axes.set_title("Drawdown: accuracy lost outside the edit set")
-        axes.set_ylabel("percentage points (linear below 1)")
-    else:
+    elif column == "seconds":
         axes.set_yscale("log")
-        axes.set_title("Time of a repair")
-        axes.set_ylabel("seconds")
+    title, unit = TITLES[column]
+    axes.set_title(title)
+    axes.set_ylabel(unit)
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.set_xlabel("edit images; hollow: a margin is missed")
     axes.grid(alpha=0.25)

@@ -19,7 +19,6 @@ class Row:
     method: str
     size: str
     seed: int
-    family: str
     label: str
     edit_images: int | None = None
     edit_accuracy: float | None = None
@@ -57,7 +56,7 @@ class Row:
 
 COLUMNS = tuple(field.name for field in fields(Row))
 _WHOLE = {"seed", "edit_images"}
-_TEXT = {"method", "size", "family", "label", "licence", "status", "message", "weights_hash", "measured"}
+_TEXT = {"method", "size", "label", "licence", "status", "message", "weights_hash", "measured"}
 
 
 def read_row(cells: Mapping[str, str]) -> Row:

@@ -28,13 +28,11 @@ class Method:
 
     Attributes:
         name: for the command line and the table on disk.
-        family: those that are plotted alike.
         label: for people.
         run: does it.
     """
 
     name: str
-    family: str
     label: str
     run: Run
 
@@ -54,22 +52,22 @@ def _ours() -> list[Method]:
         ("identity-l1", "last layer, l1 of the weights", {"norm": "l1", "metric": "identity", **last}),
         ("identity-linf-l1", "last layer, linf+l1 of the weights", {"norm": "linf+l1", "metric": "identity", **last}),
     ]
-    return [Method(f"ours-{name}", "ours", f"ours: {label}", ours(**options)) for name, label, options in table]
+    return [Method(f"ours-{name}", f"ours: {label}", ours(**options)) for name, label, options in table]
 
 
 def _opponents() -> list[Method]:
     ipm, hipo = (functools.partial(solve_with_highs, method=method) for method in ("ipm", "hipo"))
     weights, tuning = "whole LP in weights and outputs", "fine-tuning"
     return [
-        Method("whole-ipm", "whole LP", f"{weights}: HiGHS interior point", whole(ipm)),
-        Method("whole-hipo", "whole LP", f"{weights}: HiGHS HiPO", whole(hipo)),
-        Method("whole-pdlp", "whole LP", f"{weights}: PDLP", whole(solve_with_pdlp)),
-        Method("whole-gurobi", "whole LP", f"{weights}: Gurobi", whole(solve_with_gurobi, licence="yes")),
-        Method("right-images", "l1 with right images", "l1 of the weights, right images kept", l1_with_right_images),
-        Method("tune-last", tuning, f"{tuning}: last layer", fine_tuning(Part.LAST_LAYER, *LAST_GRID)),
-        Method("tune-classifier", tuning, f"{tuning}: classifier", fine_tuning(Part.CLASSIFIER, *CLASSIFIER_GRID)),
-        Method("tune-whole", tuning, f"{tuning}: whole network", fine_tuning(Part.WHOLE, *WHOLE_GRID)),
-        Method("closed-form", "closed form", "closed form of ROME and MEMIT", closed_form),
+        Method("whole-ipm", f"{weights}: HiGHS interior point", whole(ipm)),
+        Method("whole-hipo", f"{weights}: HiGHS HiPO", whole(hipo)),
+        Method("whole-pdlp", f"{weights}: PDLP", whole(solve_with_pdlp)),
+        Method("whole-gurobi", f"{weights}: Gurobi", whole(solve_with_gurobi, licence="yes")),
+        Method("right-images", "l1 of the weights, right images kept", l1_with_right_images),
+        Method("tune-last", f"{tuning}: last layer", fine_tuning(Part.LAST_LAYER, *LAST_GRID)),
+        Method("tune-classifier", f"{tuning}: classifier", fine_tuning(Part.CLASSIFIER, *CLASSIFIER_GRID)),
+        Method("tune-whole", f"{tuning}: whole network", fine_tuning(Part.WHOLE, *WHOLE_GRID)),
+        Method("closed-form", "closed form of ROME and MEMIT", closed_form),
     ]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import sytorch
 from edits.methods.writing import RefutedError, Repaired, with_allowances, write_verified
 from edits.network.applying import apply_changes, by_parameter
+from edits.network.hidden_units import NO_IMAGES
 from edits.network.prepared import Network
 from edits.pace import expected
 from edits.task import Task
@@ -30,7 +31,8 @@ def repair_last_layer(task: Task, network: Network) -> Repaired:
     metric, solver = network.metric(options), sytorch.solver_named(options.solver, say_once)
     task.deadline.check()
     with bench.clock.phase("program", expected("program", task)):
-        outputs = network.outputs(bench.last_inputs(network, task.channels))
+        planted = NO_IMAGES if network.planted is None else network.planted
+        outputs = network.outputs(bench.last_inputs(task.channels, network.model.state_dict(), planted))
     problem = LastLayer(task, outputs, metric, solver)
 
     def attempt(allowance: float) -> Repaired:

@@ -30,7 +30,6 @@ NEAREST = 6
 AT_A_TIME = 500  # images that run through modules
 AT_ONCE = 256  # images, of which distances to a whole split are computed
 ROOM = 64 * 2**20  # bytes, for the channels of images that were asked for; 65,000 of 64x64
-ROOM_BEHIND = 256 * 2**20  # and for what a layer behind them gets; 15,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +91,6 @@ class Channels:
         """The same of images that are not asked for again."""
         return convolved(self.model, inputs).flatten(1)
 
-    def with_inputs_of(self, layer: str, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the convolutions make of any images, (N, k), and what a linear layer gets, (N, n); known as above."""
-        width = math.prod(self.shape)
-        both = self._rows_behind(layer).of(images)
-        return both[:, :width], both[:, width:]
-
     def nearest(self, images: torch.Tensor) -> torch.Tensor:
         """Positions of the `NEAREST` images of the split that are like any images, (N, 6), the nearest first."""
         return self._rows_near.of(images)
@@ -129,16 +122,6 @@ class Channels:
             return torch.cat([part.topk(most, dim=1, largest=False).indices for part in distances])
 
         return Rows(near, ROOM)
-
-    @remembers(1)
-    def _rows_behind(self, layer: str) -> Rows:
-        model, modules = self.model, self._up_to(layer)
-
-        def both(images: torch.Tensor) -> torch.Tensor:
-            channels = convolved(model, images)
-            return torch.cat([channels.flatten(1), run_modules(modules, channels)], dim=1)
-
-        return Rows(both, ROOM_BEHIND)
 
     @remembers(2)
     def _up_to(self, layer: str | None) -> tuple[nn.Module, ...]:

@@ -18,14 +18,14 @@ from edits.network.layer_metric import cached_metric
 from edits.network.prepared import Network
 from edits.network.training_images import TrainingImages
 from edits.network.training_metric import MetricSample
-from edits.options import PLANTED_LAYER, RepairOptions
+from edits.options import LAST_LAYER, PLANTED_LAYER, RepairOptions
 from helpers.activations import batches, layer_activations
 from helpers.cli import DatasetName
 from helpers.errors import UsageError
 from helpers.files.array_cache import cache_path
 from helpers.images.datasets import ImageDataset, load_dataset
 from helpers.images.input_spec import spec_of
-from helpers.remembering import Rows, remembers
+from helpers.remembering import Grid, Rows, remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet, alexnet_of, load_alexnet
 from model_classes.weights import weights_hash
@@ -35,6 +35,7 @@ from sytorch.problem.arrays import Indices
 from sytorch.spare_units.planting import Planting
 
 RIDGE_OF_ALL = 5e-4
+ROOM_OF_INPUTS = 256 * 2**20  # bytes, for what the last layer gets from images that were asked for; 16,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,14 +174,32 @@ class Workbench:
 
         return Network(alexnet_of(state), test_inputs, self.clock, units_on_test=units)
 
-    def last_inputs(self, network: Network, channels: torch.Tensor) -> NDArray[np.float32]:
-        """What the last layer of this network, or of it with planted units, gets from images' channels, (N, n)."""
-        behind, planted = self.training_images.channels.behind, network.planted
-        seen = behind(self.network.last_layer, channels).numpy()
-        if planted is not None:
-            state = network.model.state_dict()
-            seen[:, planted] = unit_values(state, PLANTED_LAYER, planted, behind(PLANTED_LAYER, channels).numpy())
+    def last_inputs(
+        self, channels: torch.Tensor, state: dict[str, torch.Tensor] | None = None, units: Indices = NO_IMAGES
+    ) -> NDArray[np.float32]:
+        """What the last layer gets from images, whose channels are (N, k): (N, n). Of the last ones it is known.
+
+        Args:
+            channels: of the images.
+            state: the weights of a network with other units of the last hidden layer; None for this one.
+            units: the positions of these units, (U,).
+        """
+        seen = self._last_inputs.of(channels).numpy()
+        if state is not None and len(units):
+            seen[:, units] = self._unit_values.of(channels, unit_rows(state, PLANTED_LAYER, units)).numpy()
         return seen
+
+    # What functions of rows capture is never this object, see `Channels`.
+
+    @functools.cached_property
+    def _last_inputs(self) -> Rows:
+        channels, last = self.training_images.channels, self.network.last_layer
+        return Rows(lambda images: channels.behind(last, images), ROOM_OF_INPUTS)
+
+    @functools.cached_property
+    def _unit_values(self) -> Grid:
+        channels = self.training_images.channels
+        return Grid(lambda images, rows: behind_relu(rows, channels.behind(PLANTED_LAYER, images).numpy()), ROOM)
 
     def linear(self, layer: str) -> nn.Linear:
         """A layer of the classifier."""
@@ -221,11 +240,15 @@ def with_columns(rows: NDArray[np.float32], columns: NDArray[np.float32], places
     return copy
 
 
-def unit_values(
-    state: dict[str, torch.Tensor], layer: str, places: Indices, inputs: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """What some units of a hidden layer are behind the ReLU, (N, U), for the layer's inputs, (N, k)."""
-    return np.asarray(behind_relu(unit_rows(state, layer, places), inputs).numpy())
+def last_layer_of(state: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Its weight, (C, n), and its bias, (C,)."""
+    return state[f"{LAST_LAYER}.weight"], state[f"{LAST_LAYER}.bias"]
+
+
+def changed_units(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> Indices:
+    """The positions of units of the last hidden layer whose weights differ, (U,)."""
+    weights, biases = (after[name] != before[name] for name in (f"{PLANTED_LAYER}.weight", f"{PLANTED_LAYER}.bias"))
+    return np.flatnonzero((weights.any(dim=1) | biases).numpy())
 
 
 def unit_rows(state: dict[str, torch.Tensor], layer: str, places: Indices) -> torch.Tensor:

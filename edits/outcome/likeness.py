@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edits.network.channels import run_modules
-from edits.network.workbench import Workbench, unit_values
+from edits.network.workbench import Workbench, changed_units, last_layer_of
 from edits.options import LAST_LAYER, PLANTED_LAYER
 from editset_helpers.copies import copies
 from editset_helpers.edit_set import EditSet
@@ -52,20 +52,13 @@ def generalization(answers: NDArray[np.int64], edit_set: EditSet) -> tuple[float
 
 def _by_units(bench: Workbench, state: dict[str, torch.Tensor]) -> LogitsOf:
     """Before and after, of networks that differ in units of the last hidden layer: only these run for both."""
-    before, channels = bench.model.state_dict(), bench.training_images.channels
-    rows, biases = (state[name] != before[name] for name in (f"{PLANTED_LAYER}.weight", f"{PLANTED_LAYER}.bias"))
-    units = np.flatnonzero((rows.any(dim=1) | biases).numpy())
+    before = bench.model.state_dict()
+    units = changed_units(before, state)
 
     def logits(images: torch.Tensor) -> list[torch.Tensor]:
-        convolved, seen = channels.with_inputs_of(LAST_LAYER, images)
-        changed = seen.numpy().copy()
-        if len(units):
-            inputs = channels.behind(PLANTED_LAYER, convolved).numpy()
-            changed[:, units] = unit_values(state, PLANTED_LAYER, units, inputs)
-        both = ((seen.numpy(), before), (changed, state))
-        return [
-            linear_logits(given, *(of[f"{LAST_LAYER}.{part}"] for part in ("weight", "bias"))) for given, of in both
-        ]
+        channels = bench.training_images.channels.of_inputs(images)
+        both = ((bench.last_inputs(channels), before), (bench.last_inputs(channels, state, units), state))
+        return [linear_logits(seen, *last_layer_of(of)) for seen, of in both]
 
     return logits
 

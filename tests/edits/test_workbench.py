@@ -116,7 +116,7 @@ def test_a_network_that_is_not_needed_any_more_is_gone_at_once(digits_baseline: 
         units.values_of(torch.zeros(2, 4097))
         images = bench.test.inputs(slice(2))
         channels.nearest(images)
-        channels.with_inputs_of("classifier.4", images)
+        bench.last_inputs(channels.of_inputs(images), bench.model.state_dict(), np.array([3]))
         planting = Planting(np.array([7]), np.ones((1, 4097)), np.arange(1))
         assert len(bench.planted(units, planting, 1e-3).test_logits) == len(bench.test)
         kept = [weakref.ref(value) for value in (bench, bench.model, bench.network, units, channels)]

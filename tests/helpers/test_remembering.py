@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from helpers.remembering import Rows, remembers
+from helpers.remembering import Grid, Rows, remembers
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,3 +65,30 @@ def test_only_new_images_are_asked_and_the_oldest_are_forgotten() -> None:
     assert of(1, 4, 2) == [10, 40, 20]
     assert asked == [[1, 2], [3, 4], [5, 6], [2, 2]]  # one alone is asked twice
     assert of(1, 2, 3, 4, 5, 7) == [10, 20, 30, 40, 50, 70]  # more than there is room for
+
+
+@given(st.lists(st.tuples(*[st.lists(st.integers(0, 6), min_size=1, max_size=6)] * 2), max_size=6), st.integers(0, 400))
+def test_a_grid_gives_what_the_function_gives_whatever_was_asked_before(
+    asked: list[tuple[list[int], list[int]]], room: int
+) -> None:
+    def function(images: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
+        return 10 * images[:, :1] + units[:, :1].T
+
+    grid = Grid(function, room)
+    for of_images, of_units in asked:
+        images, units = (torch.tensor(numbers).float()[:, None].expand(-1, 2) for numbers in (of_images, of_units))
+        assert torch.equal(grid.of(images, units), function(images, units))
+
+
+def test_of_a_grid_only_new_pairs_are_made() -> None:
+    made: list[tuple[int, int]] = []
+
+    def function(images: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
+        made.append((len(images), len(units)))
+        return images @ units.T
+
+    grid, images, units = Grid(function, room=10**6), torch.eye(5), torch.arange(20.0).view(4, 5)
+    for images_asked, units_asked in ((3, 2), (3, 2), (5, 4), (2, 1)):
+        grid.of(images[:images_asked], units[:units_asked])
+    assert made[:1] == [(3, 2)] and sorted(made[1:3]) == [(2, 4), (3, 2)]
+    assert made[3:] == [(2, 1)], "units that are not asked for again are forgotten"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,8 @@ from torch import nn
 
 from helpers import progress
 from helpers.evaluation import BATCH_SIZE
-from helpers.files.array_cache import cache_path, fingerprint, keep_array, read_array
+from helpers.files.array_cache import cache_path, keep_array, read_array
 from helpers.images.datasets import ImageDataset
-
-
-@dataclass(frozen=True, eq=False)
-class Activations:
-    """One layer's view of N images.
-
-    Attributes:
-        inputs: float32, (N, ...), what the layer gets; perhaps a memory map.
-        labels: int64, (N,).
-    """
-
-    inputs: NDArray[np.float32]
-    labels: NDArray[np.int64]
 
 
 def layer_activations(
@@ -37,42 +23,36 @@ def layer_activations(
     weights_hash: str,
     layer: str,
     images: ImageDataset,
-    chosen: NDArray[np.int64] | None = None,
     *,
     also: Sequence[str] = (),
-) -> Activations:
-    """The inputs of a layer for the images of a split, from the cache where they are there.
+) -> NDArray[np.float32]:
+    """The inputs of a layer for the images of a split, (N, ...), from the cache where they are there: a memory map.
 
     Args:
         model: in evaluation mode, on the CPU.
         weights_hash: of the model; names the cached file.
         layer: the name of a module.
         images: the split.
-        chosen: positions of the images; None for all.
         also: layers whose inputs are kept, too, where the images have to run through the network anyway.
     """
-    positions = np.arange(len(images)) if chosen is None else chosen
-    one = _run(model, [layer], images, positions[:1])[layer]
-    path = activations_file(weights_hash, layer, images, chosen)
-    inputs = read_array(path, (len(positions), *one.shape[1:]))
-    if inputs is None:
-        found = _run(model, [layer, *also], images, positions)
-        for name, seen in found.items():
-            keep_array(activations_file(weights_hash, name, images, chosen), seen)
-        inputs = found[layer]
-    return Activations(inputs, images.labels[positions])
+    one = _run(model, [layer], images, 1)[layer]
+    inputs = read_array(activations_file(weights_hash, layer, images), (len(images), *one.shape[1:]))
+    if inputs is not None:
+        return inputs
+    found = _run(model, [layer, *also], images, len(images))
+    for name, seen in found.items():
+        keep_array(activations_file(weights_hash, name, images), seen)
+    return found[layer]
 
 
-def activations_file(
-    weights_hash: str, layer: str, images: ImageDataset, chosen: NDArray[np.int64] | None = None
-) -> Path:
+def activations_file(weights_hash: str, layer: str, images: ImageDataset) -> Path:
     """Where `layer_activations` keeps them."""
     return cache_path(
         f"activations-{layer}",
         weights=weights_hash,
         images=images.content_hash,
         split=images.split,
-        chosen=None if chosen is None else fingerprint(chosen),
+        chosen=None,  # as files are named that were kept earlier
     )
 
 
@@ -88,17 +68,15 @@ def batches(rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     return (rows[start : start + BATCH_SIZE] for start in range(0, len(rows), BATCH_SIZE))
 
 
-def _run(
-    model: nn.Module, layers: Sequence[str], images: ImageDataset, positions: NDArray[np.int64]
-) -> dict[str, NDArray[np.float32]]:
-    """What some layers get, by name, from one pass of the images through the network."""
+def _run(model: nn.Module, layers: Sequence[str], images: ImageDataset, count: int) -> dict[str, NDArray[np.float32]]:
+    """What some layers get, by name, from one pass of the first ``count`` images through the network."""
     seen: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
     with contextlib.ExitStack() as hooks, torch.inference_mode():
         for layer, values in seen.items():
             keep = functools.partial(_keep_input, values)
             hooks.callback(model.get_submodule(layer).register_forward_pre_hook(keep).remove)
-        for part in progress.parts(len(positions), BATCH_SIZE, f"{images.split} images, once for this network"):
-            model(images.inputs(positions[part]))
+        for part in progress.parts(count, BATCH_SIZE, f"{images.split} images, once for this network"):
+            model(images.inputs(np.arange(count)[part]))
     return {layer: np.asarray(torch.cat(values).numpy()) for layer, values in seen.items()}
 
 

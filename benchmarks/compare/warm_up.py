@@ -7,7 +7,6 @@ import multiprocessing
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from benchmarks.opponents.trainable import training_sample
 from edits.methods.preparation import SAMPLE
 from edits.network.workbench import open_workbench
 from edits.options import PLANTED_LAYER, RepairOptions
@@ -33,7 +32,7 @@ def _fill_cache(dataset: DatasetName, data_root: Path | None, weights: Path) -> 
     bench = open_workbench(dataset, data_root, weights)
     bench.metric(RepairOptions(prepare="none"))
     bench.hidden_units(PLANTED_LAYER, SAMPLE).fill_cache()
-    training_sample(bench)
     bench.training_images.channels.all(mirrored=False)
+    _ = bench.training_images.logits
     _ = bench.test_logits
     return bench.weights_hash

@@ -12,16 +12,16 @@ import torch
 
 import sytorch
 from benchmarks.opponents.case import Attempt, Case, Timer, last_layer_state
-from benchmarks.opponents.trainable import TrainingSample, training_sample
+from benchmarks.opponents.trainable import sampled
 from edits.options import LAST_LAYER
+from helpers.evaluation import is_right
 from sytorch.problem.arrays import Indices
 
 
 def l1_with_right_images(case: Case) -> Attempt:
     """As many right training images as edit images are constrained to stay right."""
-    sample = training_sample(case.bench)
+    right = _outputs(case, len(case.edit_set))
     timer = Timer()
-    right = _outputs(case, sample, len(case.edit_set))
     labels = np.concatenate([case.edit_set.labels.numpy(), right[1]])
     margins = _margins(case, right[0], labels)
     message = f"{len(right[1]):,} right training images are constraints, too"
@@ -36,13 +36,12 @@ def l1_with_right_images(case: Case) -> Attempt:
     return Attempt(state, timer.seconds, message=f"{message}; {solution.effort.solver}, gap {solution.gap:.0e}")
 
 
-def _outputs(case: Case, sample: TrainingSample, count: int) -> tuple[sytorch.AffineOutputs, Indices]:
+def _outputs(case: Case, count: int) -> tuple[sytorch.AffineOutputs, Indices]:
     """Affine outputs and labels of the first ``count`` images of the sample that the network gets right."""
-    layer = case.bench.linear(LAST_LAYER)
-    logits = sample.logits(layer)
-    chosen = np.flatnonzero(logits.argmax(axis=1) == sample.labels)[:count]
-    inputs = sytorch.append_one(sample.inputs[chosen].astype(np.float64))
-    return sytorch.AffineOutputs(logits[chosen], inputs), sample.labels[chosen]
+    seen, labels, sample = case.bench.training_images, case.bench.training.labels, sampled(case.bench)
+    chosen = sample[is_right(seen.logits[sample], labels[sample])][:count]
+    inputs = sytorch.append_one(seen.seen_at(LAST_LAYER, chosen).astype(np.float64))
+    return sytorch.AffineOutputs(seen.logits[chosen].double().numpy(), inputs), labels[chosen]
 
 
 def _margins(case: Case, right: sytorch.AffineOutputs, labels: Indices) -> sytorch.Margins:

@@ -11,18 +11,18 @@ from enum import StrEnum
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from edits.network.channels import convolved
+from edits.network.training_images import SAMPLE_SEED
 from edits.network.workbench import Workbench
 from edits.options import LAST_LAYER
-from helpers.activations import layer_activations, linear_logits
+from editset_helpers.edit_set import choose
 from helpers.errors import UsageError
 from helpers.evaluation import predict_logits
 from model_classes.alexnet import AlexNet
 from model_classes.folding import fold, unfold
-from sytorch.problem.arrays import Matrix
+from sytorch.problem.arrays import Indices
 
 SAMPLE = 10_000
 
@@ -99,8 +99,9 @@ def trainable(bench: Workbench, part: Part) -> Trainable:
 
 
 def _sample(bench: Workbench) -> Pool:
-    sample = training_sample(bench)
-    return Pool(lambda chosen: torch.from_numpy(sample.inputs[chosen.numpy()]), torch.from_numpy(sample.labels))
+    positions = sampled(bench)
+    inputs = torch.from_numpy(bench.training_images.seen_at(LAST_LAYER, positions))
+    return Pool(lambda chosen: inputs[chosen], torch.from_numpy(bench.training.labels[positions]))
 
 
 def _channels(bench: Workbench) -> Pool:
@@ -114,28 +115,9 @@ def _images(bench: Workbench) -> Pool:
     return Pool(lambda chosen: bench.training.inputs(chosen.numpy()), labels)
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingSample:
-    """The last layer's view of a sample of training images, the one that the training metric is taken from.
-
-    Attributes:
-        inputs: float32, (R, n).
-        labels: int64, (R,).
-    """
-
-    inputs: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-    def logits(self, layer: nn.Linear) -> Matrix:
-        """What the network says of them, (R, C)."""
-        return np.asarray(linear_logits(self.inputs, layer.weight, layer.bias).double().numpy())
-
-
-def training_sample(bench: Workbench) -> TrainingSample:
-    """The sample, from the cache where it is there."""
-    chosen = bench.training_images.sample(SAMPLE)
-    seen = layer_activations(bench.model, bench.weights_hash, LAST_LAYER, bench.training, chosen)
-    return TrainingSample(seen.inputs, seen.labels)
+def sampled(bench: Workbench) -> Indices:
+    """The positions of a fixed sample of up to `SAMPLE` training images."""
+    return choose(len(bench.training), SAMPLE, SAMPLE_SEED)
 
 
 def channels_of(bench: Workbench, images: torch.Tensor) -> torch.Tensor:

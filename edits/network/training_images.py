@@ -71,10 +71,6 @@ class TrainingImages:
             keep_array(path, logits)
         return torch.from_numpy(logits)
 
-    def sample(self, count: int) -> NDArray[np.int64]:
-        """The positions of a fixed sample of up to ``count`` images."""
-        return choose(len(self.split), count, SAMPLE_SEED)
-
     def seen_at(self, layer: str, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
         """What a linear layer gets from the images at these positions, (N, n)."""
         return self.channels.inputs(layer, chosen).numpy()

@@ -84,7 +84,7 @@ class Workbench:
 
         return Network(
             model,
-            lambda: batches(layer_activations(model, digest, last, test, also=[PLANTED_LAYER]).inputs),
+            lambda: batches(layer_activations(model, digest, last, test, also=[PLANTED_LAYER])),
             self.clock,
             training=(source, {**seen.facts, "layer": last}),
         )
@@ -216,7 +216,7 @@ class Workbench:
     def layer_inputs_of_test_images(self, layer: str) -> NDArray[np.float32]:
         """What a linear layer gets from the test images, (T, n)."""
         also = [PLANTED_LAYER] if layer == self.network.last_layer else []
-        return layer_activations(self.model, self.weights_hash, layer, self.test, also=also).inputs
+        return layer_activations(self.model, self.weights_hash, layer, self.test, also=also)
 
     @remembers(1)
     def _on_test_images(self, layer: str) -> Rows:

@@ -33,11 +33,6 @@ def cache_path(kind: str, **facts: Fact) -> Path:
     return CACHE / f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy"
 
 
-def fingerprint(positions: NDArray[np.int64]) -> str:
-    """A fact that stands for positions in a split, in their order."""
-    return hashlib.sha256(np.ascontiguousarray(positions).tobytes()).hexdigest()
-
-
 def read_array(path: Path, shape: tuple[int | None, ...], dtype: type[np.generic] = np.float32) -> NDArray[Any] | None:
     """A cached array; what is written to it does not reach the file.
 

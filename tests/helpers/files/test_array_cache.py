@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edits.network.layer_metric import cached_metric
 from edits.network.training_images import TrainingImages
 from helpers.files import array_cache
-from helpers.files.array_cache import Fact, cache_path, fingerprint, keep_array, read_array
+from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.datasets import ImageDataset
 from model_classes.alexnet import blank_alexnet
 from sytorch import KroneckerMetric
@@ -54,10 +54,6 @@ def test_images_that_may_be_mirrored_have_their_own_files(digits_train: ImageDat
     """The digits as an image folder are the same images, and mirrored ones count there."""
     facts = [TrainingImages(blank_alexnet(), "w", digits_train, can_flip).facts for can_flip in (False, True)]
     assert cache_path("factors", **facts[0]) != cache_path("factors", **facts[1])
-
-
-def test_positions_have_a_fingerprint() -> None:
-    assert fingerprint(np.array([1, 2])) == fingerprint(np.arange(6)[1:3]) != fingerprint(np.array([2, 1]))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00v\x00{'descr'", b"nonsense", b"PK\x05\x06" + bytes(18)])

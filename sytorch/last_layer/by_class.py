@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.lapack import dpotri
 
-from sytorch.certificate.bounds import bound_from, refutation
+from sytorch.certificate.bounds import refutation
 from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.shortfall import CannotMeetError, most_missed
 from sytorch.last_layer.verification import BestSoFar, verified
@@ -82,10 +82,7 @@ def minimise_by_class(problem: Problem, solver: CountedSolver) -> Solution | Non
 
 def _solution(problem: Problem, point: _Point, solver: CountedSolver) -> Solution:
     change = np.clip(point.change, -problem.bound, problem.bound)  # rounding moves entries at their bound beyond it
-    multipliers, size = point.multipliers, problem.metric.size(change)
-    spent = float(np.abs(multipliers.bounds).sum())
-    value = problem.margins.total(multipliers.margins) - (problem.bound * spent if spent else 0.0)
-    return Solution(change, size, bound_from(value, size), multipliers, PATH, solver.effort())
+    return problem.solution(change, point.multipliers, PATH, solver.effort())
 
 
 @dataclass(frozen=True)

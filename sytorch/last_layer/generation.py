@@ -55,14 +55,7 @@ def minimise_by_generation(problem: Problem, solver: CountedSolver) -> Solution:
     for penalty in PENALTIES:
         point, proof = _converge(working, penalty, solver)
         if point.missing <= FEASIBILITY:
-            return problem.solution(
-                point.x,
-                L1.value(point.x),
-                lower_bound=proof.lower_bound,
-                multipliers=proof.multipliers,
-                path=PATH,
-                effort=solver.effort(),
-            )
+            return problem.solution(point.x, proof.multipliers, PATH, solver.effort())
     refute(problem, solver)
     raise SolverFailedError(f"The margins can be met, but {UNKNOWN}")
 

@@ -88,10 +88,7 @@ class Problem:
         shape = self.margins.classes, self.margins.outputs.inputs.shape[1]
         return Multipliers(np.zeros(self.margins.required.shape), np.zeros(shape))
 
-    def solution(
-        self, x: Matrix, objective: float, *, lower_bound: float, multipliers: Multipliers, path: str, effort: Effort
-    ) -> Solution:
-        """What a method found, at coordinates ``x``, (C, m)."""
+    def solution(self, x: Matrix, multipliers: Multipliers, path: str, effort: Effort) -> Solution:
+        """What a method found, at coordinates ``x``, (C, m); `verified` computes objective and lower bound."""
         own = None if self.admits_any_change else x
-        change = self.coordinates.change(x)
-        return Solution(change, objective, lower_bound, multipliers, path, effort, coordinates=own)
+        return Solution(self.coordinates.change(x), np.inf, 0.0, multipliers, path, effort, coordinates=own)

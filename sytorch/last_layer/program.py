@@ -166,7 +166,7 @@ class Program(Problem):
         if found.sufficient_bound is None and np.isfinite(found.refuted_bound):
             with contextlib.suppress(*NO_ANSWER):
                 free = self.without_bound()
-                largest = method_for(free)(free, solver).max_abs_change
+                largest = verified(free, method_for(free)(free, solver)).max_abs_change
                 return replace(found, sufficient_bound=largest * (1 + SPARE))
         return found
 

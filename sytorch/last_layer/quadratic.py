@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from sytorch.certificate.bounds import bound_from, refutation
+from sytorch.certificate.bounds import refutation
 from sytorch.last_layer.by_class import fits, minimise_by_class
 from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.quadratic_rows import WorkingConstraints, WorkingRows
@@ -54,9 +54,7 @@ def minimise_quadratic(problem: Problem, solver: CountedSolver) -> Solution:
             values = step.optimum(working.values(multipliers))
             change, multipliers = step.constraints.change(values), working.multipliers(values)
             if not working.add_violated(change):
-                size = max(float(values @ working.raised(change)), 0.0) ** 0.5
-                low = bound_from(float(step.constraints.rhs @ values), size)
-                return Solution(change, size, low, multipliers, PATH, solver.effort())
+                return problem.solution(change, multipliers, PATH, solver.effort())
     raise SolverFailedError(f"The program was not solved in {ITERATION_LIMIT} iterations: {UNKNOWN}")
 
 

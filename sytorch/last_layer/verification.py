@@ -22,7 +22,7 @@ BEYOND = 2e-7  # of the bound, as float32 rounds it
 
 
 def verified(problem: Problem, solution: Solution) -> Solution:
-    """The solution with its change, objective and lower bound computed anew, in float64.
+    """The solution with its change computed anew, and with its objective and lower bound, in float64.
 
     Raises:
         SolverFailedError: the change misses a margin or breaks the bound by more than rounding, or the objective is
@@ -85,10 +85,7 @@ class BestSoFar:
         if not (moved[asked] > 0.0).all():
             return None
         x = x * (margins.required[asked] / moved[asked]).max()
-        effort = self._solver.effort()
-        found = self._problem.solution(
-            x, np.inf, lower_bound=0.0, multipliers=multipliers, path=self._path, effort=effort
-        )
+        found = self._problem.solution(x, multipliers, self._path, self._solver.effort())
         with contextlib.suppress(SolverFailedError):
             return verified(self._problem, found)
         return None

@@ -14,7 +14,7 @@ import numpy as np
 from sytorch.certificate.bounds import constraint_gradient, farkas, lower_bound, slope
 from sytorch.last_layer.problem import Problem
 from sytorch.last_layer.restricted import Point, RestrictedProgram
-from sytorch.last_layer.shortfall import FEASIBILITY, CannotMeetError, most_missed, refute
+from sytorch.last_layer.shortfall import FEASIBILITY, CannotMeetError, beyond, most_missed, refute
 from sytorch.last_layer.verification import BestSoFar
 from sytorch.problem.arrays import Mask, Matrix
 from sytorch.problem.errors import UNKNOWN, SolverFailedError
@@ -120,8 +120,8 @@ def _add_violated_rows(working: RestrictedProgram, point: Point) -> bool:
 def _add_rows(working: RestrictedProgram, missed: Mask, change: Matrix) -> bool:
     before = working.margin_rows.sum() + working.bound_rows.sum()
     working.margin_rows |= missed
-    limit = working.bound * (1 + 1e-9) + 1e-12
-    working.bound_rows |= np.stack([most_missed(side > limit, side) for side in (change, -change)])
+    sides = zip(beyond(change, working.bound), (change, -change), strict=True)
+    working.bound_rows |= np.stack([most_missed(*side) for side in sides])
     return bool(working.margin_rows.sum() + working.bound_rows.sum() > before)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from sytorch.last_layer.problem import Problem
-from sytorch.last_layer.shortfall import FEASIBILITY, most_missed
+from sytorch.last_layer.shortfall import FEASIBILITY, beyond, most_missed
 from sytorch.problem.arrays import Indices, Mask, Matrix, Stack, Vector
 from sytorch.problem.solution import Multipliers
 
@@ -139,8 +139,7 @@ class WorkingRows:
         movement = self.margins.outputs.inputs @ change.T
         shortfall = self.margins.shortfall(movement)
         self.margin_rows |= most_missed((shortfall > FEASIBILITY) & ~self.margin_rows, shortfall)
-        limit = self.bound * (1 + 1e-9) + 1e-12
-        self.bound_rows |= np.stack([change > limit, change < -limit])
+        self.bound_rows |= beyond(change, self.bound)
         return bool(self.margin_rows.sum() + self.bound_rows.sum() > before)
 
     def values(self, multipliers: Multipliers) -> Vector:
@@ -150,7 +149,4 @@ class WorkingRows:
 
     def multipliers(self, values: Vector) -> Multipliers:
         """The multipliers of the whole program, of those of the working rows, (R,)."""
-        count = int(self.margin_rows.sum())
-        margins, sides = np.zeros(self.margin_rows.shape), np.zeros(self.bound_rows.shape)
-        margins[self.margin_rows], sides[self.bound_rows] = values[:count], values[count:]
-        return Multipliers(margins, sides[0] - sides[1])
+        return Multipliers.of_rows(self.margin_rows, self.bound_rows, values)

@@ -63,7 +63,8 @@ class RestrictedProgram:
         """Translate a solver's values and duals back."""
         both = np.zeros(self.entries.shape)
         both[self.entries] = solution.x[1:]
-        return Point(both[0] - both[1], self._multipliers(solution.duals), float(solution.x[0]))
+        multipliers = Multipliers.of_rows(self.margin_rows, self.bound_rows, np.maximum(solution.duals, 0.0))
+        return Point(both[0] - both[1], multipliers, float(solution.x[0]))
 
     def _margin_block(self) -> sparse.csr_array:
         images, places = np.nonzero(self.margin_rows)
@@ -93,11 +94,3 @@ class RestrictedProgram:
             found.append((block.ravel(), rows.repeat(len(columns)), np.tile(columns, len(rows))))
         entries, at, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return sparse.csr_array((entries, (at, columns)), shape=(len(weights), len(own)))
-
-    def _multipliers(self, duals: Vector) -> Multipliers:
-        margins, bounds = int(self.margin_rows.sum()), int(self.bound_rows.sum())
-        multipliers = np.zeros(self.margin_rows.shape)
-        multipliers[self.margin_rows] = np.maximum(duals[:margins], 0.0)
-        both_sides = np.zeros(self.bound_rows.shape)
-        both_sides[self.bound_rows] = np.maximum(duals[margins : margins + bounds], 0.0)
-        return Multipliers(multipliers, both_sides[0] - both_sides[1])

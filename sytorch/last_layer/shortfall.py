@@ -68,18 +68,15 @@ class Shortfall:
         scale = self._scale(bound)
         found = solver.solve(self._program(bound, scale))
         x = scale * found.x[:-1].reshape(self.shape)
-        margins, bounds = np.zeros(self.margin_rows.shape), np.zeros(self.bound_rows.shape)
-        duals, count = np.maximum(found.duals, 0.0), int(self.margin_rows.sum())
-        margins[self.margin_rows], bounds[self.bound_rows] = duals[:count], duals[count:]
-        return Point(x, float(found.x[-1]), Multipliers(margins, bounds[0] - bounds[1]))
+        multipliers = Multipliers.of_rows(self.margin_rows, self.bound_rows, np.maximum(found.duals, 0.0))
+        return Point(x, float(found.x[-1]), multipliers)
 
     def add_violated(self, point: Point, bound: float) -> bool:
         """Add the rows that are violated by more than what is missing; returns whether there are any."""
         before = self.margin_rows.sum() + self.bound_rows.sum()
         self.margin_rows |= self.margins.shortfall(self.coordinates.rows @ point.x.T) > point.missing + FEASIBILITY
         if self.coordinates.basis is not None and np.isfinite(bound):
-            change, limit = self.coordinates.change(point.x), bound * (1 + 1e-9) + 1e-12
-            self.bound_rows |= np.stack([change > limit, change < -limit])
+            self.bound_rows |= beyond(self.coordinates.change(point.x), bound)
         return bool(self.margin_rows.sum() + self.bound_rows.sum() > before)
 
     def _scale(self, bound: float) -> float:
@@ -152,6 +149,12 @@ def least_bound(margins: Requirements, bound: float, solver: CountedSolver) -> t
                 break
             return refuting, bound
     raise SolverFailedError(f"The least bound is not shown: {UNKNOWN}")
+
+
+def beyond(change: Matrix, bound: float) -> Mask:
+    """Which entries of a change, (C, d), are above the bound, and which below its negative, by more than rounding."""
+    limit = bound * (1 + 1e-9) + 1e-12
+    return np.stack([change > limit, change < -limit])
 
 
 def bound_rows(coordinates: Coordinates, broken: Mask) -> sparse.csr_array:

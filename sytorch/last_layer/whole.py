@@ -11,7 +11,7 @@ from scipy import sparse
 
 from sytorch.certificate.bounds import lower_bound
 from sytorch.last_layer.problem import Problem
-from sytorch.last_layer.shortfall import bound_rows, outer_rows, refute
+from sytorch.last_layer.shortfall import beyond, bound_rows, outer_rows, refute
 from sytorch.metrics.last_layer import Coordinates, PerClassMetric, SharedMetric, span_coordinates
 from sytorch.problem.arrays import Mask, Matrix, Vector
 from sytorch.problem.errors import UNKNOWN, InfeasibleProgramError, SolverFailedError
@@ -31,7 +31,7 @@ def minimise_whole(problem: Problem, solver: CountedSolver) -> Solution:
         CannotMeetError: no change of the metric's form satisfies the constraints.
         SolverFailedError: the bounds do not settle, or there is neither a solution nor a proof that there is none.
     """
-    metric, margins, bound = problem.metric, problem.margins, problem.bound
+    metric, margins = problem.metric, problem.margins
     if isinstance(metric, PerClassMetric):
         raise TypeError("the whole program is not written out in a metric of each class")
     broken: Mask = np.zeros((2, margins.classes, margins.outputs.inputs.shape[1]), dtype=bool)
@@ -42,8 +42,7 @@ def minimise_whole(problem: Problem, solver: CountedSolver) -> Solution:
         except (InfeasibleProgramError, SolverFailedError) as error:  # solvers also fail where there is no solution
             refute(problem, solver)
             raise SolverFailedError(f"{error} A solution exists: {UNKNOWN}") from error
-        limit = bound * (1 + 1e-9) + 1e-12
-        newly = np.stack([solution.change > limit, solution.change < -limit]) & ~broken
+        newly = beyond(solution.change, problem.bound) & ~broken
         if not newly.any():
             return solution
         broken |= newly
@@ -115,13 +114,11 @@ class _Whole:
         return outer_rows(weights, self.coordinates.rows[self.images])
 
     def _multipliers(self, duals: Vector) -> Multipliers:
-        margins, bounds = np.zeros(self.margins.required.shape), np.zeros(self.broken.shape)
-        margins[self.images, self.places] = duals[: len(self.images)]
-        if self.coordinates.basis is None:
-            return Multipliers(margins, self._bounds_of_columns(margins, duals))
-        count = int(self.broken.sum())
-        bounds[self.broken] = duals[len(self.images) : len(self.images) + count]
-        return Multipliers(margins, bounds[0] - bounds[1])
+        asked = np.isfinite(self.margins.required)
+        if self.coordinates.basis is not None:
+            return Multipliers.of_rows(asked, self.broken, duals)
+        margins = Multipliers.of_rows(asked, np.zeros_like(self.broken), duals).margins
+        return Multipliers(margins, self._bounds_of_columns(margins, duals))
 
     def _bounds_of_columns(self, margins: Matrix, duals: Vector) -> Matrix:
         """Where the change is the unknown, its bound's multipliers are what the other rows leave of the gradient."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sytorch.problem.arrays import Matrix
+from sytorch.problem.arrays import Mask, Matrix, Vector
 from sytorch.problem.errors import SolverFailedError
 
 AGREE = 1e-6
@@ -24,6 +24,14 @@ class Multipliers:
 
     margins: Matrix
     bounds: Matrix
+
+    @classmethod
+    def of_rows(cls, margin_rows: Mask, bound_rows: Mask, values: Vector) -> Multipliers:
+        """From those of a program's rows, (R,): first of some margins, (N, C), then of both sides, (2, C, d)."""
+        count, size = int(margin_rows.sum()), int(bound_rows.sum())
+        margins, sides = np.zeros(margin_rows.shape), np.zeros(bound_rows.shape)
+        margins[margin_rows], sides[bound_rows] = values[:count], values[count : count + size]
+        return cls(margins, sides[0] - sides[1])
 
 
 @dataclass(frozen=True)

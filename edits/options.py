@@ -107,11 +107,6 @@ class RepairOptions:
         _positive("--ridge", self.ridge)
         if self.metric_images is not None:
             _positive("--metric-images", self.metric_images)
-        if self.layer == "auto":
-            raise UsageError(
-                f"--layer auto is not a layer; leave the option out: then {LAST_LAYER} is repaired after spare units "
-                f"of {PLANTED_LAYER} became detectors."
-            )
         if not limit > 0:
             raise UsageError(f"--time-limit is a number of seconds above 0, not {limit:g}.")
         if self.max_drawdown is not None and not (math.isfinite(self.max_drawdown) and self.max_drawdown >= 0):

@@ -96,7 +96,7 @@ class EditSet:
 
         Whether it is so is for `editset_helpers.location` to find out.
         """
-        return np.array([_as_index(entry.get(NUMBERS[split])) for entry in self.metadata], dtype=np.int64)
+        return np.array([entry.get(NUMBERS[split], -1) for entry in self.metadata], dtype=np.int64)
 
     @property
     def source(self) -> str | None:
@@ -113,12 +113,6 @@ class EditSet:
         """`claimed_indices` where there is one for every image, else None."""
         claims = self.claimed_indices()
         return claims if (claims >= 0).all() else None
-
-
-def _as_index(value: Any) -> int:
-    """A number of 64 bits, or -1 for what is no index."""
-    is_index = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-    return value if is_index else -1
 
 
 def choose(count: int, max_samples: int | None, seed: int) -> NDArray[np.int64]:

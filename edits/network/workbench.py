@@ -34,7 +34,6 @@ from sytorch.metrics.kronecker import INPUT_RIDGE, OUTPUT_RIDGE
 from sytorch.problem.arrays import Indices
 from sytorch.spare_units.planting import Planting
 
-RIDGE_OF_ALL = 5e-4
 ROOM_OF_INPUTS = 256 * 2**20  # bytes, for what the last layer gets from images that were asked for; 16,000
 
 
@@ -105,28 +104,23 @@ class Workbench:
         """What the network says of the test images, float32 (T, C)."""
         return self.network.test_logits
 
-    def test_logits_of(self, state: dict[str, torch.Tensor]) -> torch.Tensor:
-        """See `Network.test_logits_of`."""
-        return self.network.test_logits_of(state)
-
     def metric(self, options: RepairOptions) -> Metric:
         """See `Network.metric`."""
         return self.network.metric(options)
 
-    def layer_metric(self, layer: str, count: int | None = None) -> KroneckerMetric:
+    def layer_metric(self, layer: str, count: int) -> KroneckerMetric:
         """The metric of a layer from the training images that the network gets right, and their mirror images.
 
         Args:
             layer: its name.
-            count: of how many images, with a larger ridge for these fit themselves; None for all.
+            count: of how many images.
         """
         with self.clock.phase("metric"):
             return self._layer_metric(layer, count)
 
-    def layer_metric_files(self, layer: str, count: int | None = None) -> tuple[Path, Path]:
+    def layer_metric_files(self, layer: str, count: int) -> tuple[Path, Path]:
         """Where the factors of that metric's inputs and outputs are kept, if they are."""
-        ridge = RIDGE_OF_ALL if count is None else INPUT_RIDGE
-        facts = {**self.training_images.facts, "count": count, "ridge": ridge, "output_ridge": OUTPUT_RIDGE}
+        facts = {**self.training_images.facts, "count": count, "ridge": INPUT_RIDGE, "output_ridge": OUTPUT_RIDGE}
         kind = f"metric-{layer}"
         return cache_path(kind, **facts, factor="inputs"), cache_path(kind, **facts, factor="outputs")
 
@@ -225,12 +219,11 @@ class Workbench:
         return Rows(lambda rows: behind_relu(rows, inputs).T, ROOM)
 
     @remembers(2)
-    def _layer_metric(self, layer: str, count: int | None) -> KroneckerMetric:
+    def _layer_metric(self, layer: str, count: int) -> KroneckerMetric:
         seen = self.training_images
-        ridge = RIDGE_OF_ALL if count is None else INPUT_RIDGE
         width = len(self.model.get_parameter(f"{layer}.weight"))
         paths = self.layer_metric_files(layer, count)
-        return cached_metric(lambda: seen.metric(layer, seen.right(count), (ridge, OUTPUT_RIDGE)), paths, width)
+        return cached_metric(lambda: seen.metric(layer, seen.right(count), (INPUT_RIDGE, OUTPUT_RIDGE)), paths, width)
 
 
 def with_columns(rows: NDArray[np.float32], columns: NDArray[np.float32], places: Indices) -> NDArray[np.float32]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from helpers.errors import ToolError
 from helpers.files.places import explained_os_errors, hidden_name
-from helpers.files.writing import exclusive, short_hash
+from helpers.files.writing import exclusive, flush_to_disk, short_hash
 
 LIST = ".publication.json"
 COMPLETE, UNFINISHED = ".complete", ".unfinished"
@@ -50,8 +49,8 @@ class Publication:
             listed = {"output": self.output.name, "removed": names}
             (self.folder / LIST).write_text(json.dumps(listed), encoding="utf-8")
             for path in self.folder.iterdir():
-                _flush(path)
-            _flush(self.folder)
+                flush_to_disk(path)
+            flush_to_disk(self.folder)
             self.folder.rename(_folder(self.output, COMPLETE))
             _carry_out(self.output)
 
@@ -110,14 +109,6 @@ def _carry_out(output: Path) -> None:
     if listed.exists():
         for name in json.loads(listed.read_text(encoding="utf-8"))["removed"]:
             output.with_name(name).unlink(missing_ok=True)
-        _flush(output.parent)
+        flush_to_disk(output.parent)
         listed.unlink()
     complete.rmdir()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

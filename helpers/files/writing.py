@@ -42,7 +42,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         with explained_os_errors(path):
             yield temporary
-            _flush_to_disk(temporary)
+            flush_to_disk(temporary)
             temporary.chmod(mode)
             temporary.replace(target)
     finally:
@@ -59,9 +59,13 @@ def _mode_to_keep(path: Path) -> int:
     return 0o666 & ~mask
 
 
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file or a folder is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

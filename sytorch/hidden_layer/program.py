@@ -47,6 +47,7 @@ from sytorch.problem.errors import (
 from sytorch.problem.margins import Requirements, margin
 from sytorch.problem.solution import Effort, Solution
 
+PATH = "held"
 DENSE = 10_000
 ITERATION_LIMIT = 50
 SPARE = 1e-3  # of a bound that is said to be enough
@@ -63,7 +64,6 @@ class FixedPatternProgram:
         margins: that their logits are to have.
         metric: of the layer.
         bound: on every entry of the change.
-        fix_pattern: whether the patterns are constraints; else only the margins, linearised, are.
         allowance: see `Constraints`.
     """
 
@@ -71,7 +71,6 @@ class FixedPatternProgram:
     margins: Requirements
     metric: KroneckerMetric
     bound: float = np.inf
-    fix_pattern: bool = True
     allowance: float = ALLOWANCE
 
     def __post_init__(self) -> None:
@@ -137,11 +136,10 @@ class FixedPatternProgram:
 
     def _verified(self, operator: DualOperator, optimum: Optimum, effort: Effort) -> Solution:
         """The solution; where the time was up, that goes with the error."""
-        path = "held" if self.fix_pattern else "linearised"
         if optimum.late is None:
-            return verified(operator, optimum, self.bound, path, effort)
+            return verified(operator, optimum, self.bound, PATH, effort)
         with contextlib.suppress(SolverFailedError):
-            optimum.late.best = verified(operator, optimum, self.bound, path, effort)
+            optimum.late.best = verified(operator, optimum, self.bound, PATH, effort)
         raise optimum.late
 
     def of(self, images: torch.Tensor) -> FixedPatternProgram:
@@ -155,7 +153,7 @@ class FixedPatternProgram:
         Not where the pattern is of the layer's own signs alone: these can nearly always be kept, and it is time lost.
         """
         lacking = np.where(np.isfinite(self.margins.required), self.margins.required, 0.0).max(axis=1)
-        if not (self.fix_pattern and np.isfinite(self.bound)) or self._fixes_own_signs_only:
+        if not np.isfinite(self.bound) or self._fixes_own_signs_only:
             return
         for count in (count for count in FEW if 2 * count <= len(lacking)):
             chosen = np.sort(np.argsort(-lacking, kind="stable")[:count])
@@ -187,8 +185,7 @@ class FixedPatternProgram:
         return DualProblem(operator, self.bound, typical_lengths(operator, deadline), start)
 
     def _constraints(self) -> Constraints:
-        slack = slack_of(self.view) if self.fix_pattern else {}
-        return Constraints(self.view, self.margins, slack, no_bounds(), self.allowance)
+        return Constraints(self.view, self.margins, slack_of(self.view), no_bounds(), self.allowance)
 
     @functools.cached_property
     def _restricted(self) -> KroneckerMetric:
@@ -223,4 +220,4 @@ def fixed_pattern_program(
     Raises:
         InvalidInputError: labels, margins, bound, metric or allowance are not what they have to be.
     """
-    return FixedPatternProgram(view, margin(view.affine_outputs, labels, size), metric, bound, True, allowance)
+    return FixedPatternProgram(view, margin(view.affine_outputs, labels, size), metric, bound, allowance)

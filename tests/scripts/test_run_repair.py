@@ -233,7 +233,7 @@ def test_one_class_and_any_file() -> None:
         (["--time-limit", "0"], 2, "--time-limit is a number of seconds above 0"),
         (["--ridge", "0"], 2, "--ridge is a finite number above 0"),
         (["--layer", "classifier.7"], 2, "choose from: features.0"),
-        (["--layer", "auto"], 2, "--layer auto is not a layer; leave the option out"),
+        (["--layer", "auto"], 2, "choose from: features.0"),
         (["--norm", "l3"], 2, "l1"),
         (["--metric", "euclid"], 2, "identity"),
         (["--metric", "per-class", "--norm", "l1"], 2, "--metric per-class is for --norm l2"),

@@ -131,7 +131,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(publishing, "_flush", full)
+    monkeypatch.setattr(publishing, "flush_to_disk", full)
     with pytest.raises(ToolError, match="No space left"):
         _publish(tmp_path / "three.pth", "new")
     assert _contents(tmp_path) == dict.fromkeys(NAMES, "old")

@@ -49,18 +49,19 @@ def analyse(tables: list[Path], output: Path) -> list[Path]:
         ToolError: a table is missing or none of the runner's, or the folder cannot be written.
     """
     from experiments.analysis.figures import draw_figures
-    from experiments.analysis.summary import as_markdown, as_text, is_summary, read_tables, summarise
+    from experiments.analysis.summary import as_text, is_summary, read_tables, summarise
     from helpers.files.writing import atomic_file
-    from helpers.text import aligned
+    from helpers.text import aligned, as_markdown
 
     path = output / "summary.csv"
     if path.is_file() and path.stat().st_size and not is_summary(path):
         raise UsageError(f"{path} is not of analysis.py and would be replaced: give another --output.")
     rows = read_tables(tables)
     summary = summarise(rows)
-    print(aligned(as_text(summary)))
+    table = as_text(summary)
+    print(aligned(table))
     paths = draw_figures(rows, output)
-    for name, text in (("summary.csv", summary.to_csv(index=False)), ("summary.md", as_markdown(summary))):
+    for name, text in (("summary.csv", summary.to_csv(index=False)), ("summary.md", as_markdown(table, right=()))):
         with atomic_file(output / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
         paths.append(output / name)

@@ -21,11 +21,11 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.compare.one import ALL
-from benchmarks.records import as_markdown
 from edits.options import REACHES
 from helpers.arguments import SpacedLists
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
 from helpers.errors import ToolError, UsageError
+from helpers.text import as_markdown
 from model_classes.training import ensure_baseline
 
 RUN_REPAIR = Path(__file__).parents[1] / "run_repair.py"

@@ -13,7 +13,6 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.records import as_markdown
 from helpers.arguments import SpacedLists
 from helpers.cli import DatasetName, new_app, say, tells_failures
 from helpers.errors import ToolError
@@ -22,6 +21,7 @@ from helpers.images.corruptions import CORRUPTIONS
 from helpers.images.datasets import ImageDataset, load_dataset
 from helpers.images.input_spec import spec_of
 from helpers.images.preprocessing import to_inputs
+from helpers.text import as_markdown
 from model_classes.alexnet import AlexNet, load_alexnet
 
 HEADER = ["corruption", "test images", "right before (%)", "right after (%)", "lost (points)", "answers changed (%)"]
@@ -40,7 +40,7 @@ def main(
     for path in reports:
         report, test, outside, networks = kept_repair(path, images)
         say(f"{path}: {report['command']}")
-        print(as_markdown(HEADER, [row(networks, test, outside, name) for name in ("none", *CORRUPTIONS)]))
+        print(as_markdown([HEADER, *(row(networks, test, outside, name) for name in ("none", *CORRUPTIONS))]))
 
 
 def kept_repair(

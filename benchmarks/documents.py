@@ -21,10 +21,11 @@ import torch
 import typer
 
 from edits.options import REACHES
-from experiments.analysis.summary import as_markdown, read_tables, summarise
+from experiments.analysis.summary import as_text, read_tables, summarise
 from helpers.cli import new_app, say, tells_failures
 from helpers.errors import ToolError
 from helpers.files.writing import atomic_file
+from helpers.text import as_markdown
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 FOLDER = Path("results/documents")
@@ -63,7 +64,8 @@ class Section:
     def text(self) -> str:
         """Run the commands; the section as Markdown."""
         printed = [run(command) for command in self.commands]
-        table = as_markdown(summarise(read_tables(list(self.tables)))) if self.tables else printed[-1]
+        found = self.tables and as_text(summarise(read_tables(list(self.tables))))
+        table = as_markdown(found, right=()) if found else printed[-1]
         commands = "".join(f"uv run python {command}\n" for command in self.commands)
         return f"## {self.title}\n\n{self.caption}\n\n```bash\n{commands}```\n\n{table}\n"
 

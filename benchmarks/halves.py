@@ -9,7 +9,6 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.records import as_markdown
 from edits.network.workbench import Workbench, open_workbench
 from edits.options import REACHES, Reach, RepairOptions
 from edits.pipeline import repair_edit_set
@@ -21,6 +20,7 @@ from helpers.cli import DatasetName, DatasetOption, WeightsOption, command_line,
 from helpers.errors import ToolError
 from helpers.evaluation import is_right, predict_logits
 from helpers.files.paths import baseline_weights
+from helpers.text import as_markdown
 from model_classes.alexnet import load_alexnet
 
 HEADER = ["reach", "images repaired", "other half", "right before (%)", "right after (%)", "mended", "broken"]
@@ -43,7 +43,7 @@ def main(
     indices = wrong.test_indices()
     assert indices is not None
     edit_set = wrong.at(np.flatnonzero(first[indices]))
-    print(as_markdown(HEADER, [row(bench, edit_set, ~first, reach) for reach in REACHES.values()]))
+    print(as_markdown([HEADER, *(row(bench, edit_set, ~first, reach) for reach in REACHES.values())]))
 
 
 def row(bench: Workbench, edit_set: EditSet, others: np.ndarray, reach: Reach) -> list[str]:

@@ -13,11 +13,11 @@ import typer
 from torch import nn
 
 from benchmarks.corruptions import kept_repair
-from benchmarks.records import as_markdown
 from editset_helpers.edit_set import load_edit_set
 from helpers.arguments import SpacedLists
 from helpers.cli import new_app, say, tells_failures
 from helpers.evaluation import is_right, predict_logits
+from helpers.text import as_markdown
 from model_classes.alexnet import AlexNet
 
 HEADER = ["numbers", "edit images right (%)", "others right before (%)", "others right after (%)"]
@@ -45,7 +45,7 @@ def main(
             [f"{100 * float(is_right(found, labels).mean()):.1f}" for found in answers(network, part)]
             for network, part, labels in cases
         ]
-        print(as_markdown(HEADER, [list(line) for line in zip(KINDS, *columns, strict=True)]))
+        print(as_markdown([HEADER, *zip(KINDS, *columns, strict=True)]))
 
 
 def answers(network: AlexNet, images: torch.Tensor) -> Iterator[torch.Tensor]:

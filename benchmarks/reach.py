@@ -20,7 +20,6 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.records import as_markdown
 from edits.network.workbench import Workbench, open_workbench
 from edits.options import REACHES, Reach, ReachName, RepairOptions
 from edits.outcome.report import RepairReport
@@ -33,6 +32,7 @@ from helpers.arguments import SpacedLists
 from helpers.cli import DatasetName, command_line, new_app, say, tells_failures
 from helpers.files.paths import baseline_weights
 from helpers.images.datasets import ImageDataset
+from helpers.text import as_markdown
 
 # Points that may be lost with up to `MANY` images, and with more.
 LIMITS: dict[ReachName, tuple[float, float]] = {"exact": (0.02, 0.05), "near": (0.08, 0.15), "wide": (0.15, 0.3)}
@@ -101,7 +101,7 @@ def main(
         for reach in (reach for reach in CANDIDATES if only is None or reach.name in only):
             trials.append(trial(bench, reach, size, seeds))
             say(" | ".join(trials[-1].row()))
-    print(as_markdown(HEADER, [found.row() for found in trials]))
+    print(as_markdown([HEADER, *(found.row() for found in trials)]))
     for name, reach in chosen(trials).items():
         now = next((known.name for known in REACHES.values() if replace(known, name=reach.name) == reach), None)
         print(f"{name}: {reach.name}; {'as in edits/options.py' if now == name else 'edits/options.py has another'}")

@@ -47,12 +47,6 @@ def write_records(path: Path, records: Sequence[R]) -> None:
         writer.writerows(asdict(record) for record in records)
 
 
-def as_markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown: the first column to the left, the others to the right."""
-    table = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
-    return "".join("| " + " | ".join(line) + " |\n" for line in table)
-
-
 def _value(cell: str, name: str) -> Any:
     if cell == "" and name.endswith("| None"):
         return None

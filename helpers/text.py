@@ -1,8 +1,8 @@
-"""Plain text for the screen: what is printable, and tables."""
+"""Plain text for the screen: what is printable, and tables, also in Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def printable(text: str) -> str:
@@ -20,6 +20,14 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Columns two blanks apart: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(_line(row, widths) for row in rows)
+
+
+def as_markdown(rows: Sequence[Sequence[str]], right: Collection[int] | None = None) -> str:
+    """A table in Markdown; to the right are the columns at some places, or all but the first."""
+    places = range(len(rows[0]))
+    rules = ["---:" if place in (places[1:] if right is None else right) else "---" for place in places]
+    cells = ([cell.replace("|", "\\|") for cell in row] for row in (rows[0], rules, *rows[1:]))
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
 def described(rows: Sequence[tuple[str, str]]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.compare.row import Row
 from benchmarks.opponents.published import PUBLISHED
 from helpers.files.writing import atomic_file
+from helpers.text import as_markdown
 
 HEADER = [
     "method",
@@ -88,9 +89,9 @@ def _section(size: str, rows: Sequence[Row], last: str) -> str:
     several = len({row.seed for row in rows}) > 1
     found = next((row.edit_images for row in rows if row.edit_images is not None), None)
     title = f"## {size} edit images" if size.isdecimal() else f"## All misclassified images ({found or 'none'})"
-    table = [HEADER, ["---", *["---:"] * 7, "---", "---"], *(_line(row, several) for row in rows)]
+    table = as_markdown([HEADER, *(_line(row, several) for row in rows)], right=range(1, 8))
     notes = [f"- {_name(row, several)}: {note}" for row in rows if (note := _note(row, last))]
-    return "\n".join([title, "", *map(_joined, table), "", *notes, ""])
+    return "\n".join([title, "", table, *notes, ""])
 
 
 def _note(row: Row, last: str) -> str:
@@ -99,9 +100,8 @@ def _note(row: Row, last: str) -> str:
 
 
 def _published() -> str:
-    lines = [[item.method, item.repaired, item.guarantee, item.drawdown, item.time, item.source] for item in PUBLISHED]
-    table = [PUBLISHED_HEADER, ["---"] * len(PUBLISHED_HEADER), *lines]
-    return "\n".join([PUBLISHED_INTRODUCTION, *map(_joined, table), ""])
+    lines = ([item.method, item.repaired, item.guarantee, item.drawdown, item.time, item.source] for item in PUBLISHED)
+    return f"{PUBLISHED_INTRODUCTION}\n{as_markdown([PUBLISHED_HEADER, *lines], right=())}"
 
 
 def _line(row: Row, several: bool) -> list[str]:
@@ -125,10 +125,6 @@ def _name(row: Row, several: bool) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value + 0.0:,.{digits}f}"
-
-
-def _joined(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def behind(rows: Sequence[Row]) -> list[str]:

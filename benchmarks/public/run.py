@@ -12,10 +12,11 @@ from torch import nn
 
 import sytorch
 from benchmarks.public.cases import Case, cases
-from benchmarks.records import as_markdown, read_records, write_records
+from benchmarks.records import read_records, write_records
 from checker.chain import certificate_of
 from helpers.cli import new_app, say, tells_failures
 from helpers.files.writing import atomic_file
+from helpers.text import as_markdown
 from sytorch.one_call.task import outputs_of
 
 PAGE = """# Published experiments
@@ -162,22 +163,24 @@ def _ordinary(case: Case, network: nn.Module) -> float:
 def table(lines: list[Judged]) -> str:
     """As Markdown."""
     return as_markdown(
-        HEADER,
         [
-            [
-                line.case,
-                line.kind,
-                f"{line.edits:.2f}",
-                f"{line.generalization:.2f}",
-                "" if line.kind == "before" else f"{line.drawdown + 0.0:.2f}",
-                "-" if line.ordinary_lost is None else f"{line.ordinary_lost:.2f}",
-                line.way or "-",
-                "-" if line.gap is None else f"{line.gap:.0e}",
-                line.accepted or "-",
-                "-" if line.seconds is None else f"{line.seconds:.1f}",
-            ]
-            for line in lines
-        ],
+            HEADER,
+            *(
+                [
+                    line.case,
+                    line.kind,
+                    f"{line.edits:.2f}",
+                    f"{line.generalization:.2f}",
+                    "" if line.kind == "before" else f"{line.drawdown + 0.0:.2f}",
+                    "-" if line.ordinary_lost is None else f"{line.ordinary_lost:.2f}",
+                    line.way or "-",
+                    "-" if line.gap is None else f"{line.gap:.0e}",
+                    line.accepted or "-",
+                    "-" if line.seconds is None else f"{line.seconds:.1f}",
+                ]
+                for line in lines
+            ),
+        ]
     )
 
 

@@ -71,13 +71,6 @@ def as_text(table: pd.DataFrame) -> list[list[str]]:
     return [[name.replace("_", " ") for name in table.columns], *cells]
 
 
-def as_markdown(table: pd.DataFrame) -> str:
-    """The table in Markdown."""
-    header, *rows = as_text(table)
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
-
-
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "-" if pd.isna(value) else f"{value:.2f}"

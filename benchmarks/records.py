@@ -30,13 +30,16 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
     """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        header, *lines = csv.reader(stream)
-    names = [field.name for field in fields(kind)]
-    if header != names or any(len(line) != len(names) for line in lines):
-        raise ToolError(f"{path} is another table: give another --output.")
-    types = [str(field.type) for field in fields(kind)]
-    return [kind(*(_value(cell, name) for cell, name in zip(line, types, strict=True))) for line in lines]
+    names, types = zip(*((field.name, str(field.type)) for field in fields(kind)), strict=True)
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            header, *lines = csv.reader(stream)
+        if tuple(header) == names:
+            values = [[_value(*pair) for pair in zip(line, types, strict=True)] for line in lines]
+            return [kind(**dict(zip(names, found, strict=True))) for found in values]
+    except ValueError as error:
+        raise ToolError(f"{path} has a damaged line ({error}): give another --output.") from error
+    raise ToolError(f"{path} is another table: give another --output.")
 
 
 def write_records(path: Path, records: Sequence[R]) -> None:

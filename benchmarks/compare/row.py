@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,25 +46,3 @@ class Row:
         """Whether time or memory ended it before it had a repair."""
         stopped = self.status == "margin missed" and self.message.startswith("stopped: time limit")
         return stopped or self.status.startswith("time limit") or self.status == "out of memory"
-
-    def cells(self) -> list[str]:
-        """What the file holds, in the order of `COLUMNS`: text on one line, so that a line is a row."""
-        return ["" if value is None else " ".join(str(value).split()) for value in asdict(self).values()]
-
-
-COLUMNS = tuple(field.name for field in fields(Row))
-_WHOLE = {"seed", "edit_images"}
-_TEXT = {"method", "size", "label", "licence", "status", "message", "weights_hash", "measured"}
-
-
-def read_row(cells: Mapping[str, str]) -> Row:
-    """A row from its cells; raises `ValueError` or `TypeError` where they are none."""
-    return Row(**{name: _value(name, cell) for name, cell in cells.items()})
-
-
-def _value(name: str, cell: str) -> Any:
-    if name in _TEXT:
-        return cell
-    if cell == "":
-        return None
-    return int(cell) if name in _WHOLE else float(cell)

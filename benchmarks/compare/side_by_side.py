@@ -16,9 +16,9 @@ from benchmarks.compare.one import ALL
 from benchmarks.compare.page import write_page
 from benchmarks.compare.plots import draw_plots
 from benchmarks.compare.row import Row
-from benchmarks.compare.table import append_row, read_rows, write_rows
 from benchmarks.compare.warm_up import warm_up
 from benchmarks.opponents.methods import METHODS
+from benchmarks.records import read_records, write_records
 from helpers.arguments import SpacedLists
 from helpers.cli import DataRootOption, DatasetName, DatasetOption, WeightsOption, new_app, say, tells_failures
 from helpers.errors import UsageError
@@ -50,7 +50,7 @@ def main(
     planned = plan(sizes or SIZES, seeds or [0], methods or list(METHODS))
     baseline = ensure_baseline(dataset, data_root, weights)
     table = output / "side_by_side.csv"
-    done = read_rows(table)
+    done = read_records(table, Row)
     missing = [key for key in planned if key not in {row.key for row in done}]
     if missing:
         told = warm_up(dataset, data_root, baseline)
@@ -91,25 +91,27 @@ def check_same(done: list[Row], context: Context, table: Path) -> None:
 
 def finish(table: Path, output: Path) -> list[Path]:
     """Put the table in order, and write the page and the plots of all that it holds; returns what was written."""
-    rows = read_rows(table)
+    rows = read_records(table, Row)
     order = {name: place for place, name in enumerate(METHODS)}
     rows.sort(key=lambda row: (row.size == ALL, len(row.size), row.size, row.seed, order.get(row.method, len(order))))
-    write_rows(table, rows)
+    write_records(table, rows)
     return [table, write_page(rows, output), *draw_plots(rows, output)]
 
 
 def _run_all(missing: list[Key], context: Context, table: Path) -> None:
     for number, (method, size, seed) in enumerate(missing, start=1):
         say(f"[{number}/{len(missing)}] {METHODS[method].label}, {size} images, seed {seed}")
-        smaller = hopeless(read_rows(table), method, size)
+        done = read_records(table, Row)
+        smaller = hopeless(done, method, size)
         row = not_tried(context, method, size, seed, smaller) if smaller else _run(context, method, size, seed)
-        append_row(table, row)
+        write_records(table, [*done, row])
         say(f"    {row.status}; {_figures(row)}{row.message}")
 
 
 def _run(context: Context, method: str, size: str, seed: int) -> Row:
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return replace(run_apart(context, method, size, seed), measured=today)
+    row = run_apart(context, method, size, seed)
+    return replace(row, message=" ".join(row.message.split()), measured=today)
 
 
 def _figures(row: Row) -> str:

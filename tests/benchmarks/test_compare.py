@@ -25,7 +25,6 @@ from benchmarks.compare.page import behind, write_page
 from benchmarks.compare.plots import draw_plots
 from benchmarks.compare.row import Row
 from benchmarks.compare.side_by_side import finish, plan
-from benchmarks.compare.table import append_row, read_rows
 from benchmarks.opponents import fine_tuning
 from benchmarks.opponents.case import Case
 from benchmarks.opponents.closed_form import least_movement, least_squares_change
@@ -36,6 +35,7 @@ from benchmarks.opponents.published import PUBLISHED
 from benchmarks.opponents.trainable import Part
 from benchmarks.opponents.whole import Point, solve_with_gurobi, solve_with_highs, whole
 from benchmarks.opponents.whole_program import WholeProgram, whole_program
+from benchmarks.records import read_records, write_records
 from editset_helpers.building import select
 from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
@@ -233,34 +233,27 @@ def test_fine_tuning_tells_how_many_margins_are_missing(case: Case) -> None:
 
 def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
     table = tmp_path / "results" / "side_by_side.csv"
-    empty = replace(ROW, method="whole-gurobi", edit_images=None, drawdown=None, status="licence refused")
-    for row in (ROW, empty):
-        append_row(table, row)
-    assert read_rows(table) == [
-        replace(ROW, message="two lines, a comma"),
-        replace(empty, message="two lines, a comma"),
-    ]
+    rows = [ROW, replace(ROW, method="whole-gurobi", edit_images=None, drawdown=None, status="licence refused")]
+    write_records(table, rows)
+    assert read_records(table, Row) == rows
 
 
-def test_a_line_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
-    table = tmp_path / "side_by_side.csv"
-    append_row(table, ROW)
-    with table.open("a") as stream:
-        stream.write("ours-l1,10,0,ou")
-    assert [row.key for row in read_rows(table)] == [ROW.key]
-    append_row(table, replace(ROW, method="ours-l1"))
-    assert [row.method for row in read_rows(table)] == ["ours-default", "ours-l1"]
-
-
-@pytest.mark.parametrize("content", ["a,b\n1,2\n", "notes on the lab meeting, no newline at the end", "method,"])
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "notes on the lab meeting, no newline at the end", "method,"])
 def test_what_is_no_table_is_told_and_left(tmp_path: Path, content: str) -> None:
     table = tmp_path / "side_by_side.csv"
     table.write_text(content)
-    with pytest.raises(ToolError, match="no table of this benchmark"):
-        read_rows(table)
-    with pytest.raises(ToolError, match="no table of this benchmark"):
-        append_row(table, ROW)
+    with pytest.raises(ToolError, match="give another --output"):
+        read_records(table, Row)
     assert table.read_text() == content
+
+
+def test_a_damaged_line_is_told(tmp_path: Path) -> None:
+    write_records(tmp_path / "table.csv", [ROW])
+    written = (tmp_path / "table.csv").read_text()
+    for damaged in (written[:-5], written[:-1] + ",\n", written.replace("2.001", "two")):
+        (tmp_path / "other.csv").write_text(damaged)
+        with pytest.raises(ToolError, match="damaged line"):
+            read_records(tmp_path / "other.csv", Row)
 
 
 def test_a_finished_row_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,8 +277,8 @@ def test_a_finished_row_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mo
 
     with pytest.raises(KeyboardInterrupt):
         compare()
-    assert len(read_rows(tmp_path / "side_by_side.csv")) == 3
-    assert all(re.fullmatch(r"20\d\d-\d\d-\d\d", row.measured) for row in read_rows(tmp_path / "side_by_side.csv"))
+    rows = read_records(tmp_path / "side_by_side.csv", Row)
+    assert len(rows) == 3 and all(re.fullmatch(r"20\d\d-\d\d-\d\d", row.measured) for row in rows)
     first = made.copy()
     made.clear()
     compare()
@@ -299,7 +292,7 @@ def test_a_finished_row_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_method_of_each_way_is_named_at_their_lines_and_the_rest_has_a_plot_of_its_own(tmp_path: Path) -> None:
-    rows = read_rows(CHECKOUT / "docs/benchmarks/side_by_side.csv")
+    rows = read_records(CHECKOUT / "docs/benchmarks/side_by_side.csv", Row)
     names = [path.name for path in draw_plots(rows, tmp_path)]
     columns = ("drawdown", "generalization", "seconds")
     assert names[1::2] == [f"{column}{kind}.svg" for column in columns for kind in ("", "_others")]
@@ -352,8 +345,7 @@ def test_the_page_says_first_where_the_default_is_behind(tmp_path: Path) -> None
         "network (70.0).",
         "10 images, seed 0: 1.50 s; less, with a drawdown below 1, with closed form (1.00).",
     ]
-    for row in (ROW, better, faster, missed):
-        append_row(tmp_path / "side_by_side.csv", row)
+    write_records(tmp_path / "side_by_side.csv", [ROW, better, faster, missed])
     finish(tmp_path / "side_by_side.csv", tmp_path)
     page = (tmp_path / "side_by_side.md").read_text()
     assert page.index("is not ahead") < page.index("| method |")

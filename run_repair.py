@@ -141,7 +141,10 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         earlier = find_earlier(bench)
         path = source if isinstance(source, Path) else find_edit_set(source, bench, earlier)
         refuse_overwriting(output, weights, path)
-        asked = Member(path, load_for(path, bench.test).subset(job.max_samples, job.seed))
+        asked = Member(path, load_for(path, bench.test))
+        if earlier is not None and isinstance(source, Selection):
+            asked = earlier.without_repaired(asked)
+        asked = replace(asked, edit_set=asked.edit_set.subset(job.max_samples, job.seed))
         members = [asked, *(Member(other, load_for(other, bench.test)) for other in job.also)]
         forget_content()
     warn_of_other_weights(asked, bench)

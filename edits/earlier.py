@@ -21,6 +21,7 @@ from edits.outcome.finished import check_same, repaired_images, stated_file
 from edits.outcome.history import History, told_of
 from edits.outcome.report import RepairReport
 from editset_helpers.joining import Member
+from editset_helpers.location import locate
 from helpers.cli import say
 from helpers.errors import UsageError
 from helpers.files.outputs import report_path
@@ -68,6 +69,30 @@ class Earlier:
         if self.units is None:
             return self.now.network
         return self.base.with_units(self.now.model.state_dict(), PLANTED_LAYER, self.units)
+
+    @functools.cached_property
+    def test_positions(self) -> Indices:
+        """The test images that were repaired before, by their pixels."""
+        found = locate(self.member.edit_set, self.base.test)
+        return found.indices[found.indices >= 0] if found.outside is None else np.flatnonzero(~found.outside)
+
+    def without_repaired(self, member: Member) -> Member:
+        """A set that was chosen by what the network gets wrong, without pictures that were repaired to other labels.
+
+        Raises:
+            UsageError: no other is left.
+        """
+        pictures = {image.numpy().tobytes() for image in self.member.edit_set.images}
+        is_new = np.array([image.numpy().tobytes() not in pictures for image in member.edit_set.images])
+        if is_new.all():
+            return member
+        if not is_new.any():
+            raise UsageError(f"There is nothing to repair: {self.now.weights_path} was repaired of all these images.")
+        say(
+            f"note: {int((~is_new).sum())} of the images of {member.path} are left out, for {self.now.weights_path} "
+            "was repaired of these pictures already, with labels that were given."
+        )
+        return Member(member.path, member.edit_set.at(np.flatnonzero(is_new)))
 
     def check(self, options: RepairOptions) -> None:
         """Raise `UsageError` where the next repair would keep less than was promised."""

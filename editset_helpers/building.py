@@ -18,13 +18,16 @@ from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import CIFAR, to_inputs
 
 
-def select(selection: Selection, dataset: ImageDataset, logits: torch.Tensor) -> EditSet:
+def select(
+    selection: Selection, dataset: ImageDataset, logits: torch.Tensor, taken: NDArray[np.int64] | None = None
+) -> EditSet:
     """Build the edit set of a selection.
 
     Args:
         selection: which images.
         dataset: the N images of its split.
         logits: the network's, float32, (N, C).
+        taken: positions of images that are not chosen; none by default.
 
     Returns:
         The images in the dataset's order; the provenance says what follows from the arguments.
@@ -34,6 +37,8 @@ def select(selection: Selection, dataset: ImageDataset, logits: torch.Tensor) ->
         ToolError: no image qualifies.
     """
     qualified = candidates(selection, dataset, logits.argmax(dim=1).numpy())
+    if taken is not None:
+        qualified = np.setdiff1d(qualified, taken)
     if len(qualified) == 0:
         raise ToolError(f"There is nothing to select: {description(selection, dataset)}.")
     positions = qualified[choose(len(qualified), selection.max_samples, selection.seed)]

@@ -159,10 +159,13 @@ def _earlier(context: Context, experiment: Experiment, bench: Workbench) -> Earl
 
 
 def _choose(context: Context, experiment: Experiment, bench: Workbench, earlier: Earlier | None) -> EditSet:
-    """Images by what the network says after the steps before."""
+    """Images by what the network says after the steps before, none of which they repaired."""
     images, logits = _images(experiment, bench)
     try:
-        edit_set = select(experiment.selection, images, logits if earlier is None else earlier.network.test_logits)
+        if earlier is None:
+            edit_set = select(experiment.selection, images, logits)
+        else:
+            edit_set = select(experiment.selection, images, earlier.network.test_logits, earlier.test_positions)
     except ToolError as error:
         raise TooFewImagesError(str(error)) from error
     made_with = {"weights": str(context.weights), "weights_hash": context.weights_hash, "command": context.command}

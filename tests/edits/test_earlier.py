@@ -242,9 +242,7 @@ def test_two_networks_side_by_side(folder: Path) -> None:
     found = json.loads(_repairs("compare", str(BASE), str(SECOND), "--dataset", "digits", "--json").stdout)
     assert {row["name"] for row in found["weights"]} == {*PLANTED, "classifier.6.weight", "classifier.6.bias"}
     test = load_dataset(DatasetName.DIGITS, "test")
-    right = [
-        predict_logits(load_alexnet(path), test.images).argmax(dim=1).numpy() == test.labels for path in (BASE, SECOND)
-    ]
+    right = [predict_logits(load_alexnet(path), test).argmax(dim=1).numpy() == test.labels for path in (BASE, SECOND)]
     assert found["right_by_the_second_alone"] == np.flatnonzero(~right[0] & right[1]).tolist()
     assert found["right_by_the_first_alone"] == np.flatnonzero(right[0] & ~right[1]).tolist()
     assert (
@@ -328,3 +326,18 @@ def test_sets_given_by_hand_are_repaired_together(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     told = _told(output)
     assert told["edit_set_size"] == 4 and told["earlier"] == [] and told["min_margin"] >= 2
+
+
+def test_a_picture_with_a_corrected_label_is_not_chosen_again(folder: Path) -> None:
+    """By the dataset's label the repaired network is wrong of it."""
+    whole = load_edit_set(Path(_told(SECOND)["edit_set_path"]))
+    corrected = EditSet(whole.images[:1], (whole.labels[:1] + 1) % 10, [{"image_idx": whole.metadata[0]["image_idx"]}])
+    save_edit_set(corrected, Path("corrected_edit_dataset.pt"))
+    output, after = Path("artifacts/corrected.pth"), Path("artifacts/after.pth")
+    assert _run("file", "corrected_edit_dataset.pt", output=output).exit_code == 0
+    result = _run("misclassified", "--weights", str(output), "--max-samples", "1000", output=after)
+    assert result.exit_code == 0 and "note: 1 of the images" in result.output, result.output
+    test = load_dataset(DatasetName.DIGITS, "test")
+    wrong = predict_logits(load_alexnet(output), test).argmax(dim=1).numpy() != test.labels
+    assert wrong[whole.metadata[0]["image_idx"]]
+    assert sorted(_told(after)["edit_test_indices"]) == np.flatnonzero(wrong).tolist()

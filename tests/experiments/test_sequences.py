@@ -60,9 +60,9 @@ def test_every_step_keeps_the_images_of_all_before(rows: pd.DataFrame) -> None:
 
 def test_what_a_step_has_come_to_is_what_the_files_say(rows: pd.DataFrame) -> None:
     test, base = load_dataset(DatasetName.DIGITS, "test"), load_alexnet(Path(rows["baseline_model_path"][0]))
-    before = predict_logits(base, test.images).argmax(dim=1).numpy() == test.labels
+    before = predict_logits(base, test).argmax(dim=1).numpy() == test.labels
     for row in rows.itertuples():
-        after = predict_logits(load_alexnet(Path(row.repaired_model_path)), test.images).argmax(dim=1).numpy()
+        after = predict_logits(load_alexnet(Path(row.repaired_model_path)), test).argmax(dim=1).numpy()
         assert row.repaired_accuracy_type == pytest.approx((after == test.labels)[~before].mean())
         assert row.repaired_accuracy_test_set == pytest.approx((after == test.labels).mean())
     assert np.isnan(rows["last_drawdown_points"][0]) and rows["last_drawdown_points"][1:].notna().all()
@@ -120,3 +120,14 @@ def test_the_summary_counts_the_last_step_and_the_plots_show_all(rows: pd.DataFr
 @pytest.mark.parametrize("other", [("--workers", "2"), ("--keep-weights", "none")])
 def test_what_a_sequence_cannot_do_without_is_told(rows: pd.DataFrame, other: tuple[str, ...]) -> None:
     assert "need the weights of the last" in _run("--sequence", "2", *other, "--output", "results/no.csv", code=2)
+
+
+def test_steps_of_right_images_choose_others_each(rows: pd.DataFrame) -> None:
+    table = Path("results/right.csv")
+    kind = ("--edit-set-types", "class_homogeneous_correct", "--target-classes", "3", "--edit-set-sizes", "2")
+    asked = (*kind, "--dataset", "digits", "--sequence", "2", "--output", str(table))
+    result = CliRunner().invoke(experiment_runner.app, asked)
+    assert result.exit_code == 0, result.output
+    told = pd.read_csv(table)
+    first, second = (set(load_edit_set(Path(path)).claimed_indices()) for path in told["edit_set_path"])
+    assert told["images_so_far"].tolist() == [2, 4] and len(first) == len(second) == 2 and not first & second

@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from edits.network.workbench import Workbench
     from experiments.plan import Sweep
 
-CLASSES = tuple(map(str, range(10)))  # where there are no images yet that would say
 T = TypeVar("T")
 FORMER = {
     "--repair-set-sizes": "--edit-set-sizes",
@@ -217,7 +216,7 @@ def main(
     else:
         baseline = ensure_baseline(dataset, data_root, weights, check)
         place = Place(dataset, data_root, baseline, bench_at(dataset, data_root, baseline))
-    sweep = sweep_of(CLASSES if place.bench is None else place.bench.test.class_names)
+    sweep = sweep_of(place.class_names)
     former = replace(sweep, norms=sweep.norms or ("l1",), fixed=replace(fixed, prepare=prepare or "none"))
     context, executor = context_of(place, sweep, output, exclude_disputed, also or ()), Executor(workers, ray)
     if dry_run:

@@ -20,7 +20,7 @@ from helpers import progress
 from helpers.activations import activations_file
 from helpers.cli import DatasetName
 from helpers.files.paths import edit_sets
-from helpers.images.datasets import counted, is_decoded
+from helpers.images.datasets import classes_of, counted, is_decoded
 from helpers.images.input_spec import spec_there
 from helpers.progress import duration
 from helpers.text import described
@@ -50,6 +50,13 @@ class Place:
         if self.bench is not None:
             return len(self.bench.test), len(self.bench.training)
         return counted(self.dataset, self.data_root) or SIZES[self.dataset]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The network's classes, or those it will have."""
+        if self.bench is not None:
+            return self.bench.test.class_names
+        return spec_there(self.weights).classes or classes_of(self.dataset, self.data_root)
 
 
 def open_place(dataset: DatasetName, data_root: Path | None, weights: Path | None) -> Place:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from helpers.cli import DatasetName, say
 from helpers.errors import ToolError, UsageError
-from helpers.files.paths import CACHE, DATA
+from helpers.files.paths import CACHE, CIFAR_CLASSES, DATA
 from helpers.images.cache import load_cached, read_cached
 from helpers.images.cifar_archive import CifarArchive
 from helpers.images.digits import Digits
-from helpers.images.folder import ImageFolder
+from helpers.images.folder import ImageFolder, class_folders
 from helpers.images.input_spec import USUAL, InputSpec
 from helpers.images.preprocessing import Preprocessing, to_inputs
 from helpers.images.source import SPLITS, DecodedImages, ImageSource, Split
@@ -126,6 +126,14 @@ def counted(dataset: DatasetName, data_root: Path | None = None) -> tuple[int, i
     """How many test and training images an image folder has, though none is decoded yet; None of other sources."""
     source = _source_here(dataset, data_root)
     return (source.count("test"), source.count("train")) if isinstance(source, ImageFolder) else None
+
+
+def classes_of(dataset: DatasetName, data_root: Path | None = None) -> tuple[str, ...]:
+    """The names of the classes, though no image is decoded or even there yet."""
+    source = _source_here(dataset, data_root)
+    if isinstance(source, ImageFolder):
+        return tuple(class_folders(source.root))
+    return tuple(map(str, range(10))) if isinstance(source, Digits) else tuple(sorted(CIFAR_CLASSES))
 
 
 def find_source(dataset: DatasetName, data_root: Path | None = None) -> ImageSource:

@@ -146,6 +146,14 @@ def test_a_dry_run_counts_the_pictures_of_a_folder(workplace: Path, image_folder
     assert "10 test images through the network" in told and "6 training images through the convolutions" in told
 
 
+def test_a_dry_run_knows_classes_by_name_before_there_are_images(workplace: Path, image_folder: Path) -> None:
+    kind = ("--edit-set-types", "class_homogeneous_correct")
+    for place, name in (((), "frog"), (("--data-root", str(image_folder)), "dog"), (("--dataset", "digits"), "7")):
+        told = _sweep(*place, *kind, "--target-classes", name, "--dry-run")
+        assert told.exit_code == 0 and "experiments" in told.stdout, told.output
+    assert "There is no class 'frog'" in _sweep("--dataset", "digits", "--target-classes", "frog", "--dry-run").output
+
+
 def test_a_dry_run_tells_options_as_they_are_resolved(project: Path) -> None:
     _ = _repair(*FEW, "--dry-run")  # decodes nothing, but the cache of the session may be cold
     before = _files(project)

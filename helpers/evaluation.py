@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from torch import nn
 from helpers import progress
 from helpers.errors import ToolError
 from helpers.images.datasets import ImageDataset
-from helpers.images.preprocessing import to_inputs
 
 BATCH_SIZE = 500
 
@@ -40,7 +38,7 @@ class Evaluation:
 
 def predict_logits(
     model: nn.Module,
-    images: ImageDataset | NDArray[Any] | torch.Tensor,
+    images: ImageDataset | torch.Tensor,
     batch_size: int = BATCH_SIZE,
     told: str | None = None,
 ) -> torch.Tensor:
@@ -48,7 +46,7 @@ def predict_logits(
 
     Args:
         model: the network, (n, 3, S, S) -> (n, C).
-        images: a data set, uint8 images of the usual preprocessing, (N, H, W, 3), or float32 inputs (N, 3, S, S).
+        images: a data set, or the network's inputs, float32 (N, 3, S, S).
         batch_size: images at a time.
         told: what those who wait are told of it; nothing by default.
 
@@ -80,11 +78,8 @@ def _parts(count: int, size: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, count, size))
 
 
-def _forward(model: nn.Module, images: ImageDataset | NDArray[Any] | torch.Tensor, part: slice) -> torch.Tensor:
-    if isinstance(images, ImageDataset):
-        inputs = images.inputs(part)
-    else:
-        inputs = images[part] if isinstance(images, torch.Tensor) else to_inputs(images[part])
+def _forward(model: nn.Module, images: ImageDataset | torch.Tensor, part: slice) -> torch.Tensor:
+    inputs = images.inputs(part) if isinstance(images, ImageDataset) else images[part]
     parameter = next(model.parameters(), None)
     outputs: torch.Tensor = model(inputs if parameter is None else inputs.to(parameter.device))
     return outputs.to("cpu", torch.float32)

@@ -45,7 +45,8 @@ def judge(bench: Workbench, state: dict[str, torch.Tensor], edit_set: EditSet) -
     """
     model = alexnet_of(state)
     edited = predict_logits(model, edit_set.images)
-    right, before = (is_right(logits, bench.test.labels) for logits in (_tested(model, bench), bench.test_logits))
+    tested = predict_logits(model, bench.test), bench.test_logits
+    right, before = (is_right(logits, bench.test.labels) for logits in tested)
     outside = locate(edit_set, bench.test).outside
     assert outside is not None  # the benchmark's edit sets know which test images they hold
     return Verdict(
@@ -56,10 +57,6 @@ def judge(bench: Workbench, state: dict[str, torch.Tensor], edit_set: EditSet) -
         test_accuracy=100 * float(right.mean()),
         largest_change=_largest_change(bench.model, state),
     )
-
-
-def _tested(model: AlexNet, bench: Workbench) -> torch.Tensor:
-    return predict_logits(model, bench.test.images)
 
 
 def _generalization(model: AlexNet, bench: Workbench, edit_set: EditSet) -> float:

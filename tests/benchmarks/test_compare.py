@@ -36,11 +36,14 @@ from benchmarks.opponents.trainable import Part
 from benchmarks.opponents.whole import Point, solve_with_gurobi, solve_with_highs, whole
 from benchmarks.opponents.whole_program import WholeProgram, whole_program
 from benchmarks.records import read_records, write_records
+from edits.network.workbench import open_workbench
 from editset_helpers.building import select
 from editset_helpers.selection import Selection
 from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
 from helpers.images.datasets import ImageDataset
+from helpers.images.input_spec import InputSpec
+from helpers.images.preprocessing import CIFAR
 from model_classes.alexnet import blank_alexnet
 from tests.conftest import CHECKOUT
 
@@ -127,6 +130,17 @@ def test_the_judge_agrees_with_a_plain_forward_pass(case: Case) -> None:
 def test_weights_that_did_not_change_cost_nothing(case: Case) -> None:
     verdict = judge(case.bench, case.bench.model.state_dict(), case.edit_set)
     assert (verdict.edit_accuracy, verdict.drawdown, verdict.largest_change) == (0.0, 0.0, 0.0)
+
+
+def test_the_judge_prepares_images_as_the_network_wants_them(case: Case) -> None:
+    spec = InputSpec(replace(CIFAR, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
+    test = replace(case.bench.test, spec=spec)
+    bench = open_workbench(case.bench.dataset, None, case.bench.weights_path)
+    bench = replace(bench, test=replace(test, content_hash="normalised"))
+    edit_set = select(Selection("misclassified", max_samples=4), bench.test, bench.test_logits)
+    verdict = judge(bench, bench.model.state_dict(), edit_set)
+    right = (bench.test_logits.argmax(dim=1).numpy() == test.labels).mean()
+    assert verdict.drawdown == 0 and verdict.test_accuracy == pytest.approx(100 * right)
 
 
 def test_the_closed_form_reaches_its_targets_with_the_least_change() -> None:

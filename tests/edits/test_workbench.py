@@ -26,7 +26,7 @@ from sytorch.spare_units.planting import Planting
 def test_cached_activations_give_the_logits_of_the_full_pass(digits_baseline: Path) -> None:
     for _ in ("computed", "cached"):
         bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
-        full = predict_logits(bench.model, bench.test.images)
+        full = predict_logits(bench.model, bench.test)
         torch.testing.assert_close(bench.test_logits, full, rtol=0, atol=1e-4)
         assert torch.equal(bench.test_logits.argmax(dim=1), full.argmax(dim=1))
 
@@ -56,9 +56,7 @@ def test_a_planted_network_is_the_network_with_these_units(digits_baseline: Path
     torch.testing.assert_close(state["classifier.4.weight"].double(), expected, rtol=0, atol=1e-7)
     made = state["classifier.4.weight"].double() - before["classifier.4.weight"].double()
     assert bool((made[chosen].abs() <= torch.from_numpy(change[:, :-1]).abs()).all())
-    torch.testing.assert_close(
-        planted.test_logits, predict_logits(planted.model, bench.test.images), rtol=1e-4, atol=1e-3
-    )
+    torch.testing.assert_close(planted.test_logits, predict_logits(planted.model, bench.test), rtol=1e-4, atol=1e-3)
     assert all(torch.equal(before[name], value) for name, value in bench.model.state_dict().items())
 
     seen = torch.from_numpy(

@@ -154,7 +154,7 @@ def test_every_figure_is_what_the_full_forward_pass_says(place: Path) -> None:
     outside = np.ones(len(test), dtype=bool)
     outside[edit_set.test_indices()] = False
     for model, prefix in ((before, "baseline"), (after, "repaired")):
-        right = predict_logits(model, test.images).argmax(1).numpy() == test.labels
+        right = predict_logits(model, test).argmax(1).numpy() == test.labels
         assert right.mean() == row[f"{prefix}_accuracy_test_set"]
         assert right[outside].mean() == row[f"{prefix}_accuracy_drawdown_set"]
     logits = predict_logits(after, edit_set.images)

@@ -5,17 +5,17 @@ Images of the edit set are left out. The corruptions are made on the 32 x 32 pix
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from edits.outcome.finished import images_source, read_repair, stated_file
+from edits.outcome.report import RepairReport
 from helpers.arguments import SpacedLists
-from helpers.cli import DatasetName, new_app, say, tells_failures
-from helpers.errors import ToolError
+from helpers.cli import new_app, say, tells_failures
 from helpers.evaluation import is_right, predict_logits
 from helpers.images.corruptions import CORRUPTIONS
 from helpers.images.datasets import ImageDataset, load_dataset
@@ -39,27 +39,22 @@ def main(
     """Print a table for each repair, as Markdown."""
     for path in reports:
         report, test, outside, networks = kept_repair(path, images)
-        say(f"{path}: {report['command']}")
+        say(f"{path}: {report.command}")
         print(as_markdown([HEADER, *(row(networks, test, outside, name) for name in ("none", *CORRUPTIONS))]))
 
 
-def kept_repair(
-    path: Path, images: int | None
-) -> tuple[dict[str, Any], ImageDataset, NDArray[np.int64], list[AlexNet]]:
+def kept_repair(path: Path, images: int | None) -> tuple[RepairReport, ImageDataset, NDArray[np.int64], list[AlexNet]]:
     """A report, the test images, the positions of up to so many outside the edit set, the networks before and after.
 
     Raises:
         ToolError: it is no report of a repair whose weights were kept, or something of it is not there.
     """
-    report = json.loads(path.read_text(encoding="utf-8"))
-    if report["status"] != "repaired" or report["output_path"] is None:
-        raise ToolError(f"{path} is not the report of a repair whose weights were kept.")
-    root = report["data_root"]
-    place, spec = None if root is None else Path(root), spec_of(Path(report["weights_path"]))
-    test = load_dataset(DatasetName(report["dataset"]), "test", place, spec)
-    outside = np.setdiff1d(np.arange(len(test)), report["edit_test_indices"])[:images]
-    networks = [load_alexnet(Path(report[name]), len(test.class_names)) for name in ("weights_path", "output_path")]
-    return report, test, outside, networks
+    report = read_repair(path)
+    files = [stated_file(str(stated), path) for stated in (report.weights_path, report.output_path)]
+    dataset, root = images_source(report)
+    test = load_dataset(dataset, "test", root, spec_of(files[0]))
+    outside = np.setdiff1d(np.arange(len(test)), report.edit_test_indices)[:images]
+    return report, test, outside, [load_alexnet(file, len(test.class_names)) for file in files]
 
 
 def row(networks: list[AlexNet], test: ImageDataset, chosen: NDArray[np.int64], name: str) -> list[str]:

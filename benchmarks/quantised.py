@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 from torch import nn
 
 from benchmarks.corruptions import kept_repair
-from editset_helpers.edit_set import load_edit_set
+from edits.outcome.finished import repaired_images
 from helpers.arguments import SpacedLists
 from helpers.cli import new_app, say, tells_failures
 from helpers.evaluation import is_right, predict_logits
@@ -36,8 +35,8 @@ def main(
     """Print a table for each repair, as Markdown."""
     for path in reports:
         report, test, others, networks = kept_repair(path, images)
-        edit_set = load_edit_set(Path(report["edit_set_path"])).at(np.array(report["edit_images"]))
-        say(f"{path}: {report['command']}")
+        edit_set = repaired_images(report, path, test)
+        say(f"{path}: {report.command}")
         seen = edit_set.images, test.inputs(others)
         cases = [(networks[1], seen[0], edit_set.labels.numpy())]
         cases += [(network, seen[1], test.labels[others]) for network in networks]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from edits.outcome.finished import check_same, repaired_images
+from edits.outcome.finished import check_same, images_source, repaired_images
 from edits.outcome.history import told_of
 from edits.outcome.report import RepairReport
 from editset_helpers.class_order import load_for
@@ -115,8 +115,7 @@ def _other_images(asked: Exporting) -> Judges:
 
 
 def _edit_images(told: RepairReport, path: Path, data_root: Path | None, spec: InputSpec) -> Judges:
-    root = data_root or (None if told.data_root is None else Path(told.data_root))
-    dataset = DatasetName.DIGITS if root is None and told.dataset == DatasetName.DIGITS else DatasetName.CIFAR10
+    dataset, root = images_source(told, data_root)
     test = load_dataset(dataset, "test", root, spec)
     check_same("test images", told.dataset, told.dataset_hash, test.content_hash)
     edit_set = repaired_images(told, path, test)

@@ -10,6 +10,7 @@ import numpy as np
 from edits.outcome.report import RepairReport, current
 from editset_helpers.class_order import load_for
 from editset_helpers.edit_set import EditSet
+from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
 from helpers.files.publishing import settle_folder
 from helpers.files.writing import read_json
@@ -44,6 +45,13 @@ def read_repair(path: Path) -> RepairReport:
         what = "kept no weights" if told.status == "repaired" else f"ended with the status {told.status}"
         raise UsageError(f"There is nothing to measure: the repair of {path} {what}.")
     return told
+
+
+def images_source(told: RepairReport, data_root: Path | None = None) -> tuple[DatasetName, Path | None]:
+    """The dataset of a report and its folder, which is ``data_root`` where the images are there now."""
+    root = data_root or (None if told.data_root is None else Path(told.data_root))
+    is_digits = root is None and told.dataset == DatasetName.DIGITS
+    return DatasetName.DIGITS if is_digits else DatasetName.CIFAR10, root
 
 
 def repaired_images(told: RepairReport, path: Path, test: ImageDataset) -> EditSet:

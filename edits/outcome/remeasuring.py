@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from edits.network.workbench import Workbench, open_workbench
-from edits.outcome.finished import FRACTIONS, MARGINS, check_same, read_repair, repaired_images, stated_file
+from edits.outcome.finished import (
+    FRACTIONS,
+    MARGINS,
+    check_same,
+    images_source,
+    read_repair,
+    repaired_images,
+    stated_file,
+)
 from edits.outcome.likeness import answers_on_copies, generalization
 from edits.outcome.measuring import measure_accuracy, measure_copies
 from edits.outcome.outcomes import LogitsPair
@@ -16,7 +24,6 @@ from editset_helpers.copies import with_copies
 from editset_helpers.location import locate
 from editset_helpers.regions import Region
 from editset_helpers.selection import check_numbers
-from helpers.cli import DatasetName
 from helpers.evaluation import BATCH_SIZE, predict_logits
 from model_classes.alexnet import AlexNet, load_alexnet
 from model_classes.weights import weights_hash
@@ -92,9 +99,7 @@ def remeasure(path: Path, data_root: Path | None = None, batch_size: int = BATCH
 
 
 def _bench(told: RepairReport, path: Path, data_root: Path | None) -> Workbench:
-    root = data_root or (None if told.data_root is None else Path(told.data_root))
-    dataset = DatasetName.DIGITS if root is None and told.dataset == DatasetName.DIGITS else DatasetName.CIFAR10
-    bench = open_workbench(dataset, root, stated_file(told.weights_path, path))
+    bench = open_workbench(*images_source(told, data_root), stated_file(told.weights_path, path))
     check_same("test images", told.dataset, told.dataset_hash, bench.test.content_hash)
     check_same("weights", told.weights_path, told.weights_hash_before, bench.weights_hash)
     return bench

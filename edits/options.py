@@ -12,6 +12,8 @@ from helpers.errors import UsageError
 LAST_LAYER = "classifier.6"
 PLANTED_LAYER = "classifier.4"
 MANY_IMAGES = 200  # above, the default norm is l2: with 400 images l1 takes five seconds, and l2 half of one
+RIDGE = 1e-3
+HIDDEN_METRIC_IMAGES = 10_000  # more make the metric of another layer no better
 NormName = Literal["l1", "linf", "linf+l1", "l2"]
 SolverName = Literal["auto", "gurobi", "highs"]
 MetricName = Literal["training", "per-class", "identity"]
@@ -67,7 +69,8 @@ class RepairOptions:
         whole_program: write the program out at once instead of generating rows and columns; ``linf`` and ``linf+l1``
             always do.
         metric_images: from how many training images, all right, the training metric is taken, half of them those most
-            in doubt; None for all, and for 20,000 of a network whose hidden layer was prepared.
+            in doubt; None for all, and for 20,000 of a network whose hidden layer was prepared. Of other layers
+            than the last it is from 10,000 at most.
         ridge: added to the metric's diagonal, relative to its mean.
         prepare: ``spare-units``, units of `PLANTED_LAYER` that ordinary images do not need become detectors of the edit
             images first; ``none``; or ``auto``: ``spare-units`` for the training metric, else ``none``.
@@ -87,7 +90,7 @@ class RepairOptions:
     time_limit: float | None = None
     whole_program: bool = False
     metric_images: int | None = None
-    ridge: float = 1e-3
+    ridge: float = RIDGE
     prepare: PrepareName = "auto"
     pattern: PatternName = "fixed"
     region: Region = field(default_factory=Region)
@@ -124,6 +127,19 @@ class RepairOptions:
             raise UsageError(f"--pattern is one of {', '.join(get_args(PatternName))}, not {self.pattern!r}.")
         if self.is_hidden and self.prepare not in ("auto", "none"):
             raise UsageError(f"--prepare belongs to repairs of {LAST_LAYER}; --layer {self.layer} is repaired alone.")
+        if self.is_hidden and (idle := self._idle):
+            raise UsageError(
+                f"{', '.join(idle)} would change nothing: --layer {self.layer} is repaired without. Leave it out, or "
+                f"repair {LAST_LAYER}."
+            )
+
+    @property
+    def _idle(self) -> list[str]:
+        """What is asked for, as it would be typed, that only repairs of the last layer heed."""
+        told = [f"--ridge {self.ridge:g}"] * (self.ridge != RIDGE) + ["--whole-program"] * self.whole_program
+        told += [f"--solver {self.solver}"] * (self.solver != "auto")
+        many = self.metric_images is not None and self.metric_images > HIDDEN_METRIC_IMAGES
+        return told + [f"--metric-images above {HIDDEN_METRIC_IMAGES}"] * many
 
     @property
     def is_hidden(self) -> bool:
@@ -140,7 +156,7 @@ class RepairOptions:
         """What tables have no column for, as it would be typed; ``none`` where that is as usual."""
         told = [f"--pattern {self.pattern}"] * (self.is_hidden and self.pattern != "fixed")
         told += [f"--shifts {self.region.shifts}"] * bool(self.region.shifts) + ["--flip"] * self.region.flip
-        told += [f"--ridge {self.ridge:g}"] * (self.ridge != 1e-3) + ["--whole-program"] * self.whole_program
+        told += [f"--ridge {self.ridge:g}"] * (self.ridge != RIDGE) + ["--whole-program"] * self.whole_program
         for name, value in (("metric-images", self.metric_images), ("max-drawdown", self.max_drawdown)):
             told += [] if value is None else [f"--{name} {value:g}"]
         return " ".join(told) or "none"

@@ -12,7 +12,7 @@ import sytorch
 from edits.methods.writing import RefutedError, Repaired, with_allowances, write_verified
 from edits.network.applying import apply_changes, by_parameter
 from edits.network.workbench import Workbench
-from edits.options import RepairOptions
+from edits.options import HIDDEN_METRIC_IMAGES, RepairOptions
 from edits.pace import expected
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
@@ -20,8 +20,6 @@ from helpers import progress
 from helpers.errors import NotVerifiedError, UsageError
 from model_classes.alexnet import AlexNet
 from sytorch.hidden_layer.constraints import ALLOWANCE, still_of
-
-METRIC_IMAGES = 10_000
 
 
 def repair_hidden_layer(task: Task) -> Repaired:
@@ -137,7 +135,7 @@ def _metric(bench: Workbench, view: sytorch.LayerView, options: RepairOptions) -
 
 def metric_count(options: RepairOptions) -> int:
     """From how many training images, at most, the metric of a layer other than the last is taken."""
-    return min(options.metric_images or METRIC_IMAGES, METRIC_IMAGES)
+    return options.metric_images or HIDDEN_METRIC_IMAGES
 
 
 def first_allowance(problem: HiddenLayer) -> float:

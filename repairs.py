@@ -69,6 +69,8 @@ def show(weights: WeightsArgument, as_json: JsonOption = False) -> None:
     for number, step in enumerate(steps, 1):
         gone = "" if step.is_there else " (gone)"
         print(f"\n{number}  {step.weights}{gone}\n   {step.edit_set}\n   {step.command}")
+        if step.last_drawdown_points is not None:
+            print(f"   drawdown against the repair before: {step.last_drawdown_points:.2f} points")
 
 
 @app.command()

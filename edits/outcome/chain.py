@@ -38,6 +38,7 @@ class Step:
         margin: what they have at least.
         layer, prepare: which layer changed, and what was done first.
         drawdown_points: what the test images outside lost, against the network before all repairs.
+        last_drawdown_points: the same, against the repair before; None of the first one, and where nothing tells it.
         generalization: the fraction of copies right.
     """
 
@@ -54,6 +55,7 @@ class Step:
     prepare: str
     drawdown_points: float | None
     generalization: float | None
+    last_drawdown_points: float | None = None
 
 
 def steps_of(weights: Path) -> tuple[str, list[Step]]:
@@ -77,6 +79,7 @@ def steps_of(weights: Path) -> tuple[str, list[Step]]:
                 prepare=entry["prepare"] or "none",
                 drawdown_points=entry["drawdown_points"],
                 generalization=entry["generalization_after"],
+                last_drawdown_points=entry.get("last_drawdown_points"),
             )
         )
         images = entry["edit_set_size"]

@@ -10,7 +10,7 @@ from helpers.text import aligned, described, percent
 # What a report says of each repair that it was made upon.
 STEP = (
     "timestamp", "command", "output_path", "weights_hash_after", "edit_set_path", "edit_set_size", "layer", "prepare",
-    "margin", "drawdown_points", "generalization_after",
+    "margin", "drawdown_points", "generalization_after", "last_drawdown_points",
 )  # fmt: skip
 
 
@@ -279,6 +279,8 @@ def _measured(report: RepairReport) -> list[tuple[str, ...]]:
     ]
     if report.drawdown_accuracy_before is not None:
         rows.append(_row("outside the edit set", report.drawdown_accuracy_before, report.drawdown_accuracy_after))
+    if report.last_drawdown_points is not None:
+        rows.append(("against the last repair", "", "", f"{-report.last_drawdown_points:+.2f}"))
     if report.drawdown_undisputed_before is not None:
         name = f"without {len(report.disputed_images):,} disputed"
         rows.append(_row(name, report.drawdown_undisputed_before, report.drawdown_undisputed_after))

@@ -81,6 +81,7 @@ def test_all_counts_from_the_network_before_all_repairs(folder: Path) -> None:
     base, after = read_weights(BASE), read_weights(SECOND)
     assert max(float((after[name].double() - base[name].double()).abs().max()) for name in base) <= 5
     last = second["earlier"][0]["drawdown_points"] - second["drawdown_points"]
+    assert "drawdown against the repair before:" in _repairs("show", str(SECOND)).output
     assert second["last_drawdown_points"] == pytest.approx(-last, abs=0.5)  # they are of other images outside
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from editset_helpers.file_checks import as_records, checked_images, checked_labels, stored_pixels
+from editset_helpers.file_checks import as_records, checked_images, checked_labels, note_if_plain, stored_pixels
 from helpers.errors import ToolError, UsageError
 from helpers.files.writing import load_tensors, read_json, save_tensors, write_json
 from helpers.images.preprocessing import CIFAR, Preprocessing, preprocessing_from
@@ -172,7 +172,10 @@ def load_edit_set(path: Path, num_classes: int | None = 10, preprocessing: Prepr
     if not isinstance(content, dict) or not {"images", "labels"} <= content.keys():
         raise ToolError(f"The edit set {path} is not a dict with 'images' and 'labels'.")
     facts = content["provenance"] if "provenance" in content else _facts_beside(path)
-    images = checked_images(content["images"], path, _preprocessing(facts, preprocessing, path))
+    prepared = _preprocessing(facts, preprocessing, path)
+    images = checked_images(content["images"], path, prepared)
+    if not _says_preparation(facts):
+        note_if_plain(images, path, prepared)
     labels = checked_labels(content["labels"], len(images), num_classes, path)
     metadata, pixels = as_records(content.get("metadata"), len(images), path), stored_pixels(content, len(images))
     edit_set = EditSet(images, labels, metadata, pixels=pixels)
@@ -209,6 +212,10 @@ def _facts_beside(path: Path) -> Any:
     return {key: value for key, value in facts.items() if key != "metadata"} if isinstance(facts, dict) else {}
 
 
+def _says_preparation(facts: Any) -> bool:
+    return isinstance(facts, dict) and bool(facts.keys() & {"preprocessing", "dataset_hash"})
+
+
 def _preprocessing(facts: Any, wanted: Preprocessing | None, path: Path) -> Preprocessing:
     """What a file's images were made by: what it says, the usual where a set made here says nothing, or what is wanted.
 
@@ -216,7 +223,7 @@ def _preprocessing(facts: Any, wanted: Preprocessing | None, path: Path) -> Prep
         UsageError: another is wanted.
         ToolError: the file says something impossible.
     """
-    if not isinstance(facts, dict) or not facts.keys() & {"preprocessing", "dataset_hash"}:
+    if not _says_preparation(facts):
         return wanted or CIFAR
     try:
         stated = preprocessing_from(facts["preprocessing"]) if "preprocessing" in facts else CIFAR

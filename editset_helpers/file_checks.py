@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from helpers.cli import say_once
 from helpers.errors import ToolError
 from helpers.files.tensors import is_plain
 from helpers.images.preprocessing import CIFAR, Preprocessing
@@ -50,6 +51,16 @@ def _within_range(inputs: torch.Tensor, path: Path, preprocessing: Preprocessing
             f"{extremes[0]:.4g} or {extremes[1]:.4g}, outside what pixels in [0, 1] give."
         )
     return inputs
+
+
+def note_if_plain(inputs: torch.Tensor, path: Path, preprocessing: Preprocessing) -> None:
+    """Say that images, (N, 3, S, S), look like plain pixels where the network wants them normalised."""
+    low, high = torch.aminmax(inputs)
+    if preprocessing != preprocessing.unnormalised and low >= 0 and high <= 1:
+        say_once(
+            f"note: all values of the edit set {path} lie in [0, 1], and it does not say how they were prepared: they "
+            f"are taken as the network's inputs ({preprocessing.described}). If they are plain pixels, normalise them."
+        )
 
 
 def checked_labels(labels: Any, count: int, num_classes: int | None, path: Path) -> torch.Tensor:

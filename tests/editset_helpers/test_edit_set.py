@@ -17,6 +17,7 @@ import torch
 from editset_helpers.edit_set import EditSet, load_edit_set, metadata_path, save_edit_set
 from helpers.errors import ToolError
 from helpers.files.writing import load_tensors
+from helpers.images.preprocessing import CIFAR
 
 
 @pytest.fixture
@@ -274,3 +275,16 @@ def test_a_full_disk_leaves_the_old_set(edit_set: EditSet, path: Path, monkeypat
         save_edit_set(edit_set.subset(2, seed=0), path)
     assert load_edit_set(path).content_hash == edit_set.content_hash
     assert len(list(path.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("value", [0.5, -0.5])
+def test_plain_pixels_for_a_network_that_normalises_are_told(
+    path: Path, value: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = replace(CIFAR, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    foreign = _foreign(path, images=torch.full((4, 3, 64, 64), value))
+    load_edit_set(foreign, preprocessing=wanted)
+    assert ("it does not say how they were prepared" in capsys.readouterr().err) == (value > 0)
+    _foreign(path, images=torch.full((4, 3, 64, 64), value), provenance={"preprocessing": wanted.as_json()})
+    load_edit_set(foreign, preprocessing=wanted)
+    assert "prepared" not in capsys.readouterr().err

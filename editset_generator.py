@@ -218,7 +218,19 @@ def make_edit_set(selection: Selection, request: Request | None = None, relabel:
     wanted, force = Wanted(selection, images, source.weights_hash), request.force
     folder = edit_sets(request.dataset, request.data_root)
     place = _usual_place(wanted, folder, force) if file is None else _named_place(wanted, folder / file, force)
-    return _put(place, lambda: generate_edit_set(selection, source, command_line()))
+    return _put(place, lambda: generate_edit_set(selection, with_doubts(source), command_line()))
+
+
+def with_doubts(source: Source) -> Source:
+    """The source which, when it is asked what the network says of all images, says what is odd about that."""
+    from helpers.doubts import tell_doubts
+
+    def logits() -> torch.Tensor:
+        found = source.all_logits()
+        tell_doubts(found, source.images)
+        return found
+
+    return replace(source, logits=logits)
 
 
 def with_known_logits(source: Source, request: Request) -> Source:

@@ -163,6 +163,7 @@ def main(
     from experiments.single import bench_at
     from experiments.sweep import Executor, run_sweep
     from experiments.table.writing import check_output
+    from helpers.doubts import tell_doubts
     from helpers.files.tensors import check_readable
     from model_classes.training import ensure_baseline
 
@@ -222,6 +223,8 @@ def main(
     if dry_run:
         print(listed(forecast_sweep(place, (sweep, former), context, None if force else output, executor)))
         return
+    if place.bench is not None:
+        tell_doubts(place.bench.test_logits, place.bench.test)
     failed = run_sweep(sweep, context, output, executor, restart=force, former=former)
     print(aligned(as_text(summarise(read_tables([output])))))
     say(f"{output} is complete; plots of it: uv run python analysis.py {output}")

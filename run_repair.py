@@ -123,6 +123,7 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     from editset_helpers.edit_set import forget_content
     from editset_helpers.joining import Member
     from editset_helpers.lists import read_numbers
+    from helpers.doubts import tell_doubts
     from helpers.files.tensors import check_readable
     from model_classes.training import ensure_baseline
 
@@ -139,6 +140,8 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
         source = replace(source, max_samples=job.max_samples, seed=job.seed)
     with bench.clock.phase("edit set"):
         earlier = find_earlier(bench)
+    tell_doubts((bench if earlier is None else earlier.network).test_logits, bench.test)
+    with bench.clock.phase("edit set"):
         path = source if isinstance(source, Path) else find_edit_set(source, bench, earlier)
         refuse_overwriting(output, weights, path)
         asked = Member(path, load_for(path, bench.test))

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy  # `optimize` is imported on its first use: 0.3 s
+import torch
 
-from helpers.evaluation import Evaluation
+from helpers.cli import say_once
+from helpers.evaluation import Evaluation, evaluate_logits
+from helpers.images.datasets import ImageDataset
 
 REMEDY = "They belong to the weights and are told by options of eval.py; docs/own_network.md has an example."
 
@@ -34,6 +37,12 @@ def doubts(found: Evaluation, preprocessing: str) -> Iterator[str]:
             f"{found.accuracy:.1%} is near chance, {chance:.1%}. Perhaps the network was trained with another "
             f"preprocessing than the one used ({preprocessing}) or with the classes in another order. {REMEDY}"
         )
+
+
+def tell_doubts(logits: torch.Tensor, images: ImageDataset) -> None:
+    """Say them once, of what a network says of a whole split, (N, C)."""
+    for doubt in doubts(evaluate_logits(logits, images.labels, images.class_names), images.preprocessing.described):
+        say_once(f"note: {doubt}")
 
 
 def _better_order(found: Evaluation) -> tuple[list[int], float] | None:

@@ -111,7 +111,7 @@ def table(found: dict[tuple[str, str], list[Command]]) -> str:
         [_images(commands), reach, *(f"{_mean(commands, name):.2f}" for name in phases)]
         for (_, reach), commands in found.items()
     ]
-    return f"{as_markdown(HEADER, costs)}\n{as_markdown(['images', 'reach', *phases], times)}"
+    return f"{as_markdown([HEADER, *costs])}\n{as_markdown([['images', 'reach', *phases], *times])}"
 
 
 def _costs(reach: str, commands: Sequence[Command]) -> list[str]:

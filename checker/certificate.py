@@ -85,7 +85,7 @@ class Certificate:
         base, other = self.facts["base"], self.facts["network"]
         self.base, found = self.known_base or read_base(self._path(base))
         need(found == base["hash"], f"{base['file']} holds other weights than those repaired")
-        self.network = read_weights(self._path(other), self.base, base["hash"])
+        self.network = read_weights(self._path(other), self.base, base["hash"], (self.place / other["file"]).parent)
         need(hash_of(self.network) == other["hash"], f"{other['file']} holds other weights than those certified")
         self.network |= {key: own for key, own in self.base.items() if own.equal(self.network[key])}  # 160 MB less
         return f"{other['file']} and its base {base['file']} are the files that were certified"

@@ -73,8 +73,8 @@ def slack(name: str, values: Tensor, pattern: Tensor) -> Tensor:
     return (values.flatten(2).gather(2, pattern)[:, :, None] - values.flatten(2)[:, :, members]).flatten(1)
 
 
-def read_weights(path: Path, base: Weights, base_hash: str = "") -> Weights:
-    """The float32 tensors of a state dict, of safetensors, of TorchScript, or of a file of changes of the base."""
+def read_weights(path: Path, base: Weights, base_hash: str = "", place: Path | None = None) -> Weights:
+    """The float32 tensors of a state dict, of safetensors, of TorchScript, or of changes of the base or a file."""
     with path.open("rb") as stream:
         start = stream.read(9)
     if start[8:] == b"{" and not start.startswith(b"PK"):
@@ -84,7 +84,7 @@ def read_weights(path: Path, base: Weights, base_hash: str = "") -> Weights:
     else:
         content = torch.load(path, map_location="cpu", weights_only=True)
     if str(content.get("format")).startswith(CHANGES):
-        need(content["base_hash"] == base_hash, f"{path.name} holds changes of another base")
+        base = base if content["base_hash"] == base_hash else read_base((place or path.parent) / content["base"])[0]
         changed, moved = dict(base), content["changes"]
         for name in [name for name in moved if not name.endswith(ROWS)]:
             rows, change = moved.get(name + ROWS, torch.arange(len(base[name]))), moved[name].double()
@@ -110,12 +110,12 @@ def read_safetensors(data: bytes) -> dict[str, Any]:
 
 
 def read_base(path: Path) -> tuple[Weights, str]:
-    """The weights of a file, and their hash; the last one is remembered, for a sweep has one base for all."""
+    """The weights of a file, and their hash; the last two are remembered, for a sweep has one base for all."""
     facts = path.stat()
     return _read_base(path, facts.st_mtime_ns, facts.st_size)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _read_base(path: Path, _time: int, _size: int) -> tuple[Weights, str]:
     weights = read_weights(path, {})
     return weights, hash_of(weights)

@@ -21,10 +21,10 @@ from helpers.activations import linear_logits
 from helpers.errors import NotVerifiedError
 from helpers.evaluation import checked, margins, predict_logits
 from helpers.stopwatch import give_memory_back
-from model_classes.alexnet import AlexNet, alexnet_of
-from model_classes.changes import changes_content
+from model_classes.alexnet import AlexNet, alexnet_of, load_alexnet
+from model_classes.changes import apply_to, changes_content
 from model_classes.weight_files import save_weights
-from model_classes.weights import weights_hash
+from model_classes.weights import base_file, weights_hash
 from sytorch import chain_of
 
 if TYPE_CHECKING:
@@ -114,11 +114,22 @@ def write_verified(
                 f"With the repaired weights an image or a copy misses the margin {asked:g} by {asked - smallest:.2g}."
             )
         if task.kept_weights != "full":
-            moved = changes_of(bench.model, state)
-            content = changes_content(moved, bench.weights_path, bench.weights_hash, task.output)
+            content = _changes(task, state)
         digest = weights_hash(state)
         save_weights(content, task.written, _history(task, state, digest))
     return logits, digest
+
+
+def _changes(task: Task, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """What changed since the last file of whole weights; the state itself where that would not give back every bit."""
+    bench = task.bench
+    path = base_file(bench.weights_path)
+    if path is None:
+        return changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, task.output)
+    model = load_alexnet(path, len(bench.test.class_names))
+    base, digest = model.state_dict(), weights_hash(model)
+    content = changes_content(changes_of(model, state), path, digest, task.output)
+    return content if weights_hash(apply_to(base, content, task.output)) == weights_hash(state) else state
 
 
 def _logits(task: Task, model: AlexNet) -> torch.Tensor:

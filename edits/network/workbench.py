@@ -160,6 +160,8 @@ class Workbench:
 
         @functools.cache
         def units() -> NDArray[np.float32]:
+            if not len(places):
+                return np.zeros((len(self.test), 0), dtype=np.float32)
             return np.asarray(self._on_test_images(layer).of(unit_rows(state, layer, places)).numpy().T)
 
         def test_inputs() -> Iterator[NDArray[np.float32]]:

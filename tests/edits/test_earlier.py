@@ -26,7 +26,7 @@ from helpers.files.outputs import certificate_path, report_path
 from helpers.images.datasets import load_dataset
 from model_classes.alexnet import load_alexnet
 from model_classes.weight_files import read_history, save_weights
-from model_classes.weights import read_weights
+from model_classes.weights import base_file, read_weights, weights_hash
 from tests.conftest import with_cache
 
 BASE, FIRST, SECOND = (Path(f"artifacts/{name}.pth") for name in ("alexnet_base_digits", "first", "second"))
@@ -148,7 +148,11 @@ def test_a_file_without_its_report_knows_what_it_was_repaired_of(folder: Path) -
     moved = _alone(SECOND, "moved")
     shown, known = (json.loads(_repairs("show", str(path), "--json").stdout) for path in (moved, SECOND))
     for step in known["repairs"][1:]:
-        step |= {"drawdown_points": None, "generalization": None}  # figures are the report's
+        step |= {
+            "drawdown_points": None,
+            "last_drawdown_points": None,
+            "generalization": None,
+        }  # figures are the report's
     assert shown == known
     assert _repairs("list", "moved").stdout.count("second.pth") == 1
     again = _run("file", _told(FIRST)["edit_set_path"], "--weights", str(moved), output=Path("artifacts/none.pth"))
@@ -296,6 +300,25 @@ def test_other_ways_keep_the_earlier_images_too(folder: Path, options: tuple[str
     assert told["weights_path"] == str(FIRST) and told["earlier_images"] == 4 and told["edit_set_size"] == 6
     images = load_edit_set(Path(told["edit_set_path"]))
     assert margins(predict_logits(load_alexnet(output), images.images), images.labels).min() >= 2
+
+
+@pytest.mark.parametrize("keep", ["changed-layer", pytest.param("full", marks=pytest.mark.slow)])
+def test_a_repair_upon_changes_is_read_and_certified(folder: Path, keep: str) -> None:
+    """It starts from `SECOND`, which holds changes; its own file names the whole weights that these change."""
+    test = load_dataset(DatasetName.DIGITS, "test")
+    shifted, labels = torch.roll(test.inputs(slice(100)), 12, dims=-1), torch.from_numpy(test.labels[:100])
+    worst = margins(predict_logits(load_alexnet(SECOND), shifted), labels).argmin()
+    again = EditSet(shifted[worst : worst + 1], labels[worst : worst + 1], [{}])
+    save_edit_set(again, Path("again_edit_dataset.pt"))
+    words = ("file", "again_edit_dataset.pt", "--metric", "identity", "--keep-weights", keep, "--weights", str(SECOND))
+    output = Path(f"artifacts/upon_{keep}.safetensors")
+    result = _run(*words, output=output)
+    assert result.exit_code == 0, result.output
+    base = base_file(output)
+    assert base is None if keep == "full" else base is not None and base.resolve() == BASE.resolve()
+    assert weights_hash(read_weights(output)) == _told(output)["weights_hash_after"]
+    assert _told(output)["weights_path"] == str(SECOND)
+    assert Certificate(certificate_path(output)).check().accepted
 
 
 def test_a_report_of_other_weights_says_so(folder: Path) -> None:

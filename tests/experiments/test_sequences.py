@@ -22,6 +22,7 @@ from helpers.cli import DatasetName
 from helpers.evaluation import margins, predict_logits
 from helpers.images.datasets import load_dataset
 from model_classes.alexnet import AlexNet, load_alexnet
+from model_classes.weights import base_file, read_weights, weights_hash
 from tests.conftest import with_cache
 
 TABLE = Path("results/steps.csv")
@@ -66,6 +67,17 @@ def test_what_a_step_has_come_to_is_what_the_files_say(rows: pd.DataFrame) -> No
         assert row.repaired_accuracy_type == pytest.approx((after == test.labels)[~before].mean())
         assert row.repaired_accuracy_test_set == pytest.approx((after == test.labels).mean())
     assert np.isnan(rows["last_drawdown_points"][0]) and rows["last_drawdown_points"][1:].notna().all()
+
+
+def test_steps_that_start_from_the_last_one_hold_all_changes_since_the_baseline(rows: pd.DataFrame) -> None:
+    """Changes of changes were refused; and where there were no detectors, their values on test images."""
+    _run("--sequence", "3", "--prepare", "none", "--output", "results/last.csv")
+    steps = pd.read_csv("results/last.csv")
+    assert steps["images_so_far"].tolist() == [2, 4, 6]
+    for weights, certificate in zip(steps["repaired_model_path"], steps["certificate_path"], strict=True):
+        assert base_file(Path(weights)).resolve() == Path(steps["baseline_model_path"][0]).resolve()  # type: ignore[union-attr]
+        assert weights_hash(read_weights(Path(weights))) == Certificate(Path(certificate)).facts["network"]["hash"]
+        assert Certificate(Path(certificate)).check().accepted
 
 
 def test_a_sequence_goes_on_where_it_was_stopped_and_can_be_made_longer(rows: pd.DataFrame) -> None:

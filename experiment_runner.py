@@ -123,7 +123,7 @@ def main(
     solver: Annotated[SolverName, typer.Option(help="auto: Gurobi where its licence admits it, else HiGHS.")] = (
         "auto"
     ),
-    time_limit: Annotated[float | None, typer.Option(help="Seconds for solving one program. [default: none]")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for one repair. [default: none]")] = None,
     whole_program: WholeOption = False,
     metric_images: MetricImagesOption = None,
     ridge: RidgeOption = 1e-3,

@@ -274,7 +274,7 @@ MetricOption = Annotated[
 SolverOption = Annotated[
     SolverName, typer.Option(help="auto: Gurobi where its licence admits the program, else HiGHS.")
 ]
-TimeLimitOption = Annotated[float | None, typer.Option(help="Seconds for solving. [default: none]")]
+TimeLimitOption = Annotated[float | None, typer.Option(help="Seconds for the whole repair. [default: none]")]
 OutputOption = Annotated[
     Path | None,
     typer.Option(help="The repaired weights; the report is beside them. [default: artifacts/alexnet_repaired.pth]"),

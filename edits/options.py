@@ -65,7 +65,7 @@ class RepairOptions:
         metric: ``training``, ``per-class`` or ``identity``, in which the norm is taken; ``per-class`` is for ``l2`` of
             the last layer.
         solver: ``auto``, ``gurobi`` or ``highs``.
-        time_limit: seconds for solving; None for no limit.
+        time_limit: seconds for the whole repair; None for no limit.
         whole_program: write the program out at once instead of generating rows and columns; ``linf`` and ``linf+l1``
             always do.
         metric_images: from how many training images, all right, the training metric is taken, half of them those most

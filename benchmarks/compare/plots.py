@@ -109,7 +109,7 @@ def _label(axes: Axes, column: str, sizes: Sequence[int]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     if column == "drawdown":
         axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(bottom=min(-0.2, 1.2 * axes.dataLim.y0))
+        axes.set_ylim(bottom=min(-0.2, 1.2 * axes.dataLim.y0), top=2 * max(axes.dataLim.y1, 1))
         axes.axhline(0, color="#555555", linewidth=0.8)
     elif column == "seconds":
         axes.set_yscale("log")

@@ -151,8 +151,7 @@ class RepairReport:
 def current(content: dict[str, Any]) -> dict[str, Any]:
     """A report's JSON in today's words, whenever it was written."""
     told = {**content, "prepare": content.get("prepare") or "none"}
-    if told.get("pattern") == "held":
-        told["pattern"] = "fixed"
+    told |= {name: "fixed" for name in ("pattern", "path") if told.get(name) == "held"}
     return told
 
 

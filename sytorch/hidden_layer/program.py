@@ -47,7 +47,7 @@ from sytorch.problem.errors import (
 from sytorch.problem.margins import Requirements, margin
 from sytorch.problem.solution import Effort, Solution
 
-PATH = "held"
+PATH = "fixed"
 DENSE = 10_000
 ITERATION_LIMIT = 50
 SPARE = 1e-3  # of a bound that is said to be enough

@@ -57,7 +57,7 @@ def test_a_report_has_drawdown_with_and_without_disputed_images() -> None:
         ({}, {"prepare": "none"}),
         ({"prepare": "classifier.4"}, {"prepare": "classifier.4"}),
         ({"prepare_copies": "mirrored"}, {}),
-        ({"pattern": "held"}, {"pattern": "fixed"}),
+        ({"pattern": "held", "path": "held"}, {"pattern": "fixed", "path": "fixed"}),
         ({"pattern": "relinearise"}, {"pattern": "relinearise"}),
     ],
 )

@@ -41,7 +41,7 @@ def test_a_change_that_misses_what_it_should_have_is_no_answer(off: str) -> None
     size = 0.0 if off == "margin" else 1.0
     change = torch.full((6, 6), size).double()
     with pytest.raises(sytorch.SolverFailedError, match="misses a constraint" if off == "margin" else "beyond"):
-        verified(operator, Optimum(none, change, 0, none, ""), 0.5, "held", Effort())
+        verified(operator, Optimum(none, change, 0, none, ""), 0.5, "fixed", Effort())
 
 
 def test_multipliers_that_are_not_numbers_refute_nothing() -> None:

@@ -11,13 +11,10 @@ import torch
 import sytorch
 from edits.network.applying import changes_of, is_same
 from edits.network.channels import run_modules
-from edits.network.workbench import changed_units, last_layer_of
-from edits.options import LAST_LAYER, PLANTED_LAYER
 from edits.outcome.history import of_report, way_back
 from edits.outcome.status import asked
 from edits.pace import expected
 from edits.task import Task
-from helpers.activations import linear_logits
 from helpers.errors import NotVerifiedError
 from helpers.evaluation import checked, margins, predict_logits
 from helpers.stopwatch import give_memory_back
@@ -138,9 +135,6 @@ def _logits(task: Task, model: AlexNet) -> torch.Tensor:
     same = {name for name in after if is_same(before[name], after[name])}
     changed = (name for name in chain.repairable if not {f"{name}.weight", f"{name}.bias"} <= same)
     first = next(changed, chain.repairable[-1])
-    if first in {PLANTED_LAYER, LAST_LAYER}:
-        seen = task.bench.last_inputs(task.channels, after, changed_units(before, after))
-        return checked(linear_logits(seen, *last_layer_of(after)))
     if not task.bench.training_images.is_linear(first):
         return predict_logits(model, task.constrained.images)
     _, layer, tail = chain.split(first)

@@ -171,19 +171,32 @@ class Workbench:
         return Network(alexnet_of(state), test_inputs, self.clock, units_on_test=units)
 
     def last_inputs(
-        self, channels: torch.Tensor, state: dict[str, torch.Tensor] | None = None, units: Indices = NO_IMAGES
+        self,
+        channels: torch.Tensor,
+        state: dict[str, torch.Tensor] | None = None,
+        units: Indices = NO_IMAGES,
+        *,
+        known: bool = False,
     ) -> NDArray[np.float32]:
-        """What the last layer gets from images, whose channels are (N, k): (N, n). Of the last ones it is known.
+        """What the last layer gets from images, whose channels are (N, k): (N, n).
 
         Args:
             channels: of the images.
             state: the weights of a network with other units of the last hidden layer; None for this one.
             units: the positions of these units, (U,).
+            known: take what is known of images from before. Their last digits then depend on what was asked before, so
+                this is for counting alone: a sweep that was stopped and goes on has to give the same weights.
         """
-        seen = self._last_inputs.of(channels).numpy()
+        behind = self.training_images.channels.behind
+        seen = (self._last_inputs.of(channels) if known else behind(self.network.last_layer, channels)).numpy()
         if state is not None and len(units):
-            seen[:, units] = self._unit_values.of(channels, unit_rows(state, PLANTED_LAYER, units)).numpy()
+            rows = unit_rows(state, PLANTED_LAYER, units)
+            values = self._unit_values.of if known else self._make_unit_values
+            seen[:, units] = values(channels, rows).numpy()
         return seen
+
+    def _make_unit_values(self, channels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return behind_relu(rows, self.training_images.channels.behind(PLANTED_LAYER, channels).numpy())
 
     # What functions of rows capture is never this object, see `Channels`.
 

@@ -57,8 +57,8 @@ def _by_units(bench: Workbench, state: dict[str, torch.Tensor]) -> LogitsOf:
 
     def logits(images: torch.Tensor) -> list[torch.Tensor]:
         channels = bench.training_images.channels.of_inputs(images)
-        both = ((bench.last_inputs(channels), before), (bench.last_inputs(channels, state, units), state))
-        return [linear_logits(seen, *last_layer_of(of)) for seen, of in both]
+        seen = bench.last_inputs(channels, known=True), bench.last_inputs(channels, state, units, known=True)
+        return [linear_logits(given, *last_layer_of(of)) for given, of in zip(seen, (before, state), strict=True)]
 
     return logits
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from edits.methods.writing import Repaired
 from edits.network.applying import changes_of
 from edits.network.prepared import Network
-from edits.network.workbench import last_layer_of
 from edits.options import PLANTED_LAYER
 from edits.outcome.likeness import answers_on_copies, generalization, nearest_training_images
 from edits.outcome.outcomes import EditAnswers, LogitsPair, NearImages, save_outcomes
@@ -18,7 +17,6 @@ from edits.pace import expected
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import without
-from helpers.activations import linear_logits
 from helpers.evaluation import checked, is_right, margins, predict_logits
 from helpers.files.outputs import outcomes_path
 from helpers.files.publishing import Publication
@@ -30,8 +28,7 @@ from sytorch import part_named
 def logits_before(task: Task) -> torch.Tensor:
     """The logits of the images and copies that are constrained before any change, float32 (N, C)."""
     with task.bench.clock.phase("program", expected("program", task)):
-        seen = task.bench.last_inputs(task.channels)
-        return checked(linear_logits(seen, *last_layer_of(task.bench.model.state_dict())))
+        return checked(task.bench.training_images.channels.behind(None, task.channels))
 
 
 def measure_repair(

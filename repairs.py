@@ -6,6 +6,7 @@ import helpers.start  # noqa: F401 - before the slow imports
 
 # isort: split
 import contextlib
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -179,7 +180,10 @@ def _table(steps: list[Step]) -> str:
 def _as_json(found: Comparison, class_names: tuple[str, ...]) -> dict[str, object]:
     return {
         "weights": [asdict(moved) for moved in found.moved],
-        "accuracies": dict(zip(class_names, found.accuracies.T.tolist(), strict=True)),
+        "accuracies": {
+            name: None if math.isnan(before) else [before, after]  # a class may have no test images
+            for name, before, after in zip(class_names, *found.accuracies.tolist(), strict=True)
+        },
         "right_by_the_first_alone": found.broken.tolist(),
         "right_by_the_second_alone": found.fixed.tolist(),
     }

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 import repairs
 import run_repair
 from checker.certificate import Certificate
+from edits.outcome.chain import Comparison
 from edits.outcome.history import gone_back, way_back
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from helpers.cli import DatasetName
@@ -319,6 +320,12 @@ def test_a_repair_upon_changes_is_read_and_certified(folder: Path, keep: str) ->
     assert weights_hash(read_weights(output)) == _told(output)["weights_hash_after"]
     assert _told(output)["weights_path"] == str(SECOND)
     assert Certificate(certificate_path(output)).check().accepted
+
+
+def test_a_class_without_test_images_has_no_accuracy_in_json() -> None:
+    none = np.zeros(0, dtype=np.int64)
+    found = Comparison([], np.array([[0.5, np.nan], [0.75, np.nan]]), none, none)
+    assert repairs._as_json(found, ("cat", "dog"))["accuracies"] == {"cat": [0.5, 0.75], "dog": None}
 
 
 def test_a_report_of_other_weights_says_so(folder: Path) -> None:

@@ -20,7 +20,12 @@ import torch
 
 from checker.certificate import Certificate
 from edits.options import RepairOptions
+from edits.pipeline import repair_edit_set
+from edits.task import Task
+from editset_helpers.edit_set import EditSet, save_edit_set
 from editset_helpers.regions import Region
+from helpers.evaluation import margins
+from helpers.files.outputs import certificate_path
 from tests.certificates import EDIT_SET, LAST, Place, Sealed, place, refused
 from tests.conftest import CHECKOUT, with_cache
 
@@ -75,6 +80,25 @@ def test_what_is_repaired_or_refuted_is_accepted(kind: str, digits: Place) -> No
     assert ("refutation" in names) == kind.startswith("infeasible")
     assert ("optimum" in names) == (not kind.startswith(("infeasible", "steps")))
     assert ("pattern" in names) == (kind == "a fixed pattern")
+
+
+@pytest.mark.parametrize("lacking", [3e-3, 3e-5])
+def test_what_lacks_next_to_nothing_is_repaired(lacking: float, digits: Place) -> None:
+    """The fault: logits' rounding is large beside what is missing, and a right repair was refused for it."""
+    bench, path = digits.bench, Path("data/edit_sets/nearly_edit_dataset.pt")
+    margin = margins(bench.test_logits, torch.from_numpy(bench.test.labels)).numpy()
+    image = margin.argsort()[[-len(margin) // 2]]
+    edit_set = EditSet(bench.test.inputs(image), torch.from_numpy(bench.test.labels[image]), [{}])
+    save_edit_set(edit_set, path)
+    options = replace(LAST, norm="l2", metric="identity", margin=float(margin[image[0]]) + lacking)
+    output = Path("artifacts/nearly.pth")
+    report = repair_edit_set(Task(bench, edit_set, path, options, output, "a test", kept_weights="changed-layer"))
+    assert report.status == "repaired", report.message
+    sealed, forged = Sealed.read(certificate_path(output)), output.with_name("forged_certificate.npz")
+    assert Certificate(certificate_path(output)).check().accepted
+    for name in ("objective", "lower_bound"):
+        _forge(sealed, **{name: 1.1 * sealed.facts[name]}).write(forged, seal=True)
+        assert not Certificate(forged).check().accepted
 
 
 @pytest.mark.slow

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FORMER = {
     "--repair-set-sizes": "--edit-set-sizes",
+    "--batch-sizes": "--edit-set-sizes",
     "--repair-set-types": "--edit-set-types",
     "--param-bound": "--param-bounds",
     "--margin": "--margins",

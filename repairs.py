@@ -28,7 +28,7 @@ from helpers.errors import ToolError, UsageError
 from helpers.text import aligned, percent
 
 if TYPE_CHECKING:
-    from edits.outcome.chain import Comparison, Step
+    from edits.record.chain import Comparison, Step
 
 WEIGHTS = (".pth", ".pt", ".safetensors")
 NAMED = 10  # images, of those broken or fixed
@@ -59,7 +59,7 @@ def list_command(
 @tells_failures
 def show(weights: WeightsArgument, as_json: JsonOption = False) -> None:
     """The chain of repairs of a network, the first one first."""
-    from edits.outcome.chain import steps_of
+    from edits.record.chain import steps_of
 
     base, steps = steps_of(weights)
     if as_json:
@@ -84,7 +84,7 @@ def undo(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write the network before the last repair, bit for bit; the repaired one stays."""
-    from edits.outcome.chain import undo as write_before
+    from edits.record.chain import undo as write_before
     from helpers.files.outputs import writable_output
 
     target = writable_output(output)
@@ -104,7 +104,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Two networks side by side: edit sets, weights that differ, accuracy by class, test images only one gets right."""
-    from edits.outcome.chain import compare as measure
+    from edits.record.chain import compare as measure
     from helpers.images.datasets import load_dataset
     from helpers.images.input_spec import spec_of
 
@@ -134,7 +134,7 @@ def compare(
 
 def _found(folder: Path) -> list[Step]:
     """The last steps of all repairs in a folder, by reports or by the files themselves; other files are passed over."""
-    from edits.outcome.chain import steps_of
+    from edits.record.chain import steps_of
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder.")
@@ -151,8 +151,8 @@ def _found(folder: Path) -> list[Step]:
 
 def _edit_sets(weights: Path) -> list[str]:
     """What a network was repaired of, a repair each; nothing where it never was."""
-    from edits.outcome.chain import steps_of
-    from edits.outcome.history import told_of
+    from edits.record.chain import steps_of
+    from edits.record.history import told_of
 
     steps = [] if told_of(weights) is None else steps_of(weights)[1]
     return [f"{step.new:,} images by {step.edit_set}" for step in steps]

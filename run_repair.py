@@ -60,7 +60,7 @@ from helpers.files.paths import edit_sets, repaired_weights
 if TYPE_CHECKING:
     from edits.earlier import Earlier
     from edits.network.workbench import Workbench
-    from edits.outcome.report import RepairReport
+    from edits.record.report import RepairReport
     from editset_helpers.joining import Member
 
 FAILURES = {
@@ -143,7 +143,11 @@ def repair(source: Selection | Path, job: Job, options: RepairOptions) -> Repair
     tell_doubts((bench if earlier is None else earlier.network).test_logits, bench.test)
     with bench.clock.phase("edit set"):
         path = source if isinstance(source, Path) else find_edit_set(source, bench, earlier)
-        refuse_overwriting(output, weights, path)
+        networks, sets = [weights], [path, *job.also]
+        if earlier is not None:
+            networks.append(earlier.base.weights_path)
+            sets.append(earlier.member.path)
+        refuse_overwriting(output, networks, sets)
         asked = Member(path, load_for(path, bench.test))
         if earlier is not None and isinstance(source, Selection):
             asked = earlier.without_repaired(asked)
@@ -188,14 +192,14 @@ def find_edit_set(selection: Selection, bench: Workbench, earlier: Earlier | Non
     return find_or_make(selection, source, edit_sets(bench.dataset, bench.data_root), command_line())
 
 
-def refuse_overwriting(output: Path, weights: Path, edit_set: Path) -> None:
+def refuse_overwriting(output: Path, networks: list[Path], sets: list[Path]) -> None:
     """Raise `UsageError` where the repair, its report or its outcomes would take the place of what it is made from."""
     from editset_helpers.edit_set import metadata_path
     from model_classes.weights import base_file
 
     made = {path.resolve() for path in result_paths(output)}
-    base = base_file(weights) if any(path.exists() for path in made) else None  # weights may be changes of others
-    for source in (weights, *([] if base is None else [base]), edit_set, metadata_path(edit_set)):
+    bases = map(base_file, networks) if any(path.exists() for path in made) else ()  # they may be changes of others
+    for source in (*networks, *filter(None, bases), *sets, *map(metadata_path, sets)):
         if source.resolve() in made:
             raise UsageError(
                 f"--output {output} would overwrite {source}, which the repair is made from; name another."
@@ -455,7 +459,7 @@ def run(source: Selection | Path, request: Request) -> None:
         return
     if not request.force:
         refuse_replacing(request.job.output or repaired_weights(request.job.dataset, request.job.data_root))
-    from edits.outcome.report import report_table
+    from edits.record.report import report_table
 
     report = repair(source, request.job, request.options)
     if report.status == "repaired" and report.message:

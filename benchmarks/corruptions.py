@@ -12,8 +12,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from edits.outcome.finished import images_source, read_repair, stated_file
-from edits.outcome.report import RepairReport
+from edits.record.finished import images_source, read_repair, stated_weights
+from edits.record.report import RepairReport
 from helpers.arguments import SpacedLists
 from helpers.cli import new_app, say, tells_failures
 from helpers.evaluation import is_right, predict_logits
@@ -50,7 +50,10 @@ def kept_repair(path: Path, images: int | None) -> tuple[RepairReport, ImageData
         ToolError: it is no report of a repair whose weights were kept, or something of it is not there.
     """
     report = read_repair(path)
-    files = [stated_file(str(stated), path) for stated in (report.weights_path, report.output_path)]
+    files = [
+        stated_weights(report.weights_path, report.weights_hash_before, path),
+        stated_weights(str(report.output_path), report.weights_hash_after, path),
+    ]
     dataset, root = images_source(report)
     test = load_dataset(dataset, "test", root, spec_of(files[0]))
     outside = np.setdiff1d(np.arange(len(test)), report.edit_test_indices)[:images]

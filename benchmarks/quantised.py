@@ -12,7 +12,7 @@ import typer
 from torch import nn
 
 from benchmarks.corruptions import kept_repair
-from edits.outcome.finished import repaired_images
+from edits.record.finished import repaired_images
 from helpers.arguments import SpacedLists
 from helpers.cli import new_app, say, tells_failures
 from helpers.evaluation import is_right, predict_logits
@@ -35,7 +35,7 @@ def main(
     """Print a table for each repair, as Markdown."""
     for path in reports:
         report, test, others, networks = kept_repair(path, images)
-        edit_set = repaired_images(report, path, test)
+        edit_set = repaired_images(report, path, test).edit_set
         say(f"{path}: {report.command}")
         seen = edit_set.images, test.inputs(others)
         cases = [(networks[1], seen[0], edit_set.labels.numpy())]

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from edits.network.workbench import Workbench, open_workbench
 from edits.options import REACHES, Reach, ReachName, RepairOptions
-from edits.outcome.report import RepairReport
 from edits.pipeline import repair_edit_set
+from edits.record.report import RepairReport
 from edits.task import Task
 from editset_helpers.building import select
 from editset_helpers.edit_set import save_edit_set

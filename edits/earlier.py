@@ -17,9 +17,9 @@ from edits.network.applying import is_same
 from edits.network.prepared import Network
 from edits.network.workbench import Workbench
 from edits.options import LAST_LAYER, PLANTED_LAYER, RepairOptions
-from edits.outcome.finished import check_same, repaired_images, stated_file
-from edits.outcome.history import History, told_of
-from edits.outcome.report import RepairReport
+from edits.record.finished import check_same, repaired_images, stated_weights
+from edits.record.history import History, told_of
+from edits.record.report import RepairReport
 from editset_helpers.joining import Member
 from editset_helpers.location import locate
 from helpers.cli import say
@@ -50,11 +50,13 @@ class Earlier:
 
     @functools.cached_property
     def units(self) -> Indices | None:
-        """Which units of `PLANTED_LAYER` are detectors, (U,); None where other layers changed, too."""
+        """Which units of `PLANTED_LAYER` are detectors, (U,); None where other layers, or its other units, changed."""
         before, after = self.base.model.state_dict(), self.now.model.state_dict()
         changed = {name for name in before if not is_same(before[name], after[name])}
         planted = [f"{PLANTED_LAYER}.{name}" for name in ("weight", "bias")]
         if changed - {*planted, *(f"{LAST_LAYER}.{name}" for name in ("weight", "bias"))}:
+            return None
+        if any(step["layer"].startswith(PLANTED_LAYER) for step in self.steps if step["layer"]):
             return None
         weight, bias = (before[name] != after[name] for name in planted)
         return np.flatnonzero((weight.any(dim=1) | bias).numpy())
@@ -131,10 +133,13 @@ def find_earlier(now: Workbench, base: Workbench | None = None) -> Earlier | Non
     if told.weights_hash_after != now.weights_hash:
         say(f"note: what is told of {now.weights_path} is of other weights; it counts as never repaired.")
         return None
-    if base is None or base.weights_hash != told.weights_hash_before:
-        base = _network_before(now, told, stated_file(told.weights_path, path))
-    member = Member(stated_file(told.edit_set_path, path), repaired_images(told, path, now.test))
-    return Earlier(now, base, told, member, history)
+    stated, digest = told.first_weights or (told.weights_path, told.weights_hash_before)
+    if base is None or base.weights_hash != digest:
+        file = stated_weights(stated, digest, path)
+        model = load_alexnet(file, len(now.test.class_names))
+        base = replace(now, weights_path=file, model=model, weights_hash=weights_hash(model))
+        check_same("weights", stated, digest, base.weights_hash)
+    return Earlier(now, base, told, repaired_images(told, path, now.test), history)
 
 
 def repaired(base: Workbench, weights: Path) -> Earlier | None:
@@ -142,10 +147,3 @@ def repaired(base: Workbench, weights: Path) -> Earlier | None:
     known = (base.model.state_dict(), base.weights_hash)
     model = load_alexnet(weights, len(base.test.class_names), base=known)
     return find_earlier(replace(base, weights_path=weights, model=model, weights_hash=weights_hash(model)), base)
-
-
-def _network_before(now: Workbench, told: RepairReport, path: Path) -> Workbench:
-    model = load_alexnet(path, len(now.test.class_names))
-    before = replace(now, weights_path=path, model=model, weights_hash=weights_hash(model))
-    check_same("weights", told.weights_path, told.weights_hash_before, before.weights_hash)
-    return before

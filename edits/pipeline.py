@@ -13,8 +13,8 @@ from edits.network.workbench import Workbench
 from edits.options import RepairOptions
 from edits.outcome.claims import certify_refutation, certify_repair
 from edits.outcome.measuring import logits_before, measure_repair
-from edits.outcome.report import RepairReport
-from edits.outcome.status import asked, tell_cost, tell_failure, tell_refutation
+from edits.record.report import RepairReport
+from edits.record.status import asked, tell_cost, tell_failure, tell_refutation
 from edits.task import Task
 from helpers.errors import NotProvedError, NotVerifiedError
 from helpers.files.outputs import failed_paths, metric_paths, preprocessing_path, report_path

@@ -58,6 +58,11 @@ class Task:
     began: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
 
     @property
+    def first(self) -> Workbench:
+        """The network before all repairs, which every figure is compared with."""
+        return self.bench if self.earlier is None else self.earlier.base
+
+    @property
     def kept(self) -> Earlier | None:
         """The earlier repairs whose detectors stay, which those of new images come beside."""
         return self.earlier if self.earlier is not None and self.bench is self.earlier.base else None

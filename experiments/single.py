@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import hashlib
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from edits.methods.hidden_layer import metric_count
 from edits.methods.preparation import sample_size
 from edits.network.workbench import Workbench, open_workbench
 from edits.options import PLANTED_LAYER, RepairOptions
-from edits.outcome.report import RepairReport
 from edits.pipeline import check_layer, repair_edit_set
+from edits.record.report import RepairReport
 from edits.task import task_of
 from editset_helpers.building import candidates, select
 from editset_helpers.class_order import load_for
@@ -80,6 +81,12 @@ def run_experiment(context: Context, experiment: Experiment) -> Row:
     Raises:
         KeyboardInterrupt: Ctrl-C; there is no row then.
     """
+    begin = time.perf_counter()
+    row = _run(context, experiment)
+    return replace(row, experiment_seconds=round(time.perf_counter() - begin, 4))
+
+
+def _run(context: Context, experiment: Experiment) -> Row:
     bench = bench_of(context)
     bench.clock.seconds.clear()
     row = _asked(context, experiment, bench)

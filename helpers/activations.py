@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from helpers import progress
+from helpers.array_cache import cache_path, keep_array, read_array
 from helpers.evaluation import BATCH_SIZE
-from helpers.files.array_cache import cache_path, keep_array, read_array
 from helpers.images.datasets import ImageDataset
 
 

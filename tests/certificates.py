@@ -28,8 +28,8 @@ from checker.certificate import seal as seal_of
 from checker.network import read_weights
 from edits.network.workbench import Workbench, open_workbench
 from edits.options import NORMS, REACHES, SOLVERS, MetricName, RepairOptions
-from edits.outcome.report import RepairReport
 from edits.pipeline import repair_edit_set
+from edits.record.report import RepairReport
 from edits.task import Task
 from editset_helpers.building import select
 from editset_helpers.edit_set import EditSet, save_edit_set

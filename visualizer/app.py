@@ -11,15 +11,15 @@ from werkzeug.exceptions import HTTPException
 
 from helpers.errors import ToolError
 from visualizer.content.files import UnknownFileError
+from visualizer.content.pictures import input_png
 from visualizer.content.shelf import Shelf, shelf
-from visualizer.drawing.pictures import input_png
+from visualizer.formatting import FILTERS, encodable
 from visualizer.pages import comparison as comparison_pages
 from visualizer.pages import edit_sets as edit_set_pages
 from visualizer.pages import experiments as experiment_pages
 from visualizer.pages import home as home_pages
 from visualizer.pages import pictures as picture_pages
 from visualizer.pages import repairs as repair_pages
-from visualizer.pages.formatting import FILTERS, encodable
 from visualizer.security import protect
 
 HERE = Path(__file__).parent.parent

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from edits.outcome.finished import check_same, images_source, repaired_images
-from edits.outcome.history import told_of
-from edits.outcome.report import RepairReport
+from edits.record.finished import check_same, images_source, repaired_images
+from edits.record.history import told_of
+from edits.record.report import RepairReport
 from editset_helpers.class_order import load_for
 from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import load_edit_set
@@ -118,7 +118,7 @@ def _edit_images(told: RepairReport, path: Path, data_root: Path | None, spec: I
     dataset, root = images_source(told, data_root)
     test = load_dataset(dataset, "test", root, spec)
     check_same("test images", told.dataset, told.dataset_hash, test.content_hash)
-    edit_set = repaired_images(told, path, test)
+    edit_set = repaired_images(told, path, test).edit_set
     covered = with_copies(edit_set, Region(told.shifts, told.flip), test)
     copies = f" and {len(covered) - len(edit_set):,} copies" if len(covered) > len(edit_set) else ""
     what = f"{len(edit_set):,} edit images{copies} of {told.edit_set_path}"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from edits.network.hidden_units import HiddenUnits
 from edits.network.prepared import Network
 from edits.options import PLANTED_LAYER, RepairOptions
-from edits.outcome.report import RepairReport
 from edits.pace import expected
+from edits.record.report import RepairReport
 from edits.task import Task
 from editset_helpers.copies import near_copies
 from helpers.cli import say, say_once

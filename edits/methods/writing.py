@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import sytorch
-from edits.network.applying import changes_of, is_same
+from edits.network.applying import changes_of, first_changed
 from edits.network.channels import run_modules
-from edits.outcome.history import of_report, way_back
-from edits.outcome.status import asked
 from edits.pace import expected
+from edits.record.history import of_report, way_back
+from edits.record.status import asked
 from edits.task import Task
 from helpers.errors import NotVerifiedError
 from helpers.evaluation import checked, margins, predict_logits
@@ -131,13 +131,10 @@ def _changes(task: Task, state: dict[str, torch.Tensor]) -> dict[str, Any]:
 
 def _logits(task: Task, model: AlexNet) -> torch.Tensor:
     """The network's, (N, C); it runs from the first layer on that is not as it was before."""
-    before, after, chain = task.bench.model.state_dict(), model.state_dict(), chain_of(model)
-    same = {name for name in after if is_same(before[name], after[name])}
-    changed = (name for name in chain.repairable if not {f"{name}.weight", f"{name}.bias"} <= same)
-    first = next(changed, chain.repairable[-1])
+    first = first_changed(task.bench.model, model.state_dict())
     if not task.bench.training_images.is_linear(first):
         return predict_logits(model, task.constrained.images)
-    _, layer, tail = chain.split(first)
+    _, layer, tail = chain_of(model).split(first)
     inputs = task.bench.training_images.channels.behind(first, task.channels)
     return checked(run_modules([layer, *tail.layers], inputs))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from model_classes.alexnet import AlexNet
 from model_classes.changes import restorable
+from sytorch import chain_of
 from sytorch.network import applying
 from sytorch.problem.arrays import Matrix
 
@@ -43,6 +45,13 @@ def is_same(before: torch.Tensor, after: torch.Tensor) -> bool:
     """Whether finite weights are equal; those that lie in the same memory are not read."""
     shared = before.data_ptr() == after.data_ptr() and before.shape == after.shape
     return shared or torch.equal(before, after)
+
+
+def first_changed(model: AlexNet, state: dict[str, torch.Tensor]) -> str:
+    """The first layer in which a state dict differs from the model's; the last layer where none does."""
+    before, layers = model.state_dict(), chain_of(model).repairable
+    changed = {name.rpartition(".")[0] for name in before if not is_same(before[name], state[name])}
+    return next((layer for layer in layers if layer in changed), layers[-1])
 
 
 def added(weights: torch.Tensor, change: torch.Tensor, block: int = 64) -> torch.Tensor:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from helpers import progress
+from helpers.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.evaluation import BATCH_SIZE
-from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.datasets import ImageDataset
 from helpers.remembering import Rows, remembers
 from model_classes.alexnet import AlexNet
@@ -29,7 +29,7 @@ LAST_CONVOLVED = "features.12"
 NEAREST = 6
 AT_A_TIME = 500  # images that run through modules
 AT_ONCE = 256  # images, of which distances to a whole split are computed
-ROOM = 64 * 2**20  # bytes, for the channels of images that were asked for; 65,000 of 64x64
+CACHE_BYTES = 64 * 2**20  # bytes, for the channels of images that were asked for; 65,000 of 64x64
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Channels:
 
     Attributes:
         model: in evaluation mode.
-        facts: what names the network and the images, see `helpers.files.array_cache`.
+        facts: what names the network and the images, see `helpers.array_cache`.
         split: the images.
     """
 
@@ -108,7 +108,7 @@ class Channels:
     @functools.cached_property
     def _rows(self) -> Rows:
         model = self.model
-        return Rows(lambda images: convolved(model, images).flatten(1), ROOM)
+        return Rows(lambda images: convolved(model, images).flatten(1), CACHE_BYTES)
 
     @functools.cached_property
     def _rows_near(self) -> Rows:
@@ -121,7 +121,7 @@ class Channels:
             most = min(NEAREST, len(there))
             return torch.cat([part.topk(most, dim=1, largest=False).indices for part in distances])
 
-        return Rows(near, ROOM)
+        return Rows(near, CACHE_BYTES)
 
     @remembers(2)
     def _up_to(self, layer: str | None) -> tuple[nn.Module, ...]:

@@ -15,7 +15,7 @@ from torch import nn
 from edits.network.channels import run_modules
 from edits.network.training_images import MOMENT_BATCH, TrainingImages
 from edits.network.training_metric import no_products, say_sure, with_weighted_products
-from helpers.files.array_cache import cache_path, keep_array, read_array
+from helpers.array_cache import cache_path, keep_array, read_array
 from helpers.remembering import Rows
 from sytorch import SecondMomentMetric, second_moment_metric
 from sytorch.metrics.kronecker import NO_DOUBT, softmax_curvature
@@ -25,7 +25,7 @@ from sytorch.spare_units.planting import SpareUnits, moment_with, spare_units
 
 INPUT_RIDGE = 5e-4
 PLANTED_RIDGE = 1e-3
-ROOM = 128 * 2**20  # bytes, for what units are on images; 1,600 units and 20,000 images
+CACHE_BYTES = 128 * 2**20  # bytes, for what units are on images; 1,600 units and 20,000 images
 NO_IMAGES = np.zeros(0, dtype=np.int64)
 
 
@@ -110,7 +110,7 @@ class HiddenUnits:
     @functools.cached_property
     def _of_rows(self) -> Rows:
         inputs = self.inputs
-        return Rows(lambda rows: behind_relu(rows, inputs).T, ROOM)
+        return Rows(lambda rows: behind_relu(rows, inputs).T, CACHE_BYTES)
 
     @functools.cached_property
     def input_metric(self) -> SecondMomentMetric:

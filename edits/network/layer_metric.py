@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from helpers.files.array_cache import keep_array, read_array
+from helpers.array_cache import keep_array, read_array
 from sytorch import KroneckerMetric
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edits.network.training_metric import MetricSample, per_class_metric, training_metric
 from edits.options import RepairOptions
 from helpers.activations import linear_logits
-from helpers.files.array_cache import Fact, cache_path
+from helpers.array_cache import Fact, cache_path
 from helpers.remembering import remembers
 from helpers.stopwatch import Stopwatch
 from model_classes.alexnet import AlexNet

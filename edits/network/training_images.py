@@ -15,8 +15,8 @@ from edits.network.channels import Channels
 from edits.network.training_metric import MetricSample, check_some_right
 from editset_helpers.edit_set import choose
 from helpers import progress
+from helpers.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.evaluation import is_right
-from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.corruptions import CORRUPTIONS
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import INPUT_SIZE, to_inputs

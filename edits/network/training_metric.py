@@ -13,9 +13,9 @@ from scipy.linalg.blas import ssyrk
 from torch import nn
 
 from helpers.activations import linear_logits
+from helpers.array_cache import keep_array, read_array
 from helpers.cli import say_once
 from helpers.errors import UsageError
-from helpers.files.array_cache import keep_array, read_array
 from sytorch import PerClassMetric, SecondMomentMetric, second_moment_metric
 from sytorch.metrics.kronecker import NO_DOUBT, softmax_curvature
 from sytorch.problem.arrays import Matrix

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edits.network.applying import added
-from edits.network.hidden_units import NO_IMAGES, ROOM, HiddenUnits, behind_relu
+from edits.network.hidden_units import CACHE_BYTES, NO_IMAGES, HiddenUnits, behind_relu
 from edits.network.layer_metric import cached_metric
 from edits.network.prepared import Network
 from edits.network.training_images import TrainingImages
 from edits.network.training_metric import MetricSample
 from edits.options import LAST_LAYER, PLANTED_LAYER, RepairOptions
 from helpers.activations import batches, layer_activations
+from helpers.array_cache import cache_path
 from helpers.cli import DatasetName
 from helpers.errors import UsageError
-from helpers.files.array_cache import cache_path
 from helpers.images.datasets import ImageDataset, load_dataset
 from helpers.images.input_spec import spec_of
 from helpers.remembering import Grid, Rows, remembers
@@ -208,7 +208,7 @@ class Workbench:
     @functools.cached_property
     def _unit_values(self) -> Grid:
         channels = self.training_images.channels
-        return Grid(lambda images, rows: behind_relu(rows, channels.behind(PLANTED_LAYER, images).numpy()), ROOM)
+        return Grid(lambda images, rows: behind_relu(rows, channels.behind(PLANTED_LAYER, images).numpy()), CACHE_BYTES)
 
     def linear(self, layer: str) -> nn.Linear:
         """A layer of the classifier."""
@@ -231,7 +231,7 @@ class Workbench:
     def _on_test_images(self, layer: str) -> Rows:
         """What units of a hidden layer are on the test images, by their rows: earlier detectors stay as they are."""
         inputs = self.layer_inputs_of_test_images(layer)
-        return Rows(lambda rows: behind_relu(rows, inputs).T, ROOM)
+        return Rows(lambda rows: behind_relu(rows, inputs).T, CACHE_BYTES)
 
     @remembers(2)
     def _layer_metric(self, layer: str, count: int) -> KroneckerMetric:

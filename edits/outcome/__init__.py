@@ -1,1 +1,1 @@
-"""What is measured, certified and told of a repair."""
+"""What is measured and certified of a repair."""

@@ -14,8 +14,8 @@ from edits.network.applying import changes_of
 from edits.network.prepared import Network
 from edits.options import PLANTED_LAYER
 from edits.outcome.certificate import Claim, Factor, NetworkFile, PartClaim, PatternClaim, certify
-from edits.outcome.report import RepairReport
 from edits.pace import expected
+from edits.record.report import RepairReport
 from edits.task import Task
 from helpers.files.outputs import certificate_path, failed_paths
 from helpers.files.publishing import Publication

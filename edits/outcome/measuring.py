@@ -7,13 +7,12 @@ import torch
 from numpy.typing import NDArray
 
 from edits.methods.writing import Repaired
-from edits.network.applying import changes_of
+from edits.network.applying import changes_of, first_changed
 from edits.network.prepared import Network
-from edits.options import PLANTED_LAYER
 from edits.outcome.likeness import answers_on_copies, generalization, nearest_training_images
 from edits.outcome.outcomes import EditAnswers, LogitsPair, NearImages, save_outcomes
-from edits.outcome.report import RepairReport
 from edits.pace import expected
+from edits.record.report import RepairReport
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
 from editset_helpers.location import without
@@ -22,7 +21,6 @@ from helpers.files.outputs import outcomes_path
 from helpers.files.publishing import Publication
 from helpers.images.datasets import ImageDataset
 from model_classes.alexnet import alexnet_of
-from sytorch import part_named
 
 
 def logits_before(task: Task) -> torch.Tensor:
@@ -47,14 +45,16 @@ def measure_repair(
         task: what was asked.
         network: in which the last layer was repaired.
         repaired: the repair.
-        before: see `logits_before`.
+        before: see `logits_before`; figures count from the network before all repairs, if that is another.
         publishing: takes the file of outcomes.
     """
-    bench, edit_set, options = task.bench, task.edit_set, task.options
+    bench, first, edit_set = task.bench, task.first, task.edit_set
+    if first is not bench:
+        before = predict_logits(first.model, task.constrained.images)
     changes = changes_of(bench.model, repaired.state)
     _tell_solution(report, repaired, changes)
     edit_logits, copy_logits = LogitsPair(before, repaired.logits).split(len(edit_set))
-    test_logits = LogitsPair(bench.test_logits, _test_logits(task, network, repaired))
+    test_logits = LogitsPair(first.test_logits, _test_logits(task, network, repaired))
     outside, labels = task.location.outside, bench.test.labels
     measure_copies(report, copy_logits, task.constrained.labels[len(edit_set) :])
     measure_accuracy(report, edit_logits, edit_set, test_logits=test_logits, test_labels=labels, outside=outside)
@@ -62,9 +62,9 @@ def measure_repair(
     if task.earlier is not None and outside is not None and outside.any():
         last = LogitsPair(task.earlier.network.test_logits, test_logits.after).accuracies(labels, outside)
         report.last_drawdown_points = 100 * (last[0] - last[1])
-    layer = PLANTED_LAYER if options.plants else part_named(options.layer).layer
+    layer = first_changed(first.model, repaired.state)
     with bench.clock.phase("generalization", expected("generalization", task)):
-        on_copies = answers_on_copies(bench, repaired.state, edit_set, layer)
+        on_copies = answers_on_copies(first, repaired.state, edit_set, layer)
         report.generalization_before, report.generalization_after = generalization(on_copies, edit_set)
     if task.kept_weights != "none":
         path = outcomes_path(task.output)

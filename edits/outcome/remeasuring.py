@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from edits.network.workbench import Workbench, open_workbench
-from edits.outcome.finished import (
+from edits.outcome.likeness import answers_on_copies, generalization
+from edits.outcome.measuring import measure_accuracy, measure_copies
+from edits.outcome.outcomes import LogitsPair
+from edits.record.finished import (
     FRACTIONS,
     MARGINS,
     check_same,
     images_source,
     read_repair,
     repaired_images,
-    stated_file,
+    stated_weights,
 )
-from edits.outcome.likeness import answers_on_copies, generalization
-from edits.outcome.measuring import measure_accuracy, measure_copies
-from edits.outcome.outcomes import LogitsPair
-from edits.outcome.report import RepairReport
+from edits.record.report import RepairReport
 from editset_helpers.copies import with_copies
 from editset_helpers.location import locate
 from editset_helpers.regions import Region
@@ -78,7 +78,7 @@ def remeasure(path: Path, data_root: Path | None = None, batch_size: int = BATCH
     told = read_repair(path)
     bench = _bench(told, path, data_root)
     after = _repaired(told, path, bench)
-    edit_set = repaired_images(told, path, bench.test)
+    edit_set = repaired_images(told, path, bench.test).edit_set
     location = locate(edit_set, bench.test)
     check_numbers(tuple(told.disputed_images), bench.test)
     covered = with_copies(edit_set, Region(told.shifts, told.flip), bench.test)
@@ -99,14 +99,16 @@ def remeasure(path: Path, data_root: Path | None = None, batch_size: int = BATCH
 
 
 def _bench(told: RepairReport, path: Path, data_root: Path | None) -> Workbench:
-    bench = open_workbench(*images_source(told, data_root), stated_file(told.weights_path, path))
+    stated, digest = told.first_weights or (told.weights_path, told.weights_hash_before)
+    bench = open_workbench(*images_source(told, data_root), stated_weights(stated, digest, path))
     check_same("test images", told.dataset, told.dataset_hash, bench.test.content_hash)
-    check_same("weights", told.weights_path, told.weights_hash_before, bench.weights_hash)
+    check_same("weights", stated, digest, bench.weights_hash)
     return bench
 
 
 def _repaired(told: RepairReport, path: Path, bench: Workbench) -> AlexNet:
-    after = load_alexnet(stated_file(str(told.output_path), path), len(bench.test.class_names))
+    file = stated_weights(str(told.output_path), told.weights_hash_after, path)
+    after = load_alexnet(file, len(bench.test.class_names))
     check_same("repaired weights", str(told.output_path), told.weights_hash_after, weights_hash(after))
     return after
 

@@ -78,6 +78,7 @@ class Row:
     outside_wrong: int | None = None
     outside_mended: int | None = None
     outside_broken: int | None = None
+    experiment_seconds: float | None = None
     drawdown_undisputed_points: float | None = None
     disputed: str = "none"  # last: `CLOSED` shows that its cell is whole
 
@@ -90,6 +91,7 @@ LATER = {
     **{"repaired_accuracy_type": "", "last_drawdown_points": "", "more_options": "none", "sequence": "alone"},
     **{"drawdown_undisputed_points": "", "disputed": "none"},
     **dict.fromkeys(("detected_groups", "detected_alone", "outside_wrong", "outside_mended", "outside_broken"), ""),
+    "experiment_seconds": "",
 }
 # Options of older tables that are no more: they tell rows with such an option from others, which hold this.
 FORMER = {"keep": "0", "prepare_copies": "none"}

@@ -58,6 +58,11 @@ def metric_paths(weights: Path) -> list[Path]:
     return [*weights.parent.glob(f"{glob.escape(beside(weights, METRIC).name)}*.npy")]
 
 
+def files_beside(weights: Path) -> list[Path]:
+    """Everything that belongs to weights, whether it is there or not."""
+    return [*result_paths(weights)[1:], *metric_paths(weights), preprocessing_path(weights), *failed_paths(weights)]
+
+
 def result_paths(weights: Path) -> tuple[Path, Path, Path, Path]:
     """The weights, their report, outcomes and certificate."""
     return weights, report_path(weights), outcomes_path(weights), certificate_path(weights)

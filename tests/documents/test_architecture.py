@@ -123,6 +123,19 @@ def test_imports_between_rooms_of_sytorch_go_down_the_map_only() -> None:
     assert not climbing, "\n".join(climbing)
 
 
+def test_imports_between_rooms_of_one_package_go_down_the_map_only() -> None:
+    order = [folder for folder in mapped() if "/" in folder]
+    climbing = [
+        f"{module} -> {other}"
+        for module, others in imports().items()
+        for other in sorted(others)
+        if {room_of(module), room_of(other)} <= set(order)
+        and module.partition(".")[0] == other.partition(".")[0]
+        and order.index(room_of(other)) < order.index(room_of(module))
+    ]
+    assert not climbing, "\n".join(climbing)
+
+
 def test_no_module_imports_itself_by_a_detour() -> None:
     ring = circle(imports())
     assert not ring, " -> ".join([*ring, ring[0]])

@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 import verify
 from tests.conftest import CHECKOUT, with_cache
 
-COMMANDS = re.findall(r"^uv run python (.+)$", (CHECKOUT / "docs/next_repair.md").read_text(), re.MULTILINE)
+PAGE = (CHECKOUT / "docs/next_repair.md").read_text()
+# Commands, and programs: one of both is empty.
+STEPS = re.findall(r"^uv run python (.+)$|^```python\n((?:.*\n)*?)```$", PAGE, re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -27,9 +29,11 @@ def test_every_command_of_the_page_runs(
     for suffix in (".pth", ".json"):
         (folder / f"artifacts/alexnet_base_digits{suffix}").symlink_to(digits_baseline.with_suffix(suffix))
     with contextlib.chdir(folder):
-        for command in COMMANDS:
-            script, *words = shlex.split(command)
-            if script == "verify.py":
+        for command, program in STEPS:
+            script, *words = shlex.split(command) or [""]
+            if program:
+                exec(program, {})
+            elif script == "verify.py":
                 monkeypatch.setattr(sys, "argv", [script, *words])
                 assert verify.main() == 0, command
             else:

@@ -15,7 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from edits.outcome.report import RepairReport
+from edits.record.report import RepairReport
 from tests.conftest import CHECKOUT
 
 PAGES = sorted((CHECKOUT / "docs").glob("*.md"))
@@ -117,7 +117,9 @@ def test_the_readme_and_ci_run_the_same_commands() -> None:
     ci = (CHECKOUT / ".ci/run").read_text()
     readme = (CHECKOUT / "README.md").read_text()
     tests = ("uv run pytest", "uv run pytest -m slow")
-    for command in ("uv run python run_repair.py misclassified --dataset digits", *tests):
+    commands = re.findall(r"^(uv run python .+)$", readme, re.MULTILINE)
+    assert len(commands) == 2 and commands[0].startswith("uv run python run_repair.py misclassified")
+    for command in (*commands, *tests):
         assert command in ci and command in readme
 
 

@@ -18,12 +18,13 @@ from typer.testing import CliRunner, Result
 import repairs
 import run_repair
 from checker.certificate import Certificate
-from edits.outcome.chain import Comparison
-from edits.outcome.history import gone_back, way_back
+from edits.outcome.remeasuring import remeasure
+from edits.record.chain import Comparison
+from edits.record.history import gone_back, way_back
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from helpers.cli import DatasetName
 from helpers.evaluation import margins, predict_logits
-from helpers.files.outputs import certificate_path, report_path
+from helpers.files.outputs import certificate_path, files_beside, report_path
 from helpers.images.datasets import load_dataset
 from model_classes.alexnet import load_alexnet
 from model_classes.weight_files import read_history, save_weights
@@ -93,6 +94,37 @@ def test_detectors_of_earlier_images_stay_and_new_ones_are_other_units(folder: P
     assert all(torch.equal(first[name][planted[0]], second[name][planted[0]]) for name in PLANTED)
 
 
+def test_detectors_stay_whatever_was_repaired_in_between(folder: Path) -> None:
+    """The fault: units that the first repair had planted were spare ones of the network before the second."""
+    between, last = Path("artifacts/between.pth"), Path("artifacts/upon_between.pth")
+    for weights, output, *options in ((FIRST, between, "--prepare", "none"), (between, last)):
+        result = _run("misclassified", "--weights", str(weights), "--max-samples", "2", *options, output=output)
+        assert result.exit_code == 0, result.output
+    base, first, third = (read_weights(path) for path in (BASE, FIRST, last))
+    planted = (base[PLANTED[0]] != first[PLANTED[0]]).any(dim=1)
+    assert planted.sum() == 4 and all(torch.equal(first[name][planted], third[name][planted]) for name in PLANTED)
+    assert _told(last)["weights_path"] == str(BASE) and _told(last)["planted_units"] == 6
+    assert _told(last)["min_margin"] >= 2 and Certificate(certificate_path(last)).check().accepted
+
+
+def test_figures_count_from_the_network_before_all_repairs(folder: Path) -> None:
+    """Also where the change counts from the last one."""
+    output = Path("artifacts/last_layer.pth")
+    result = _run("misclassified", "--weights", str(FIRST), "--prepare", "none", output=output)
+    assert result.exit_code == 0, result.output
+    told, test = _told(output), load_dataset(DatasetName.DIGITS, "test")
+    outside = np.setdiff1d(np.arange(len(test)), told["edit_test_indices"])
+    right = [
+        float((predict_logits(load_alexnet(path), test).argmax(dim=1).numpy() == test.labels)[outside].mean())
+        for path in (BASE, FIRST, output)
+    ]
+    assert told["weights_path"] == str(FIRST) and told["first_weights_path"] == str(BASE)
+    assert told["drawdown_points"] == pytest.approx(100 * (right[0] - right[2]))
+    assert told["last_drawdown_points"] == pytest.approx(100 * (right[1] - right[2]))
+    assert told["edit_accuracy_before"] == 0
+    assert remeasure(report_path(output)).agree
+
+
 def test_a_third_one_knows_all_before(folder: Path) -> None:
     """A right digit of each class on top: three steps, and the first images still have their margin."""
     digits = load_edit_set(Path(_told(SECOND)["edit_set_path"]))
@@ -132,7 +164,10 @@ def test_undo_is_bit_for_bit_and_knows_what_was_before(folder: Path) -> None:
     assert _repairs("undo", str(SECOND), "--output", str(base), "--all").exit_code == 0
     assert base.read_bytes() == BASE.read_bytes() and not report_path(base).exists()
     assert _repairs("undo", str(before), "--output", str(base)).exit_code == 2  # it is there
+    certificate_path(base).write_bytes(certificate_path(FIRST).read_bytes())  # of what was there before
     assert _repairs("undo", str(before), "--output", str(base), "--force").exit_code == 0
+    left = {*files_beside(base), *files_beside(before)} - {report_path(before)}
+    assert not [path for path in left if path.exists()]
     again = _run("misclassified", "--weights", str(before), output=Path("artifacts/again.pth"))
     assert again.exit_code == 0 and _told(Path("artifacts/again.pth"))["earlier_images"] == 4
 
@@ -338,7 +373,7 @@ def test_a_report_of_other_weights_says_so(folder: Path) -> None:
 
 
 def test_a_network_before_that_is_gone_is_named(folder: Path) -> None:
-    told = _told(FIRST) | {"weights_path": "artifacts/gone.pth"}
+    told = _told(FIRST) | {"first_weights_path": "artifacts/gone.pth"}
     for path in (FIRST, Path(told["edit_set_path"])):
         (Path("elsewhere") / path.name).parent.mkdir(exist_ok=True)
     moved = Path("elsewhere/first.pth")
@@ -346,6 +381,17 @@ def test_a_network_before_that_is_gone_is_named(folder: Path) -> None:
     report_path(moved).write_text(json.dumps(told))
     result = _run("misclassified", "--weights", str(moved), output=Path("artifacts/none.pth"))
     assert result.exit_code == 1 and "artifacts/gone.pth" in result.output and "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("victim", ["base", "also"])
+def test_what_earlier_repairs_or_sets_given_by_hand_need_is_not_overwritten(folder: Path, victim: str) -> None:
+    also = Path("also_edit_dataset.pt")
+    save_edit_set(load_edit_set(Path(_told(FIRST)["edit_set_path"])).at(np.arange(1)), also)
+    output = {"base": BASE, "also": also}[victim]
+    before = output.read_bytes()
+    result = _run("misclassified", "--weights", str(FIRST), "--also", str(also), output=output)
+    assert result.exit_code == 2 and "would overwrite" in result.output, result.output
+    assert output.read_bytes() == before
 
 
 def test_sets_given_by_hand_are_repaired_together(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import run_repair
 import sytorch
 from edits.options import RepairOptions
-from edits.outcome.status import explain
+from edits.record.status import explain
 from editset_helpers.edit_set import EditSet
 from helpers.images.datasets import ImageDataset
 

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from edits.network.channels import ROOM, Channels
+from edits.network.channels import CACHE_BYTES, Channels
 from edits.network.workbench import Workbench
 from edits.outcome.likeness import COUNT, MOST_CHANNELS, nearest_training_images
 from editset_helpers.edit_set import EditSet
@@ -22,7 +22,7 @@ def bench(file: Path, there: torch.Tensor, shape: tuple[int, ...]) -> Workbench:
         "file": lambda _, mirrored: file,
         "shape": shape,
         "all": lambda _, mirrored: there.numpy(),
-        "_rows": Rows(lambda images: images.flatten(1)[:, : there.shape[1]], ROOM),
+        "_rows": Rows(lambda images: images.flatten(1)[:, : there.shape[1]], CACHE_BYTES),
     }
     channels = type("MadeUp", (Channels,), made_up)(*[None] * 3)
     return cast(Workbench, SimpleNamespace(training_images=SimpleNamespace(channels=channels)))

@@ -121,7 +121,7 @@ def _other_edit_set(report: dict[str, Any]) -> None:
     [
         (_other_weights, "The repaired weights made/repaired.pth are not those of the repair"),
         (_other_edit_set, "The edit set data/edit_sets/digits/misclassified_edit_dataset.pt are not those"),
-        ({"weights_hash_before": "0" * 64}, "The weights .* are not those of the repair"),
+        ({"first_weights_hash": "0" * 64}, "The weights .* are not those of the repair"),
         ({"dataset_hash": "0" * 64}, "The test images digits are not those of the repair"),
         ({"edit_images": [0, 1, 2]}, "The edit set .* are not those"),
         ({"edit_images": [0, 1, 10**6]}, "The edit set .* are not those"),

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edits.outcome.finished import read_repair
-from edits.outcome.report import RepairReport, current, report_table
+from edits.record.finished import read_repair
+from edits.record.report import RepairReport, current, report_table
 from helpers.files.writing import write_json
 from visualizer.content.reports import read_report
 

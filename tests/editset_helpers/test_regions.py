@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 import edits.options
 import run_repair
 from edits.methods.last_layer import LastLayer
-from edits.outcome.status import contradicting_images, image_name
+from edits.record.status import contradicting_images, image_name
 from editset_helpers.copies import with_copies
 from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from editset_helpers.regions import Move, Region

@@ -31,6 +31,7 @@ NEEDED = {
 OF_COMMANDS = {"by-class": ["--target-class", "0"], "file": ["x.pt"], "indices": ["3"], "from-files": ["x"]}
 VALUES = {
     "--repair-set-sizes": ["2", "4"],
+    "--batch-sizes": ["2", "4"],
     "--repair-set-types": ["misclassified", "class_homogeneous_correct"],
     "--param-bound": ["3.5"],
     "--margin": ["1.5"],

@@ -20,7 +20,7 @@ import run_repair
 import train
 from edits.options import MANY_IMAGES, REACHES, RepairOptions
 from edits.outcome.measuring import measure_repair
-from edits.outcome.report import RepairReport
+from edits.record.report import RepairReport
 from experiments.experiment import SetType
 from experiments.plan import Sweep
 from helpers.arguments import repeated

@@ -37,7 +37,7 @@ from helpers.images.datasets import ImageDataset, load_dataset
 from helpers.images.input_spec import InputSpec, keep_spec, read_classes, spec_of
 from helpers.images.preprocessing import IMAGENET
 from model_classes.alexnet import load_alexnet
-from visualizer.drawing.pictures import input_png
+from visualizer.content.pictures import input_png
 
 CLASSES = ("2", "10", "cat", "dog")  # torchvision's order begins with 10
 COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [150, 150, 60]])

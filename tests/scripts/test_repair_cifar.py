@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edits.options import REACHES, PrepareName, RepairOptions
-from edits.outcome.report import RepairReport
+from edits.record.report import RepairReport
 from editset_helpers.selection import Selection
 from run_repair import Job, repair
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 from flask.testing import FlaskClient
 
-from edits.outcome.report import RepairReport
+from edits.record.report import RepairReport
 from editset_helpers.edit_set import EditSet, save_edit_set
 from helpers.errors import ToolError
 from helpers.files.writing import save_tensors, write_json
@@ -35,7 +35,7 @@ from visualizer.content.outcomes import load_outcomes
 from visualizer.content.repairs import broken_and_fixed, by_class
 from visualizer.content.reports import read_report
 from visualizer.drawing.charts import experiment_figures
-from visualizer.pages.formatting import page_of, whole
+from visualizer.formatting import page_of, whole
 
 # fmt: off
 COLUMNS = [

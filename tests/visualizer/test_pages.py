@@ -19,7 +19,7 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from edits.options import RepairOptions
-from edits.outcome.report import STEP
+from edits.record.report import STEP
 from editset_helpers.edit_set import save_edit_set
 from editset_helpers.generation import generate_edit_set, open_source
 from editset_helpers.selection import Selection

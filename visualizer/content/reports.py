@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from edits.outcome.report import STEP, RepairReport, current
+from edits.record.report import STEP, RepairReport, current
 from helpers.files.writing import read_json
 from visualizer.content.edit_sets import integer, number
 

@@ -21,8 +21,8 @@ from visualizer.content.experiments import Results, read_results
 from visualizer.content.files import EDIT_SETS, OUTCOMES, REPORTS, RESULTS, Kind, find_file, list_names
 from visualizer.content.glimpse import Glimpse, load_glimpse
 from visualizer.content.outcomes import Likely, Outcomes, load_outcomes
+from visualizer.content.pictures import SplitPictures
 from visualizer.content.reports import read_report
-from visualizer.drawing.pictures import SplitPictures
 
 
 class Shelf:

@@ -13,7 +13,7 @@ from visualizer.content.edit_sets import ImageRow
 from visualizer.content.outcomes import Outcomes
 from visualizer.content.repairs import image_outcomes
 from visualizer.content.shelf import shelf
-from visualizer.pages.formatting import page_of, whole
+from visualizer.formatting import page_of, whole
 from visualizer.telling.story import where_is
 
 EDITS_PER_PAGE = 24

@@ -9,7 +9,7 @@ from flask import Blueprint, render_template, request
 
 from visualizer.content.comparison import Comparison, compared
 from visualizer.content.outcomes import Outcomes
-from visualizer.pages.formatting import page_of, whole
+from visualizer.formatting import page_of, whole
 from visualizer.pages.repairs import PER_PAGE, outcomes_of, report_of, why_no_pictures
 from visualizer.telling.cards import Card, card_of
 from visualizer.telling.commands import compare

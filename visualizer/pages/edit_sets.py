@@ -11,8 +11,8 @@ from helpers.errors import ToolError
 from visualizer.content.edit_sets import SORTS, Classes, Filter, chosen, dataset_of
 from visualizer.content.files import EDIT_SETS
 from visualizer.content.shelf import shelf
+from visualizer.formatting import page_of, told, whole
 from visualizer.pages.edit_image import show_image
-from visualizer.pages.formatting import page_of, told, whole
 from visualizer.telling.cards import Card, repairs_by_set
 from visualizer.telling.commands import repair_set
 from visualizer.telling.words import images_in_words, set_name

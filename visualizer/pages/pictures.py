@@ -6,8 +6,8 @@ import numpy as np
 from flask import Blueprint, Response, abort, make_response
 
 from editset_helpers.copies import copies
+from visualizer.content.pictures import input_png, png
 from visualizer.content.shelf import shelf
-from visualizer.drawing.pictures import input_png, png
 from visualizer.pages.repairs import outcomes_of, report_of
 from visualizer.telling.words import COPIES
 

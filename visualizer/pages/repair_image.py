@@ -15,7 +15,7 @@ from visualizer.content.outcomes import Answers, Outcomes
 from visualizer.content.repairs import broken_and_fixed, image_outcomes
 from visualizer.content.shelf import shelf
 from visualizer.drawing.edit_pictures import EditPictures, edit_pictures
-from visualizer.pages.formatting import whole
+from visualizer.formatting import whole
 from visualizer.telling.words import COPIES, title_of
 
 

@@ -22,7 +22,7 @@ from visualizer.content.reports import not_separable, tells_planting, total_seco
 from visualizer.content.shelf import shelf
 from visualizer.drawing.edit_pictures import contradicting, edit_images
 from visualizer.drawing.repair_charts import change_figure, classes_figure, gains_figure, margins_figure
-from visualizer.pages.formatting import page_of, whole
+from visualizer.formatting import page_of, whole
 from visualizer.pages.repair_image import show_image
 from visualizer.security import allow_plots
 from visualizer.telling.cards import Card, in_order, matching, picture_source

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from edits.network.layer_metric import cached_metric
 from edits.network.training_images import TrainingImages
-from helpers.files import array_cache
-from helpers.files.array_cache import Fact, cache_path, keep_array, read_array
+from helpers import array_cache
+from helpers.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.datasets import ImageDataset
 from model_classes.alexnet import blank_alexnet
 from sytorch import KroneckerMetric

@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from edits.outcome.finished import read_repair
-from edits.outcome.report import STEP, RepairReport
+from edits.record.finished import read_repair
+from edits.record.report import STEP, RepairReport
 from helpers.errors import ToolError
 from helpers.files.outputs import report_path
 from helpers.files.writing import read_json

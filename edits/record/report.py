@@ -40,9 +40,9 @@ class RepairReport:
     constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved weights. ``seconds`` is by
     phase.
     ``earlier`` are the repairs that this one was made upon, the first one first; the first ``earlier_images`` of the
-    edit images are theirs. All figures count from the network before all repairs, ``weights_path``, where that could
-    be kept; ``last_drawdown_points`` counts from the network that the last of them gave. ``first_weights_*`` is the
-    network before all repairs in any case; None in older reports.
+    edit images are theirs. Accuracies before are those of the network before all repairs, ``first_weights_*``, which
+    older reports do not name; ``last_drawdown_points`` counts from the network that the last of them gave. The change,
+    its bound and the proof count from ``weights_path``.
     """
 
     status: str

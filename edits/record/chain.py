@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edits.outcome.finished import check_same, stated_file
-from edits.outcome.history import History, gone_back, told_of
-from edits.outcome.report import RepairReport
+from edits.record.finished import check_same, stated_weights
+from edits.record.history import History, gone_back, told_of
+from edits.record.report import RepairReport
 from helpers.errors import ToolError, UsageError
 from helpers.evaluation import is_right, predict_logits
-from helpers.files.outputs import preprocessing_path, report_path
+from helpers.files.outputs import files_beside, preprocessing_path, report_path
 from helpers.files.publishing import Publication, publication
 from helpers.files.writing import write_json
 from helpers.images.datasets import ImageDataset
@@ -63,7 +63,7 @@ def steps_of(weights: Path) -> tuple[str, list[Step]]:
     told, _ = _told(weights)
     steps, images = list[Step](), 0
     for entry in [*told.earlier, told.step]:
-        file = stated_file(entry["output_path"], report_path(weights))
+        file = stated_weights(entry["output_path"], entry["weights_hash_after"], report_path(weights))
         steps.append(
             Step(
                 weights=str(file),
@@ -119,10 +119,10 @@ def undo(weights: Path, output: Path, whole: bool = False) -> str:
     target = told.first_weights if last is None else (last["output_path"], last["weights_hash_after"])
     if target is None:
         raise ToolError(f"Which network was before all repairs of {weights} is not told; undo them one by one.")
-    before = stated_file(target[0], report_path(weights))
+    before = stated_weights(target[0], target[1], report_path(weights))
     if last is None or _holds(before, target[1]):
         _check_there(before, target[1], f"{before}, from which {weights} was made,")
-        _copy(before, target[1], output, weights)
+        _copy(before, target[1], output)
         return f"{output} is {before}, bit for bit"
     _restore(weights, told, history, output, before)
     return f"{output} has the weights of {before}, bit for bit"
@@ -139,7 +139,7 @@ def _check_there(path: Path, digest: str, what: str) -> None:
     check_same("weights", str(path), digest, weights_hash(read_weights(path)))
 
 
-def _copy(before: Path, digest: str, output: Path, weights: Path) -> None:
+def _copy(before: Path, digest: str, output: Path) -> None:
     """The file before, and its report where it has one."""
     if SUFFIX in {before.suffix, output.suffix} and before.suffix != output.suffix:
         raise UsageError(f"{before} is copied as it is: name an --output that ends in {before.suffix}.")
@@ -150,19 +150,19 @@ def _copy(before: Path, digest: str, output: Path, weights: Path) -> None:
         found = told_of(before)
         if found is not None and found[0].weights_hash_after == digest:
             write_json(publishing.staged(report_path(output)), found[0].as_json() | {"output_path": str(output)})
-        _publish(publishing, weights)
+        _publish(publishing, before)
 
 
-def _publish(publishing: Publication, weights: Path) -> None:
-    """With the preprocessing of the repaired network, which is that of the network before."""
+def _publish(publishing: Publication, before: Path) -> None:
+    """With the preprocessing of a network before; what was beside a former file of that name is none of this one."""
     output = publishing.output
-    keep_spec(spec_of(weights), output, publishing.staged(preprocessing_path(output)))
-    publishing.publish([report_path(output), preprocessing_path(output)])
+    keep_spec(spec_of(before), output, publishing.staged(preprocessing_path(output)))
+    publishing.publish(files_beside(output))
 
 
 def _restore(weights: Path, told: RepairReport, history: History, output: Path, before: Path) -> None:
     """The weights before, from those after, the way back, and the network from which the repair counts."""
-    base = stated_file(told.weights_path, report_path(weights))
+    base = stated_weights(told.weights_path, told.weights_hash_before, report_path(weights))
     gone, known = f"{before}, from which {weights} was made, is gone", history.before
     if known is None or not history.back[-1]:
         raise ToolError(f"{gone}, and {weights} does not hold the way back to it: put it back to undo the repair.")
@@ -175,7 +175,7 @@ def _restore(weights: Path, told: RepairReport, history: History, output: Path, 
         raise ToolError(f"{gone}, and the way back to it that {weights} holds is damaged: put it back.")
     with publication(output) as publishing:
         save_weights(state, publishing.staged(output), known.text)
-        _publish(publishing, weights)
+        _publish(publishing, base)
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
-from edits.outcome.report import RepairReport, current
+from edits.record.report import RepairReport, current
 from editset_helpers.class_order import load_for
 from editset_helpers.edit_set import EditSet
+from editset_helpers.joining import Member
 from helpers.cli import DatasetName
 from helpers.errors import ToolError, UsageError
 from helpers.files.publishing import settle_folder
 from helpers.files.writing import read_json
 from helpers.images.datasets import ImageDataset
+from model_classes.weights import read_weights, weights_hash
 
 PAIRS = (
     *("edit_accuracy", "copies_accuracy", "test_accuracy", "drawdown_accuracy", "drawdown_undisputed"),
@@ -54,7 +58,7 @@ def images_source(told: RepairReport, data_root: Path | None = None) -> tuple[Da
     return DatasetName.DIGITS if is_digits else DatasetName.CIFAR10, root
 
 
-def repaired_images(told: RepairReport, path: Path, test: ImageDataset) -> EditSet:
+def repaired_images(told: RepairReport, path: Path, test: ImageDataset) -> Member:
     """The images that were repaired: those of the edit set's file at the report's positions.
 
     Args:
@@ -65,17 +69,39 @@ def repaired_images(told: RepairReport, path: Path, test: ImageDataset) -> EditS
     Raises:
         ToolError: the edit set is missing, damaged, or another one than then.
     """
-    whole = load_for(stated_file(told.edit_set_path, path), test)
     positions = np.array(told.edit_images or range(told.edit_set_size), dtype=np.int64)
-    chosen = whole.at(positions) if positions.min() >= 0 and positions.max() < len(whole) else whole
-    check_same("edit set", told.edit_set_path, told.edit_set_hash, chosen.content_hash)
-    return chosen
+
+    def chosen(file: Path) -> EditSet:
+        whole = load_for(file, test)
+        return whole.at(positions) if positions.min() >= 0 and positions.max() < len(whole) else whole
+
+    file = _stated(told.edit_set_path, path, lambda file: chosen(file).content_hash == told.edit_set_hash)
+    edit_set = chosen(file)
+    check_same("edit set", told.edit_set_path, told.edit_set_hash, edit_set.content_hash)
+    return Member(file, edit_set)
 
 
-def stated_file(stated: str, report: Path) -> Path:
-    """A file where the report says it is, else beside the report."""
-    beside = report.parent / Path(stated).name
-    return beside if beside.is_file() and not Path(stated).is_file() else Path(stated)
+def stated_weights(stated: str, digest: str | None, report: Path) -> Path:
+    """The file of weights that a report names, by their hash where several files could be meant."""
+    return _stated(stated, report, lambda file: digest in {None, weights_hash(read_weights(file))})
+
+
+def _stated(stated: str, report: Path, fits: Callable[[Path], bool]) -> Path:
+    """Where the report says, beside it, or below a folder above it: names begin where the command ran then.
+
+    The first file that fits; one that does not fit only where none does.
+    """
+    places = [Path(stated), report.parent / Path(stated).name, *(above / stated for above in report.resolve().parents)]
+    there = dict[Path, Path]()
+    for place in places:
+        if place.is_file():
+            there.setdefault(place.resolve(), place)
+    if len(there) > 1:
+        for place in there.values():
+            with contextlib.suppress(ToolError):
+                if fits(place):
+                    return place
+    return next(iter(there.values()), Path(stated))
 
 
 def check_same(what: str, name: str, told: str | None, found: str) -> None:

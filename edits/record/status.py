@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from edits.options import LAST_LAYER, PLANTED_LAYER, RepairOptions
-from edits.outcome.report import RepairReport
+from edits.record.report import RepairReport
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
 from editset_helpers.regions import Region

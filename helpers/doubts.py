@@ -47,6 +47,8 @@ def tell_doubts(logits: torch.Tensor, images: ImageDataset) -> None:
 
 def _better_order(found: Evaluation) -> tuple[list[int], float] | None:
     """The output of each class with which most images are right, and how many are; None where that gains little."""
+    if found.accuracy >= 0.5:
+        return None
     confusion = np.array(found.confusion)
     _, columns = scipy.optimize.linear_sum_assignment(confusion, maximize=True)
     right = float(confusion[np.arange(len(confusion)), columns].sum()) / found.count

@@ -125,6 +125,7 @@ def leave(status: int) -> NoReturn:
 def begin() -> None:
     """Open closed streams, and let Ctrl-C end the process without a traceback until `interruptible`."""
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")  # arrays are used a few times each: a tenth of a repair
     _open_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
         signal.signal(signal.SIGINT, _end)

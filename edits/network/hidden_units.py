@@ -25,6 +25,7 @@ from sytorch.spare_units.planting import SpareUnits, moment_with, spare_units
 
 INPUT_RIDGE = 5e-4
 PLANTED_RIDGE = 1e-3
+ROUNDED_AT_A_TIME = 64  # columns, which stay in the CPU's cache
 CACHE_BYTES = 128 * 2**20  # bytes, for what units are on images; 1,600 units and 20,000 images
 NO_IMAGES = np.zeros(0, dtype=np.int64)
 
@@ -157,8 +158,10 @@ class HiddenUnits:
         moment = moment_with(self.moment, units, planted[seen], self.values(self.inputs[seen]), self.weights[seen])
         ridges = np.full(len(moment), ridge)
         ridges[units] *= PLANTED_RIDGE
-        factor = second_moment_metric(moment, ridges).factor.astype(np.float32)
-        return SecondMomentMetric(factor.astype(np.float64))
+        metric = second_moment_metric(moment, ridges, overwrite=True)
+        for columns in np.array_split(metric.factor, len(ridges) // ROUNDED_AT_A_TIME + 1, axis=1):
+            columns[:] = columns.astype(np.float32)
+        return metric
 
     @functools.cached_property
     def spare(self) -> SpareUnits:

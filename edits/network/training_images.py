@@ -20,7 +20,7 @@ from helpers.evaluation import is_right
 from helpers.images.corruptions import CORRUPTIONS
 from helpers.images.datasets import ImageDataset
 from helpers.images.preprocessing import INPUT_SIZE, to_inputs
-from helpers.remembering import remembers
+from helpers.remembering import keys_of, remembers
 from model_classes.alexnet import AlexNet
 from sytorch import KroneckerMetric, chain_of, kronecker_metric
 from sytorch.metrics.kronecker import softmax_curvature
@@ -81,17 +81,31 @@ class TrainingImages:
         check_some_right(len(right))
         return np.random.default_rng(SAMPLE_SEED).permutation(right)[:count]
 
-    def alike(self, channels: torch.Tensor) -> Iterator[NDArray[np.int64]]:
+    def alike(self, channels: torch.Tensor) -> list[NDArray[np.int64]]:
         """For each of N images' channels, (N, k), positions of training images whose channels are nearly these.
 
         Those with its pixels are among them, though it was resized in another way.
         """
-        known = torch.from_numpy(np.asarray(self.channels.all(mirrored=False)))
-        squares = known.square().sum(dim=1)
-        for part in torch.split(channels, SEARCHED):
-            own = part.square().sum(dim=1, keepdim=True)
-            apart = own + squares - 2 * part @ known.T
-            yield from (np.flatnonzero(near) for near in (apart <= ALIKE**2 * own).numpy())
+        keys, found = keys_of(channels), self._alike
+        fresh = [place for place, key in enumerate(keys) if key not in found]
+        for places in np.array_split(fresh, math.ceil(len(fresh) / SEARCHED)) if fresh else ():
+            for place, near in zip(places.tolist(), self._near(channels[places]), strict=True):
+                found[keys[place]] = np.flatnonzero(near)
+        return [found[key] for key in keys]
+
+    @functools.cached_property
+    def _alike(self) -> dict[bytes, NDArray[np.int64]]:
+        """What was found, by image: a sequence of repairs asks the same of earlier images at every step."""
+        return {}
+
+    def _near(self, channels: torch.Tensor) -> NDArray[np.bool_]:
+        known, own = torch.from_numpy(np.asarray(self.channels.all(mirrored=False))), channels.square().sum(1, True)
+        apart = own + self._squares - 2 * channels @ known.T
+        return np.asarray((apart <= ALIKE**2 * own).numpy())
+
+    @functools.cached_property
+    def _squares(self) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(self.channels.all(mirrored=False))).square().sum(dim=1)
 
     def metric(self, layer: str, chosen: NDArray[np.int64], ridges: tuple[float, float]) -> KroneckerMetric:
         """The metric of a layer, see `sytorch.kronecker_metric`, from images at these positions and their mirrors."""

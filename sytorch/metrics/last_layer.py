@@ -187,15 +187,18 @@ class PerClassMetric:
 Metric = SharedMetric | PerClassMetric
 
 
-def second_moment_metric(moment: Matrix | NDArray[np.float32], ridge: float | Vector = 1e-3) -> SecondMomentMetric:
+def second_moment_metric(
+    moment: Matrix | NDArray[np.float32], ridge: float | Vector = 1e-3, overwrite: bool = False
+) -> SecondMomentMetric:
     """The metric of a second moment ``E[h h^T]``, (d, d), made definite by a ridge relative to its mean diagonal.
 
-    The ridge is one for all inputs, or one of each, (d,). Only the lower triangle of the moment is read.
+    The ridge is one for all inputs, or one of each, (d,). Only the lower triangle of the moment is read. With
+    ``overwrite`` the factor takes its place where it is float64 and in Fortran's order.
 
     Raises:
         InvalidInputError: the ridge is not positive, or the moment is no finite second moment.
     """
-    definite = checked_moment(moment)
+    definite = checked_moment(moment, copied=not overwrite)
     if np.shape(ridge) not in ((), (len(definite),)) or not (np.greater(ridge, 0) & np.less(ridge, np.inf)).all():
         raise InvalidInputError(f"The ridge must be positive, one for all inputs or for each, not {ridge}.")
     definite[np.diag_indices_from(definite)] += ridge * np.trace(definite) / len(definite)

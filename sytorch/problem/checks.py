@@ -135,13 +135,13 @@ def check_required(required: Matrix) -> None:
         raise InvalidInputError("The margins require NaN or infinity.")
 
 
-def checked_moment(moment: ArrayLike) -> Matrix:
-    """A second moment, float64, (d, d), in Fortran's order; a copy.
+def checked_moment(moment: ArrayLike, copied: bool = True) -> Matrix:
+    """A second moment, float64, (d, d), in Fortran's order; ``copied``, or where it is that already, itself.
 
     Raises:
         InvalidInputError: it is not square, or holds NaN or infinity.
     """
-    array = np.array(moment, dtype=np.float64, order="F")
+    array = np.array(moment, dtype=np.float64, order="F", copy=True if copied else None)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or not array.size:
         raise InvalidInputError(f"A second moment is a square matrix, not {array.shape}.")
     if not np.isfinite(array).all():

@@ -100,8 +100,10 @@ def moment_with(
     planted: NDArray[np.float32],
     values: NDArray[np.float32],
     weights: Vector,
-) -> NDArray[np.floating]:
+) -> Matrix:
     """The second moment ``E[h h^T]`` of a layer's outputs, a 1 appended, after planting, (m + 1, m + 1).
+
+    It is float64 and in Fortran's order, as a Cholesky factorisation wants it.
 
     Args:
         moment: before; only its lower triangle need be there.
@@ -113,7 +115,7 @@ def moment_with(
     rows = np.hstack([values, np.ones((len(values), 1), dtype=np.float32)])
     rows[:, units] = planted
     products = (rows * weights[:, None].astype(np.float32)).T @ planted
-    after = np.array(moment, dtype=moment.dtype, order="F")
+    after = np.array(moment, dtype=np.float64, order="F")
     after[:, units], after[units, :] = products, products.T
     return after
 

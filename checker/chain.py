@@ -144,7 +144,7 @@ class ChainCertificate:
         base |= {name: value.double() for name, value in self.before.items() if name.rsplit(".", 1)[0] == layer}
         inputs = functional.pad(self._run(base, parts["points"].double(), layer), (0, 1), value=1.0)
         start = matrix_of(base, layer)
-        change, factors = matrix_of(self.after, layer) - start, [parts["factor"]] if "factor" in parts else []
+        change, factors = matrix_of(self.after, layer) - start, [parts["factor"].tril()] if "factor" in parts else []
         seen = size(change, factors, [])
         need(abs(seen - objective) <= ROUNDING * max(seen, objective), f"the change has size {seen:.8g}")
         weights, spent = parts["multipliers"], parts["bounds"]

@@ -67,8 +67,8 @@ def margin_rows(logits: Tensor, labels: Tensor, margins: Tensor, multipliers: Te
 
 
 def read_factors(path: Path, digest: str, upper: bool) -> list[Tensor]:
-    """The lower factors that a file holds, one or several, where it is the file of that SHA-256."""
+    """The lower triangles of the factors that a file holds, one or several, where it is the file of that SHA-256."""
     with path.open("rb") as stream:
         need(hashlib.file_digest(stream, "sha256").hexdigest() == digest, f"{path} is another factor")
     array = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)).double()
-    return [factor.T if upper else factor for factor in array.view(-1, *array.shape[-2:])]
+    return [(factor.T if upper else factor).tril_() for factor in array.view(-1, *array.shape[-2:])]

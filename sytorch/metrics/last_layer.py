@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.blas import dtrmm
 
 from sytorch.problem.arrays import Matrix, Stack, Vector
@@ -203,7 +203,7 @@ def second_moment_metric(
         raise InvalidInputError(f"The ridge must be positive, one for all inputs or for each, not {ridge}.")
     definite[np.diag_indices_from(definite)] += ridge * np.trace(definite) / len(definite)
     try:
-        factor, _ = cho_factor(definite, lower=True, overwrite_a=True)
+        factor = cholesky(definite, lower=True, overwrite_a=True)  # with zeros above, for who reads all of it
     except np.linalg.LinAlgError as error:
         raise InvalidInputError(
             "The matrix is no second moment: with its ridge it is not positive definite."

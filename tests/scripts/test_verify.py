@@ -82,6 +82,22 @@ def test_what_is_repaired_or_refuted_is_accepted(kind: str, digits: Place) -> No
     assert ("pattern" in names) == (kind == "a fixed pattern")
 
 
+def test_what_a_factor_holds_beside_its_triangle_counts_for_nothing(digits: Place) -> None:
+    """The fault: the objective counted it and the bound did not, so their gap meant nothing."""
+    path = _certificate(digits, "prepared")
+    sealed, forged = Sealed.read(path), path.with_name("forged_certificate.npz")
+    part = sealed.facts["part"]
+    (said,) = part["inputs"]
+    factor = np.load(path.parent / said["file"])
+    assert said["upper"] and not np.tril(factor[0], -1).any()
+    factor[0] += np.tril(np.full_like(factor[0], factor.max()), -1)
+    np.save(path.with_name("forged_metric.npy"), factor)
+    digest = hashlib.sha256(path.with_name("forged_metric.npy").read_bytes()).hexdigest()
+    other = {**part, "inputs": [{**said, "file": "forged_metric.npy", "hash": digest}]}
+    _forge(sealed, part=other).write(forged, seal=True)
+    assert Certificate(forged).check().accepted
+
+
 @pytest.mark.parametrize("lacking", [3e-3, 3e-5])
 def test_what_lacks_next_to_nothing_is_repaired(lacking: float, digits: Place) -> None:
     """The fault: logits' rounding is large beside what is missing, and a right repair was refused for it."""

@@ -199,6 +199,15 @@ def test_what_a_forger_seals_anew_is_refused(how: str, content: Content, tmp_pat
     assert line in failing
 
 
+def test_what_a_factor_holds_beside_its_triangle_counts_for_nothing(content: Content, tmp_path: Path) -> None:
+    """The fault: the size counted it and the bound did not, so a gap between them could be made."""
+    facts = json.loads(content["facts"].tobytes())
+    beside = np.triu(np.full_like(content["factor"], 3.0), 1)
+    assert (
+        beside.any() and written({**content, "factor": content["factor"] + beside}, tmp_path / "a.npz", facts).accepted
+    )
+
+
 def test_the_program_that_checks_reads_both_kinds(tmp_path: Path) -> None:
     of_layer("4").certify(tmp_path / "a.npz")
     command = [sys.executable, str(CHECKOUT / "verify.py"), str(tmp_path / "a.npz")]

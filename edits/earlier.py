@@ -65,6 +65,13 @@ class Earlier:
         """Whether the next repair can start from the network before all repairs, the earlier detectors in it."""
         return options.plants and self.units is not None
 
+    def serves(self, options: RepairOptions) -> bool:
+        """Whether the detectors were made for as large a margin, and for as many copies, as the next repair asks."""
+        planting = next((step for step in reversed(self.steps) if step["prepare"] == "spare-units"), None)
+        told, region = self.report, options.region
+        enough = planting is None or planting["margin"] >= options.margin
+        return enough and told.shifts >= region.shifts and (told.flip or not region.flip)
+
     @functools.cached_property
     def network(self) -> Network:
         """The repaired network as its last layer sees it."""

@@ -64,8 +64,12 @@ class Task:
 
     @property
     def kept(self) -> Earlier | None:
-        """The earlier repairs whose detectors stay, which those of new images come beside."""
-        return self.earlier if self.earlier is not None and self.bench is self.earlier.base else None
+        """The earlier repairs whose detectors stay, which those of new images come beside.
+
+        None where they were made for less than is asked now: then all images get new ones.
+        """
+        earlier = self.earlier
+        return earlier if earlier and self.bench is earlier.base and earlier.serves(self.options) else None
 
     @property
     def known(self) -> int:

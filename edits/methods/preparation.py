@@ -72,6 +72,8 @@ def _planted(task: Task, report: RepairReport, before: torch.Tensor) -> Network:
 def _kept(task: Task) -> tuple[Indices, Matrix]:
     """The units that are detectors of earlier repairs, (K,), and how their weights changed, (K, k + 1)."""
     earlier = task.kept
+    if earlier is None and task.earlier is not None and task.bench is task.first:
+        say("note: more is asked than the earlier detectors were made for, so all images get new ones.")
     if earlier is None or earlier.units is None:
         return np.zeros(0, dtype=np.int64), np.zeros((0, task.bench.linear(PLANTED_LAYER).in_features + 1))
     before, after = (rows_of(bench.linear(PLANTED_LAYER), earlier.units) for bench in (earlier.base, earlier.now))

@@ -107,6 +107,17 @@ def test_detectors_stay_whatever_was_repaired_in_between(folder: Path) -> None:
     assert _told(last)["min_margin"] >= 2 and Certificate(certificate_path(last)).check().accepted
 
 
+def test_for_a_larger_margin_all_images_get_new_detectors(folder: Path) -> None:
+    output = Path("artifacts/larger.pth")
+    result = _run("misclassified", "--weights", str(FIRST), "--max-samples", "2", "--margin", "9", output=output)
+    assert result.exit_code == 0 and "all images get new ones" in result.output, result.output
+    told = _told(output)
+    assert told["edit_set_size"] == 6 and told["min_margin"] >= 9 and told["weights_path"] == str(BASE)
+    assert told["planted_units"] >= 6 and Certificate(certificate_path(output)).check().accepted
+    base, after = read_weights(BASE), read_weights(output)
+    assert int((base[PLANTED[0]] != after[PLANTED[0]]).any(dim=1).sum()) == told["planted_units"]
+
+
 def test_figures_count_from_the_network_before_all_repairs(folder: Path) -> None:
     """Also where the change counts from the last one."""
     output = Path("artifacts/last_layer.pth")

@@ -15,9 +15,12 @@ from typer.testing import CliRunner
 
 import editset_generator
 import run_repair
-from editset_helpers.edit_set import load_edit_set
+from checker.certificate import Certificate
+from editset_helpers.edit_set import EditSet, load_edit_set, save_edit_set
 from helpers.cli import DatasetName
+from helpers.evaluation import margins, predict_logits
 from helpers.images.datasets import ImageDataset, load_dataset
+from model_classes.alexnet import load_alexnet
 from visualizer.content.edit_sets import image_rows
 from visualizer.content.outcomes import load_outcomes
 
@@ -51,6 +54,19 @@ def repaired(words: list[str], *arguments: str) -> dict[str, Any]:
     report: dict[str, Any] = json.loads(told(run_repair.app, *arguments, *words, "--output", "repaired.pth", "--json"))
     assert report["status"] == "repaired" and report["edit_accuracy_after"] == 1
     return report
+
+
+@pytest.mark.parametrize("reach", ["near", "exact"])
+def test_an_image_beside_a_training_image_of_another_class_is_named_and_repaired(words: list[str], reach: str) -> None:
+    """A training image a little darker, with another label: its detector cannot be off for the training image."""
+    training, number = load_dataset(DatasetName.DIGITS, "train"), 7
+    image, label = training.inputs(np.array([number])), int(training.labels[number])
+    save_edit_set(EditSet(0.97 * image, torch.tensor([(label + 1) % 10]), [{}]), SETS / "beside_edit_dataset.pt")
+    report = repaired(words, "file", str(SETS / "beside_edit_dataset.pt"), "--reach", reach)
+    assert report["not_separable"] == [0] and report["nearest_training_images"] == [number]
+    edit_set, network = load_edit_set(SETS / "beside_edit_dataset.pt"), load_alexnet(Path("repaired.pth"))
+    assert margins(predict_logits(network, edit_set.images), edit_set.labels).min() >= 2
+    assert Certificate(Path("repaired_certificate.npz")).check().accepted
 
 
 def test_training_images_are_repaired_and_all_test_images_judge(forgetful: Path) -> None:

@@ -112,7 +112,7 @@ def _judged(row: Row, case: Case, attempt: Attempt) -> Row:
     row = replace(
         row,
         seconds=round(attempt.seconds, 3),
-        peak_memory_mb=round(max(peak_memory_mb(), attempt.peak_mb), 1),
+        peak_memory_mb=round(peak_memory_mb(), 1),
         licence=attempt.licence,
         message=attempt.message,
     )

@@ -61,10 +61,9 @@ class Attempt:
     Attributes:
         state: the network's weights; None where there is no point to judge.
         seconds: from the edit images and cached activations and factors to the weights.
-        status: ``found``, or why there are no weights: ``time limit``, ``licence refused``, ``unavailable``, ...
+        status: ``found``, or why there are no weights: ``time limit``, ``licence refused``, ...
         message: what a reader of the row should know, one or two sentences.
         licence: whether a licence has to be bought for it, in a word.
-        peak_mb: the memory of a process that was started for the work, in MiB; 0 where none was.
     """
 
     state: dict[str, torch.Tensor] | None
@@ -72,7 +71,6 @@ class Attempt:
     status: str = "found"
     message: str = ""
     licence: str = NO_LICENCE
-    peak_mb: float = 0.0
 
 
 Run = Callable[[Case], Attempt]

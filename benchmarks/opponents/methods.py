@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,6 @@ from benchmarks.opponents.case import Run
 from benchmarks.opponents.closed_form import closed_form
 from benchmarks.opponents.fine_tuning import Setting, fine_tuning
 from benchmarks.opponents.ours import ours
-from benchmarks.opponents.pdlp import solve_with_pdlp
 from benchmarks.opponents.right_images import l1_with_right_images
 from benchmarks.opponents.trainable import Part
 from benchmarks.opponents.whole import solve_with_gurobi, solve_with_highs, whole
@@ -56,12 +54,9 @@ def _ours() -> list[Method]:
 
 
 def _opponents() -> list[Method]:
-    ipm, hipo = (functools.partial(solve_with_highs, method=method) for method in ("ipm", "hipo"))
     weights, tuning = "whole LP in weights and outputs", "fine-tuning"
     return [
-        Method("whole-ipm", f"{weights}: HiGHS interior point", whole(ipm)),
-        Method("whole-hipo", f"{weights}: HiGHS HiPO", whole(hipo)),
-        Method("whole-pdlp", f"{weights}: PDLP", whole(solve_with_pdlp)),
+        Method("whole-ipm", f"{weights}: HiGHS interior point", whole(solve_with_highs)),
         Method("whole-gurobi", f"{weights}: Gurobi", whole(solve_with_gurobi, licence="yes")),
         Method("right-images", "l1 of the weights, right images kept", l1_with_right_images),
         Method("tune-last", f"{tuning}: last layer", fine_tuning(Part.LAST_LAYER, *LAST_GRID)),

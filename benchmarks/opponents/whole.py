@@ -1,4 +1,4 @@
-"""Those who solve the whole program: HiGHS's interior points, Gurobi, and OR-tools' PDLP in a process of its own.
+"""Those who solve the whole program: HiGHS's interior points, and Gurobi.
 
 What was stopped by the time limit still gives the point it had, where it had one.
 """
@@ -35,9 +35,9 @@ def _run(solver: WholeSolver, licence: str, case: Case) -> Attempt:
     point = solver(program, case.time_limit)
     size = f"{program.matrix.shape[0]:,} rows, {program.matrix.shape[1]:,} columns"
     if point.x is None or not np.isfinite(point.x).all():
-        return Attempt(None, timer.seconds, point.status, point.message or size, licence, point.peak_mb)
+        return Attempt(None, timer.seconds, point.status, point.message or size, licence)
     state = last_layer_state(case, torch.from_numpy(program.change(point.x)))
-    return Attempt(state, timer.seconds, "found", _told(point, size), licence, point.peak_mb)
+    return Attempt(state, timer.seconds, "found", _told(point, size), licence)
 
 
 def _told(point: Point, size: str) -> str:
@@ -51,29 +51,26 @@ class Point:
 
     Attributes:
         x: the values, (n,); None where it had none.
-        status: the solver's word for it, or ``licence refused``, ``unavailable``.
+        status: the solver's word for it, or ``licence refused``.
         message: a sentence on it, perhaps empty.
-        peak_mb: the memory of the solver's own process, in MiB; 0 where it had none.
     """
 
     x: Vector | None
     status: str
     message: str = ""
-    peak_mb: float = 0.0
 
 
 WholeSolver = Callable[[WholeProgram, float], Point]
 
 
-def solve_with_highs(program: WholeProgram, time_limit: float, method: str) -> Point:
-    """Solve with HiGHS by ``ipm`` or ``hipo``, without crossover to a vertex, which nobody needs here."""
+def solve_with_highs(program: WholeProgram, time_limit: float) -> Point:
+    """Solve with HiGHS's interior points, without crossover to a vertex, which nobody needs here."""
     highs = highspy.Highs()  # type: ignore[no-untyped-call]
     highs.silent()
     highs.setOptionValue("time_limit", time_limit)
     highs.setOptionValue("run_crossover", "off")
     highs.setOptionValue("threads", threads())
-    if highs.setOptionValue("solver", method) != highspy.HighsStatus.kOk:
-        return Point(None, "unavailable", f"this build of HiGHS has no {method}: uv sync --group benchmarks")
+    highs.setOptionValue("solver", "ipm")
     highs.passModel(_highs_model(program))
     highs.run()
     status = highs.modelStatusToString(highs.getModelStatus()).lower()

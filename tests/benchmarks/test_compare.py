@@ -30,7 +30,6 @@ from benchmarks.opponents.case import Case
 from benchmarks.opponents.closed_form import least_movement, least_squares_change
 from benchmarks.opponents.fine_tuning import fine_tune
 from benchmarks.opponents.methods import METHODS
-from benchmarks.opponents.pdlp import solve_with_pdlp
 from benchmarks.opponents.published import PUBLISHED
 from benchmarks.opponents.trainable import Part
 from benchmarks.opponents.whole import Point, solve_with_gurobi, solve_with_highs, whole
@@ -173,7 +172,7 @@ def test_without_the_outputs_the_whole_program_is_sytorchs_own(bound: float) -> 
     margins = _margins()
     expected = sytorch.minimise("linf+l1", sytorch.IdentityMetric()).subject_to(margins, bound).solve("highs")
     program = whole_program(margins, bound, count_outputs=False)
-    for point in (solve_with_highs(program, 10, "ipm"), solve_with_gurobi(program, 10)):
+    for point in (solve_with_highs(program, 10), solve_with_gurobi(program, 10)):
         assert point.x is not None and point.status == "optimal"
         assert program.cost @ point.x == pytest.approx(expected.objective, rel=1e-5)
         change = program.change(point.x)
@@ -184,7 +183,7 @@ def test_without_the_outputs_the_whole_program_is_sytorchs_own(bound: float) -> 
 def test_the_whole_program_counts_the_outputs() -> None:
     margins = _margins()
     program = whole_program(margins, 5.0)
-    point = solve_with_highs(program, 10, "ipm")
+    point = solve_with_highs(program, 10)
     assert point.x is not None
     change = program.change(point.x)
     both = np.abs(np.concatenate([change.ravel(), (margins.outputs.inputs @ change.T).ravel()]))
@@ -192,17 +191,6 @@ def test_the_whole_program_counts_the_outputs() -> None:
     weights = sytorch.minimise("linf+l1", sytorch.IdentityMetric()).subject_to(margins, 5.0).solve("highs").change
     least = np.abs(np.concatenate([weights.ravel(), (margins.outputs.inputs @ weights.T).ravel()]))
     assert both.max() + both.mean() <= least.max() + least.mean() + 1e-6
-
-
-def test_pdlp_agrees_or_says_that_it_is_not_there() -> None:
-    program = whole_program(_margins(), 5.0)
-    exact, point = solve_with_highs(program, 10, "ipm"), solve_with_pdlp(program, 10)
-    if point.x is None:
-        assert point.status == "unavailable" and "uv sync" in point.message
-        return
-    assert exact.x is not None
-    assert program.cost @ point.x == pytest.approx(program.cost @ exact.x, rel=1e-3)
-    assert point.peak_mb > 0
 
 
 @pytest.mark.parametrize("method", ["ours-identity-l1", "closed-form", "right-images", "whole-gurobi"])
@@ -331,7 +319,7 @@ def test_a_method_that_ran_out_is_spared_larger_edit_sets(status: str, message: 
     done = [replace(ROW, method="whole-ipm", size="50", status=status, message=message)]
     sizes = [side_by_side.hopeless(done, "whole-ipm", size) for size in ("10", "50", "100", "all")]
     assert sizes == [None, None, *["50" if spared else None] * 2]
-    assert side_by_side.hopeless(done, "whole-hipo", "100") is None
+    assert side_by_side.hopeless(done, "whole-gurobi", "100") is None
 
 
 def test_the_plan_takes_all_images_once() -> None:

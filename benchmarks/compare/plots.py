@@ -1,4 +1,4 @@
-"""The plots of the comparison: a method of each way, labelled at its line, and all others in a plot of their own."""
+"""The plots of the comparison: a method of each way, and all others in a plot of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
@@ -21,7 +20,7 @@ TITLES = {
     "generalization": ("Copies of edit images, mirrored and shifted, that are right", "%"),
     "seconds": ("Time of a repair", "seconds"),
 }
-LINE_HEIGHT = 11  # points between two labels
+WIDTH = 24  # letters of a line of the legend
 
 
 def draw_plots(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -29,39 +28,28 @@ def draw_plots(rows: Sequence[Row], folder: Path) -> list[Path]:
 
     Where an edit image lacks its margin the marker is hollow. Several seeds are several points.
     """
-    chosen = [row for row in rows if row.method in MAIN]
-    others = [row for row in rows if row.method not in MAIN]
-    paths = []
-    for column in TITLES:
-        paths += _draw_main(chosen, folder, column) if _judged(chosen) else []
-        paths += _draw_others(others, folder, column) if _judged(others) else []
-    return paths
+    others = tuple(dict.fromkeys(row.method for row in rows if row.method not in MAIN))
+    return [
+        path
+        for column in TITLES
+        for methods, name in ((MAIN, column), (others, f"{column}_others"))
+        if _judged(chosen := [row for row in rows if row.method in methods])
+        for path in save_figure(_figure(chosen, methods, column), folder, name)
+    ]
 
 
 def _judged(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.drawdown is not None]
 
 
-def _draw_main(rows: Sequence[Row], folder: Path, column: str) -> list[Path]:
+def _figure(rows: Sequence[Row], methods: Sequence[str], column: str) -> Figure:
     figure = Figure(figsize=(10.0, 5.0), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    for number, method in enumerate(MAIN):
+    for number, method in enumerate(methods):
         _line(axes, [row for row in rows if row.method == method], column, number)
     _label(axes, column, _sizes(rows))
-    figure.draw_without_rendering()  # scales are settled, so that labels can be set apart
-    _name_lines(axes)
-    return save_figure(figure, folder, column)
-
-
-def _draw_others(rows: Sequence[Row], folder: Path, column: str) -> list[Path]:
-    figure = Figure(figsize=(10.0, 6.0), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    for number, method in enumerate(dict.fromkeys(row.method for row in rows)):
-        _line(axes, [row for row in rows if row.method == method], column, number)
-    _label(axes, column, _sizes(rows))
-    axes.set_title(f"{axes.get_title()}, the other methods")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    return save_figure(figure, folder, f"{column}_others")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    return figure
 
 
 def _sizes(rows: Sequence[Row]) -> list[int]:
@@ -75,32 +63,11 @@ def _line(axes: Axes, rows: Sequence[Row], column: str, number: int) -> None:
     colour = COLOURS[number % len(COLOURS)]
     marker, line = MARKERS[number % len(MARKERS)], LINES[(number // len(COLOURS)) % len(LINES)]
     sizes, values, _ = zip(*points, strict=True)
-    axes.plot(sizes, values, marker, color=colour, linestyle=line, linewidth=1.5, markersize=5, label=rows[0].label)
+    label = textwrap.fill(rows[0].label, WIDTH)
+    axes.plot(sizes, values, marker, color=colour, linestyle=line, linewidth=1.5, markersize=5, label=label)
     for size, value, status in points:
         if status != "repaired":
             axes.plot(size, value, marker, color=colour, markerfacecolor="white", markersize=5)
-
-
-def _name_lines(axes: Axes) -> None:
-    """Write each line's name behind its last point, no name upon another."""
-    named = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-    ends = [(line, *np.asarray(line.get_xydata(), dtype=float)[-1].tolist()) for line in named]
-    scale, least = axes.figure.dpi / 72, float("-inf")
-    rightmost = max(x for _, x, _ in ends)
-    for line, x, y in sorted(ends, key=lambda end: float(end[2])):
-        height = float(axes.transData.transform((x, y))[1])
-        least = max(height, least + LINE_HEIGHT * scale)
-        told = str(line.get_label()) if x == rightmost else textwrap.fill(str(line.get_label()), 20)
-        axes.annotate(
-            told,
-            (x, y),
-            xytext=(8, (least - height) / scale),
-            textcoords="offset points",
-            va="center",
-            annotation_clip=False,
-            color=line.get_color(),
-            fontsize=9,
-        )
 
 
 def _label(axes: Axes, column: str, sizes: Sequence[int]) -> None:

@@ -320,6 +320,8 @@ def test_a_method_that_ran_out_is_spared_larger_edit_sets(status: str, message: 
     sizes = [side_by_side.hopeless(done, "whole-ipm", size) for size in ("10", "50", "100", "all")]
     assert sizes == [None, None, *["50" if spared else None] * 2]
     assert side_by_side.hopeless(done, "whole-gurobi", "100") is None
+    done.append(replace(ROW, method="ours-l1", size="all", edit_images=40))
+    assert side_by_side.hopeless(done, "whole-ipm", "all") is None
 
 
 def test_the_plan_takes_all_images_once() -> None:

@@ -67,10 +67,20 @@ class Earlier:
 
     def serves(self, options: RepairOptions) -> bool:
         """Whether the detectors were made for as large a margin, and for as many copies, as the next repair asks."""
-        planting = next((step for step in reversed(self.steps) if step["prepare"] == "spare-units"), None)
         told, region = self.report, options.region
-        enough = planting is None or planting["margin"] >= options.margin
+        if self._planting is None:
+            return True
+        enough = self._planting["margin"] >= options.margin
         return enough and told.shifts >= region.shifts and (told.flip or not region.flip)
+
+    @property
+    def detected(self) -> int:
+        """How many of its images, the first ones, have detectors: all that the last repair had which planted any."""
+        return 0 if self._planting is None else int(self._planting["edit_set_size"])
+
+    @property
+    def _planting(self) -> dict[str, Any] | None:
+        return next((step for step in reversed(self.steps) if step["prepare"] == "spare-units"), None)
 
     @functools.cached_property
     def network(self) -> Network:

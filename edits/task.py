@@ -73,8 +73,8 @@ class Task:
 
     @property
     def known(self) -> int:
-        """How many of the first edit images need no detector, for they were repaired before."""
-        return 0 if self.kept is None else len(self.kept.member.edit_set)
+        """How many of the first edit images need no detector, for they have one of an earlier repair."""
+        return 0 if self.kept is None else self.kept.detected
 
     @property
     def written(self) -> Path:

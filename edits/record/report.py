@@ -227,7 +227,7 @@ def _ordinary(report: RepairReport) -> str:
     if report.largest_ordinary_response is not None:
         told.append(f"largest response {report.largest_ordinary_response:.2f} of an edit image's own")
     if report.outside_detected is not None:
-        told.append(f"{report.outside_detected:,} test images outside set one off")
+        told.append(f"set off by {report.outside_detected:,} of the test images outside")
     return "; ".join(told)
 
 

@@ -8,7 +8,7 @@
 from sytorch.certificate.bounds import lower_bound, refuted_bound
 from sytorch.files.nnet import NnetFile, read_nnet, write_nnet
 from sytorch.files.onnx_chain import read_onnx, write_onnx
-from sytorch.hidden_layer.linearised_steps import Relinearised, relinearise
+from sytorch.hidden_layer.linearised_steps import relinearise
 from sytorch.hidden_layer.polytopes import Polytopes, Verdict, check_polytopes, linearise_polytopes, polytopes
 from sytorch.hidden_layer.program import FixedPatternProgram, fixed_pattern_program
 from sytorch.hidden_layer.shifting import Shifted, shift
@@ -93,7 +93,6 @@ __all__ = [
     "Polytopes",
     "Program",
     "Property",
-    "Relinearised",
     "Repaired",
     "Requirements",
     "SecondMomentMetric",

@@ -6,6 +6,7 @@ What is heavy is imported where it is used: the process that hands tests to work
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import gc
 import lzma
@@ -14,7 +15,7 @@ import resource
 import shutil
 import signal
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,15 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def raising(error: BaseException) -> Callable[..., object]:
+    """A function that raises a copy of an error: a traceback that lives on keeps the networks of its frames."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise copy.copy(error) from error.__cause__
+
+    return fails
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 import sytorch
@@ -79,14 +78,13 @@ class HiddenLayer:
         size, bound = options.margin + allowance, options.param_bound
         if options.pattern == "relinearise":
             margins = sytorch.margin(self.view.affine_outputs, labels, size)
-            return unproved(
-                sytorch.relinearise(self.view, margins, size, metric=self.metric, bound=bound, time_limit=deadline)
-            )
+            steps = sytorch.relinearise(self.view, margins, size, metric=self.metric, bound=bound, time_limit=deadline)
+            return steps.unwrap()
         program = sytorch.fixed_pattern_program(
             self.view, labels, size, self.metric, bound=bound, allowance=share * ALLOWANCE
         )
-        with progress.loop(f"fixing what is behind {self.layer}", None, "step") as steps:
-            return program.solve(deadline, steps.update)
+        with progress.loop(f"fixing what is behind {self.layer}", None, "step") as told:
+            return program.solve(deadline, told.update)
 
     def check(self, model: AlexNet) -> None:
         """Raise `NotVerifiedError` where the repaired network, in float32, has not the pattern that was fixed."""
@@ -97,13 +95,6 @@ class HiddenLayer:
             outputs = layer(head(self.edit_set.images))
         if broken := self.view.pattern.broken(tail, outputs, still_of(self.view)):
             raise NotVerifiedError(f"With the repaired weights {broken} activations are not what they were fixed at.")
-
-
-def unproved(moved: sytorch.Relinearised) -> sytorch.Solution:
-    """A change without a proof, in the form of those that have one: its lower bound is zero."""
-    none = sytorch.Multipliers(np.zeros((0, 0)), np.zeros((0, 0)))
-    effort = sytorch.Effort(columns=moved.change.numel(), rounds=moved.steps, solver="steps that linearise anew")
-    return sytorch.Solution(moved.change.numpy(), moved.size, 0.0, none, "relinearised", effort)
 
 
 def hidden_layer(bench: Workbench, edit_set: EditSet, options: RepairOptions) -> HiddenLayer:

@@ -79,7 +79,7 @@ def measure_repair(
 def _tell_solution(report: RepairReport, repaired: Repaired, changes: dict[str, torch.Tensor]) -> None:
     solution, effort = repaired.solution, repaired.solution.effort
     report.path, report.solver = solution.path, effort.solver
-    report.rows, report.columns, report.rounds = effort.rows, effort.columns, effort.rounds
+    report.rows, report.columns, report.programs = effort.rows, effort.columns, effort.programs
     report.solver_iterations, report.barrier_iterations = effort.iterations, effort.barrier_iterations
     report.objective = solution.objective
     if solution.path != "relinearised":

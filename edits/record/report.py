@@ -68,7 +68,7 @@ class RepairReport:
     path: str | None = None
     rows: int | None = None
     columns: int | None = None
-    rounds: int | None = None
+    programs: int | None = None
     solver_iterations: int | None = None
     barrier_iterations: int | None = None
     objective: float | None = None
@@ -150,7 +150,7 @@ class RepairReport:
 
 def current(content: dict[str, Any]) -> dict[str, Any]:
     """A report's JSON in today's words, whenever it was written."""
-    told = {**content, "prepare": content.get("prepare") or "none"}
+    told = {"programs": content.get("rounds"), **content, "prepare": content.get("prepare") or "none"}
     told |= {name: "fixed" for name in ("pattern", "path") if told.get(name) == "held"}
     return told
 
@@ -254,7 +254,9 @@ def _copied(report: RepairReport) -> list[tuple[str, str]]:
 
 
 def _proved(report: RepairReport) -> list[tuple[str, str]]:
-    size = f"{report.rows:,} rows x {report.columns:,} columns, {report.rounds} rounds, {report.solver}"
+    size = f"{report.rows:,} rows x {report.columns:,} columns, {report.solver}"
+    if report.programs is not None and report.programs > 1:
+        size = f"{report.programs} programs, the last of {size}"
     return [
         ("objective", f"{report.objective:.8g}"),
         (

@@ -17,12 +17,14 @@ from scipy import sparse
 from sytorch.metrics.kronecker import KroneckerMetric, check_kind
 from sytorch.network.layer_view import LayerView
 from sytorch.numerics.newton import DenseRows, Point, beginning, soften
+from sytorch.problem.answer import Answer
 from sytorch.problem.arrays import Indices, Matrix
 from sytorch.problem.checks import checked_bound
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import SolverFailedError
 from sytorch.problem.margins import Requirements
 from sytorch.problem.outputs import AffineOutputs
+from sytorch.problem.solution import Effort, Multipliers, Solution
 
 STEP_LIMIT = 40
 SHARES = (1.0, 0.6, 0.4, 0.25, 0.12, 0.05, 0.02, 0.005)
@@ -51,21 +53,6 @@ def logit_gram(gradients: torch.Tensor, whitened: torch.Tensor, metric: Kronecke
         seen = rows[image].reshape(classes * units, pixels) @ kernels.transpose(1, 2)
         gram[:, :, image] = flat @ seen.view(count, classes, units * pixels).transpose(1, 2)
     return gram.view(count * classes, count * classes)
-
-
-@dataclass(frozen=True, eq=False)
-class Relinearised:
-    """A change that the forward pass, in float64, gives the margins.
-
-    Attributes:
-        change: (outputs, n + 1) float64, of the layer's weight and, last, its bias.
-        size: in the metric.
-        steps: how many were taken.
-    """
-
-    change: torch.Tensor
-    size: float
-    steps: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +91,10 @@ def relinearise(
     metric: KroneckerMetric,
     bound: float,
     time_limit: float | Deadline | None = None,
-) -> Relinearised:
-    """Move the layer of a view until its images have what is required.
+) -> Answer:
+    """Move the layer of a view until its images have what is required, by the forward pass in float64.
+
+    The solution has no multipliers, and zero for a lower bound.
 
     Args:
         view: the layer as the images see it.
@@ -117,17 +106,22 @@ def relinearise(
 
     Raises:
         InvalidInputError: bound or metric are not what they have to be.
-        SolverFailedError: the steps stop making progress before that.
-        SolverTimeLimitError: the time is up.
     """
     bound = checked_bound(bound)
     check_kind(metric)
     job = _Job(view, margins, AHEAD * scale, metric.restricted(view), as_deadline(time_limit))
+    return Answer.of(lambda: _solution(job, bound))
+
+
+def _solution(job: _Job, bound: float) -> Solution:
+    view = job.start
     change = torch.zeros(len(view.units), view.inputs.shape[2], dtype=torch.float64)
     for steps in range(STEP_LIMIT):
         job.deadline.check()
         if job.missing(view) == 0.0:
-            return Relinearised(view.layer_change(change).clamp(-bound, bound), job.metric.size(change), steps)
+            found = view.layer_change(change).clamp(-bound, bound).numpy()
+            effort = Effort(columns=found.size, programs=steps, solver="steps that linearise anew")
+            return Solution(found, job.metric.size(change), 0.0, Multipliers.none(), "relinearised", effort)
         change, view = _moved(job, view, change, bound * view.scales)
     raise SolverFailedError(f"The margins are not reached in {STEP_LIMIT} steps that linearise anew.")
 

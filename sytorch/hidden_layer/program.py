@@ -122,13 +122,13 @@ class FixedPatternProgram:
         constraints = self._constraints()
         rows = ConstraintRows(constraints, self._restricted, deadline)
         multipliers, steps = torch.zeros_like(constraints.required), 0
-        for rounds in range(1, ITERATION_LIMIT + 1):
+        for programs in range(1, ITERATION_LIMIT + 1):
             dual = self._dual(constraints, rows, multipliers, deadline)
             optimum = method_for(dual)(dual, deadline)
             steps += optimum.steps
             broken = broken_bounds(optimum.change, self.bound * self.view.scales, constraints.bounds)
             if not len(broken.units):
-                effort = Effort(len(optimum.multipliers), optimum.change.numel(), rounds, steps, 0, optimum.method)
+                effort = Effort(len(optimum.multipliers), optimum.change.numel(), programs, steps, 0, optimum.method)
                 return self._verified(dual.operator, optimum, effort)
             multipliers = torch.cat([optimum.multipliers, torch.zeros_like(broken.limits)])
             constraints = constraints.with_bounds(broken)

@@ -237,8 +237,8 @@ class HiddenLayer:
         def once(allowance: float) -> Attempt:
             asked = part.asking(view.affine_outputs, allowance)
             scale = part.margin or max(float(asked.required.max()), 0.0)
-            found = relinearise(view, asked, scale, metric=self.metric, bound=part.bound, time_limit=part.deadline)
-            return Attempt(apply(part.model, self.layer, found.change, part.bound), (self.layer,))
+            steps = relinearise(view, asked, scale, metric=self.metric, bound=part.bound, time_limit=part.deadline)
+            return Attempt(apply(part.model, self.layer, steps.unwrap().change, part.bound), (self.layer,))
 
         return _checked(part, once)
 

@@ -26,6 +26,11 @@ class Multipliers:
     bounds: Matrix
 
     @classmethod
+    def none(cls) -> Multipliers:
+        """Those of a change of which nothing is proved."""
+        return cls(np.zeros((0, 0)), np.zeros((0, 0)))
+
+    @classmethod
     def of_rows(cls, margin_rows: Mask, bound_rows: Mask, values: Vector) -> Multipliers:
         """From those of a program's rows, (R,): first of some margins, (N, C), then of both sides, (2, C, d)."""
         count, size = int(margin_rows.sum()), int(bound_rows.sum())
@@ -40,15 +45,15 @@ class Effort:
 
     Attributes:
         rows, columns: of the last program that a solver saw.
-        rounds: how many programs solvers saw.
-        iterations: simplex and active-set iterations of all rounds.
-        barrier_iterations: interior-point iterations of all rounds.
+        programs: how many solvers saw, or how many steps were taken.
+        iterations: simplex and active-set iterations of all programs.
+        barrier_iterations: interior-point iterations of all programs.
         solver: names and versions, in the order of their use.
     """
 
     rows: int = 0
     columns: int = 0
-    rounds: int = 0
+    programs: int = 0
     iterations: int = 0
     barrier_iterations: int = 0
     solver: str = ""
@@ -63,7 +68,7 @@ class Solution:
         objective: the norm of the change in the metric's coordinates.
         lower_bound: no feasible change has a smaller norm; never above the objective.
         multipliers: those that prove ``lower_bound``.
-        path: ``decomposed`` or ``whole``.
+        path: ``decomposed`` or ``whole``; of another layer than the last ``fixed`` (its pattern) or ``relinearised``.
         effort: counters.
         coordinates: (C, m), the ``x`` whose norm is the objective; None where the change itself is measured.
         pattern: by module name, the multipliers of a fixed activation pattern; empty for the last layer.

@@ -22,7 +22,7 @@ class CountedSolver:
     def __init__(self, solver: Solver, deadline: Deadline, by_ascent: bool = False):
         self._solver, self._deadline, self.by_ascent = solver, deadline, by_ascent
         self._names: list[str] = []
-        self._counts = {"rows": 0, "columns": 0, "rounds": 0, "iterations": 0, "barrier_iterations": 0}
+        self._counts = {"rows": 0, "columns": 0, "programs": 0, "iterations": 0, "barrier_iterations": 0}
 
     def solve(self, program: LinearProgram) -> LinearSolution:
         """Solve one program, which has a solution, in the time that is left.
@@ -47,7 +47,7 @@ class CountedSolver:
         self.check()
         solution = self._solver.solve(program, self._deadline.left)
         self._counts["rows"], self._counts["columns"] = program.matrix.shape
-        self._counts["rounds"] += 1
+        self._counts["programs"] += 1
         self._counts["iterations"] += solution.iterations
         self._counts["barrier_iterations"] += solution.barrier_iterations
         if solution.solver not in self._names:
@@ -60,7 +60,7 @@ class CountedSolver:
         Raises:
             SolverTimeLimitError: the time is up.
         """
-        self._counts["rows"], self._counts["columns"], self._counts["rounds"] = rows, columns, 1
+        self._counts["rows"], self._counts["columns"], self._counts["programs"] = rows, columns, 1
         self._counts["iterations"] += iterations
         if ASCENT not in self._names:
             self._names.append(ASCENT)

@@ -27,8 +27,10 @@ NEW = RepairReport(
 
 
 def _old(**values: Any) -> dict[str, Any]:
-    """With what a preparation by moving a hidden layer once told."""
-    return {**NEW.as_json(), "prepare_leads": [5, 3], "prepare_steps": 2, "prepare": None, **values}
+    """With what a preparation by moving a hidden layer once told, and without what has another name now."""
+    told = {**NEW.as_json(), "prepare_leads": [5, 3], "prepare_steps": 2, "prepare": None, **values}
+    del told["programs"]
+    return told
 
 
 def test_a_report_says_none_where_nothing_was_prepared() -> None:
@@ -58,6 +60,7 @@ def test_a_report_has_drawdown_with_and_without_disputed_images() -> None:
         ({"prepare": "classifier.4"}, {"prepare": "classifier.4"}),
         ({"prepare_copies": "mirrored"}, {}),
         ({"pattern": "held", "path": "held"}, {"pattern": "fixed", "path": "fixed"}),
+        ({"rounds": 3}, {"programs": 3}),
         ({"pattern": "relinearise"}, {"pattern": "relinearise"}),
     ],
 )

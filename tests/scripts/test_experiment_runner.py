@@ -45,6 +45,7 @@ from helpers.errors import ToolError
 from helpers.evaluation import predict_logits
 from helpers.images.datasets import load_dataset
 from model_classes.alexnet import load_alexnet
+from tests.conftest import raising
 
 CHECKOUT = Path(__file__).parents[2]
 # What rows of older tables leave empty, and a sweep of the last layer alone fills.
@@ -268,13 +269,6 @@ def test_whatever_goes_wrong_in_an_experiment_the_sweep_goes_on(place: Path, mon
     assert len(calls) == 2
 
 
-def _failing(error: Exception) -> Any:
-    def fails(task: object) -> None:
-        raise error
-
-    return fails
-
-
 def _caused_by(cause: Exception) -> ToolError:
     error = ToolError("told by the solver")
     error.__cause__ = cause
@@ -296,7 +290,7 @@ def test_failures_from_outside_are_tried_again(
 ) -> None:
     few = ["--dataset", "digits", "--edit-set-types", "misclassified", "--output", str(TABLE)]
     with monkeypatch.context() as patch:
-        patch.setattr("experiments.single.repair_edit_set", _failing(error))
+        patch.setattr("experiments.single.repair_edit_set", raising(error))
         run_sweep(*few, "--edit-set-sizes", "4", "2", code=6)
     assert pd.read_csv(TABLE)["status"].tolist() == [status] * 2
     if status == "error":

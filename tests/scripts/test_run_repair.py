@@ -42,7 +42,7 @@ from model_classes.changes import changes_content
 from model_classes.weight_files import save_weights
 from model_classes.weights import read_weights, weights_hash
 from sytorch import Contradiction, Metric
-from tests.conftest import CHECKOUT, with_cache
+from tests.conftest import CHECKOUT, raising, with_cache
 
 BASE = Path("artifacts/alexnet_base_digits.pth")
 OUTPUT = Path("artifacts/alexnet_repaired_digits.pth")
@@ -434,11 +434,7 @@ def test_what_ends_a_repair_before_its_end_leaves_the_earlier_one_whole(
     where: str, error: BaseException, repaired: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = _kept_files()
-
-    def fails(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(edits.pipeline, where, fails)
+    monkeypatch.setattr(edits.pipeline, where, raising(error))
     result = _misclassified("--prepare", "none", "--margin", "3")
     assert result.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
     assert _kept_files() == before

@@ -97,13 +97,11 @@ def test_a_repair_changes_its_layer_and_nothing_else(tmp_path: Path, layer: str,
     metric = sytorch.kronecker_metric(network, layer, lambda: [ordinary], 40)
     view = sytorch.linearise(network, layer, images)
     if layer in ("conv", "first"):
-        change = sytorch.relinearise(
-            view, sytorch.margin(view.affine_outputs, labels, MARGIN), MARGIN, metric=metric, bound=BOUND
-        ).change
+        wanted = sytorch.margin(view.affine_outputs, labels, MARGIN)
+        answer = sytorch.relinearise(view, wanted, MARGIN, metric=metric, bound=BOUND)
     else:
-        program = sytorch.fixed_pattern_program(view, labels, MARGIN, metric, bound=BOUND)
-        change = torch.from_numpy(program.solve().change)
-    apply(network, layer, change)
+        answer = sytorch.fixed_pattern_program(view, labels, MARGIN, metric, bound=BOUND).answer()
+    apply(network, layer, torch.from_numpy(answer.unwrap().change))
     sytorch.write_onnx(network, given, written)
     assert given.read_bytes() == before
     old, new = arrays(given), arrays(written)

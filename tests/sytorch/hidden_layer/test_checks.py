@@ -29,7 +29,8 @@ def with_nan(values: torch.Tensor) -> torch.Tensor:
 
 def relinearise(labels: Any = LABELS, size: Any = 0.1, bound: float = 5.0, **others: Any) -> object:
     margins = sytorch.margin(VIEW.affine_outputs, labels, size)
-    return sytorch.relinearise(VIEW, margins, size, metric=others.pop("metric", METRIC), bound=bound, **others)
+    answer = sytorch.relinearise(VIEW, margins, size, metric=others.pop("metric", METRIC), bound=bound, **others)
+    return answer.unwrap()
 
 
 def fixed_pattern(labels: Any = LABELS, size: Any = 0.1, bound: float = 5.0, metric: Any = METRIC) -> object:

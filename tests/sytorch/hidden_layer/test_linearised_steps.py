@@ -21,7 +21,10 @@ def test_the_changed_network_has_the_margins(name: str) -> None:
     view = linearise(model, layer, images)
     margins = sytorch.margin(view.affine_outputs, labels, 0.1)
     found = relinearise(view, margins, 0.1, metric=metric_for(view, 0), bound=50.0)
-    after = changed(model, layer, found.change)
+    assert found.status is sytorch.Status.SOLVED
+    solution = found.unwrap()
+    assert solution.lower_bound == 0.0 and not solution.multipliers.margins.size
+    after = changed(model, layer, torch.from_numpy(solution.change))
     logits = after(images)
     others = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
     assert float((logits.gather(1, labels[:, None])[:, 0] - others).min()) >= 0.1 - 1e-9
@@ -32,22 +35,19 @@ def test_what_cannot_be_reached_is_said() -> None:
     model, layer, images = network("linear")
     labels = model(images).topk(2).indices[:, 1]
     view = linearise(model, layer, images)
+    wanted = sytorch.margin(view.affine_outputs, labels, 5.0)
+    found = relinearise(view, wanted, 5.0, metric=metric_for(view, 0), bound=1e-3)
+    assert found.status is sytorch.Status.GAVE_UP and found.solution is None
     with pytest.raises(sytorch.SolverFailedError):
-        relinearise(view, sytorch.margin(view.affine_outputs, labels, 5.0), 5.0, metric=metric_for(view, 0), bound=1e-3)
+        found.unwrap()
 
 
 def test_the_time_limit_is_heeded() -> None:
     model, layer, images = network("linear")
     view, labels = linearise(model, layer, images), model(images).topk(2).indices[:, 1]
-    with pytest.raises(sytorch.SolverTimeLimitError):
-        relinearise(
-            view,
-            sytorch.margin(view.affine_outputs, labels, 5.0),
-            5.0,
-            metric=metric_for(view, 0),
-            bound=50.0,
-            time_limit=1e-9,
-        )
+    wanted = sytorch.margin(view.affine_outputs, labels, 5.0)
+    found = relinearise(view, wanted, 5.0, metric=metric_for(view, 0), bound=50.0, time_limit=1e-9)
+    assert found.status is sytorch.Status.TIME_LIMIT
 
 
 @pytest.mark.parametrize("name", ["linear", "convolution"])

@@ -125,19 +125,34 @@ class HiddenUnits:
             keep_array(path, upper)
         return SecondMomentMetric(np.asarray(upper).T)
 
-    @functools.cached_property
+    @property
     def moment(self) -> NDArray[np.float32]:
         """The second moment of the units' values, a 1 appended, (m + 1, m + 1), its lower triangle."""
-        width = self.linear.out_features + 1
-        path = self.files[1]
-        moment = read_array(path, (width, width))
-        if moment is None:
-            moment = no_products(width - 1)
-            for start in range(0, len(self.chosen), MOMENT_BATCH):
-                part = slice(start, start + MOMENT_BATCH)
-                moment = with_weighted_products(moment, self.values(self.inputs[part]), self.weights[part])
-            keep_array(path, moment)
-        return moment
+        return self._needed[0]
+
+    @functools.cached_property
+    def spare(self) -> SpareUnits:
+        """All units, those first that the sample needs least."""
+        order, lost = self._needed[1]
+        return SpareUnits(order.astype(np.int64), np.array(lost))
+
+    @functools.cached_property
+    def _needed(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """That moment; and the order of the units, with what is lost without them, (2, m)."""
+        width, (_, *paths) = self.linear.out_features, self.files
+        moment, spare = read_array(paths[0], (width + 1, width + 1)), read_array(paths[1], (2, width), np.float64)
+        if moment is not None and spare is not None:
+            return moment, spare
+        values, moment = self.values(self.inputs), no_products(width)
+        for start in range(0, len(values), MOMENT_BATCH):
+            part = slice(start, start + MOMENT_BATCH)
+            moment = with_weighted_products(moment, values[part], self.weights[part])
+        logits = self.images.logits[self.chosen].double().numpy()
+        found = spare_units(self.behind.weight.detach().double().numpy(), values, logits, self.weights, self.shares)
+        spare = np.stack([found.order, found.lost])
+        for path, array in zip(paths, (moment, spare), strict=True):
+            keep_array(path, array)
+        return moment, spare
 
     def metric_with(
         self, units: Indices, planted: NDArray[np.float32], ridge: float, edited: Indices = NO_IMAGES
@@ -163,22 +178,9 @@ class HiddenUnits:
             columns[:] = columns.astype(np.float32)
         return metric
 
-    @functools.cached_property
-    def spare(self) -> SpareUnits:
-        """All units, those first that the sample needs least."""
-        path = self.files[2]
-        known = read_array(path, (2, self.linear.out_features), np.float64)
-        if known is None:
-            logits = self.images.logits[self.chosen].double().numpy()
-            behind = self.behind.weight.detach().double().numpy()
-            found = spare_units(behind, self.values(self.inputs), logits, self.weights, self.shares)
-            known = np.stack([found.order, found.lost])
-            keep_array(path, known)
-        return SpareUnits(known[0].astype(np.int64), np.array(known[1]))
-
     def fill_cache(self) -> None:
         """Compute what every planting looks up in the cache."""
-        _ = self.input_metric, self.moment, self.spare, self._unusual_inputs
+        _ = self.input_metric, self._needed, self._unusual_inputs
 
     @functools.cached_property
     def _unusual_inputs(self) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ from helpers.images.preprocessing import CIFAR, Preprocessing, stored_pixels
 
 CHUNK = 250
 MUCH = 2**30  # bytes
+SMALL = 4096  # bytes of a file; with two threads 32x32 takes 0.35 ms an image instead of 0.2, 224x224 0.5 instead of 1
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # of TIFF
 WHITE_IS_ZERO = 0
 SIGNED = 2
@@ -36,13 +37,22 @@ def decode_files(files: list[Path], task: str, preprocessing: Preprocessing = CI
     images = _room_for(len(files), preprocessing)
     chunks = (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
     told = progress.loop(task, len(files), "image")
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, told as steps:
+    with warnings.catch_warnings(), ThreadPoolExecutor(_threads(files)) as pool, told as steps:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused
         decoded = pool.map(lambda chunk: np.stack([decode_file(file, preprocessing) for file in chunk]), chunks)
         for start, chunk in zip(range(0, len(files), CHUNK), decoded, strict=True):
             images[start : start + len(chunk)] = chunk
             steps.update(len(chunk))
     return images
+
+
+def _threads(files: list[Path]) -> int | None:
+    """How many decode; None is for as many as there are cores: of small images most is Python, which they wait for."""
+    try:
+        sizes = [file.stat().st_size for file in files[:CHUNK]]
+    except OSError:
+        return None  # decoding says which file it is
+    return 1 if sum(sizes) < SMALL * len(sizes) else None
 
 
 def of_small_images(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -72,11 +82,11 @@ def decode_file(path: Path, preprocessing: Preprocessing = CIFAR) -> NDArray[np.
     """
     try:
         with Image.open(path) as image:
-            if image.format == "PNG":
-                image.verify()  # the checksums, which are not looked at while pixels are read
+            if image.format != "PNG":
+                return _pixels(image, preprocessing)
+            image.verify()  # the checksums, which are not looked at while pixels are read
         with Image.open(path) as image:
-            turned = _upright(image) if preprocessing.squeezed else image
-            return stored_pixels(_to_rgb(turned, image), preprocessing)
+            return _pixels(image, preprocessing)
     except _UnknownRangeError as error:
         raise ToolError(f"The image {path} {error}; save it with 8 bits a channel.") from error
     except (Image.DecompressionBombError, MemoryError) as error:
@@ -87,6 +97,11 @@ def decode_file(path: Path, preprocessing: Preprocessing = CIFAR) -> NDArray[np.
         raise _damaged(path) from error
     except Exception as error:  # Pillow raises nearly anything at damaged bytes
         raise _damaged(path) from error
+
+
+def _pixels(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    turned = _upright(image) if preprocessing.squeezed else image
+    return stored_pixels(_to_rgb(turned, image), preprocessing)
 
 
 class _UnknownRangeError(Exception):

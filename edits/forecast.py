@@ -11,7 +11,7 @@ from edits.methods.hidden_layer import metric_count
 from edits.methods.preparation import sample_size
 from edits.network.workbench import Workbench, open_workbench
 from edits.options import MANY_IMAGES, PLANTED_LAYER, RepairOptions, norm_for
-from edits.pace import of_many
+from edits.pace import seconds_of
 from edits.task import Task
 from editset_helpers.edit_set import load_edit_set
 from editset_helpers.generation import Wanted, place_of
@@ -29,8 +29,6 @@ from sytorch import part_named
 
 # Seconds on two cores; of an image where nothing else is said, of 64 x 64 inputs where it is convolved.
 DECODED, CONVOLVED, RUN, IN_METRIC, IN_METRICS_OF_CLASSES, IN_UNITS = 3e-4, 6e-4, 1.5e-3, 8e-4, 3e-3, 1e-3
-PLANTING, ALONE = (9.0, 0.02), (4.0, 0.01)  # of a repair: in any case, and for each image
-OF_HIDDEN_LAYER = (10.0, 1.0)
 SIZES = {DatasetName.CIFAR10: (10_000, 50_000), DatasetName.DIGITS: (596, 1_201)}  # test and training images, usually
 Lacking = dict[str, float]  # what is made first, and its seconds
 
@@ -125,12 +123,6 @@ def _caches(
 
 def _seen(bench: Workbench, layer: str | None) -> Path:
     return activations_file(bench.weights_hash, layer or bench.network.last_layer, bench.test)
-
-
-def seconds_of(options: RepairOptions, images: int) -> float:
-    """How long one repair takes, but for what is lacking."""
-    start, each = OF_HIDDEN_LAYER if options.is_hidden else PLANTING if options.plants else ALONE
-    return start + each * images + of_many(options, images)
 
 
 def tell_time(task: Task) -> None:

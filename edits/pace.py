@@ -18,9 +18,10 @@ PLANTED = {
     "generalization": (0.3, 7e-3),
     "certify": (1.5, 2.5e-3),
 }
-ALONE = PLANTED | {"solve": (0.0, 7e-3)}
-ALONE_L1 = PLANTED | {"solve": (0.0, 1.4e-2)}
+ALONE = {name: times for name, times in PLANTED.items() if name != "prepare"} | {"solve": (0.0, 7e-3)}
+ALONE_L1 = ALONE | {"solve": (0.0, 1.4e-2)}
 HIDDEN = {"solve": (10.0, 1.0)}
+STARTED = 4.5  # of a command besides: imports, images, weights, what is looked up
 CUBED = 2.5e-10  # of l2 class by class: 5,000 images took 40 seconds and 10,224 took 380 on slow cores
 
 
@@ -29,16 +30,25 @@ def expected(phase: str, task: Task) -> float | None:
     options, classes = task.options, len(task.bench.test.class_names)
     if phase == "solve" and (classes >= FEW_CLASSES or options.whole_program or options.norm.startswith("linf")):
         return None
-    alone = ALONE_L1 if options.norm == "l1" else ALONE
-    start, each = (HIDDEN if options.is_hidden else PLANTED if options.plants else alone).get(phase, (None, 0.0))
+    start, each = _phases(options).get(phase, (None, 0.0))
     if start is None:
         return None
     larger = 1.0 if phase == "solve" else task.bench.test.preprocessing.times_larger
     seconds = start + each * larger * len(task.constrained)
-    seconds += of_many(options, len(task.constrained)) if phase == "solve" else 0.0
+    seconds += _of_many(options, len(task.constrained)) if phase == "solve" else 0.0
     return seconds if phase != "solve" or options.time_limit is None else min(seconds, options.time_limit)
 
 
-def of_many(options: RepairOptions, images: int) -> float:
+def seconds_of(options: RepairOptions, images: int) -> float:
+    """Seconds that a whole command takes, where what depends on the network alone is there."""
+    return STARTED + sum(start + each * images for start, each in _phases(options).values()) + _of_many(options, images)
+
+
+def _phases(options: RepairOptions) -> dict[str, tuple[float, float]]:
+    alone = ALONE_L1 if options.norm == "l1" else ALONE
+    return HIDDEN if options.is_hidden else PLANTED if options.plants else alone
+
+
+def _of_many(options: RepairOptions, images: int) -> float:
     """Seconds that solving takes besides, where thousands of images or copies are constrained."""
     return CUBED * images**3 if images > MANY_POINTS and options.norm == "l2" and not options.is_hidden else 0.0

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edits.forecast import Lacking, Place, in_words, lacking, made_first, seconds_of
+from edits.forecast import Lacking, Place, in_words, lacking, made_first
+from edits.pace import STARTED, seconds_of
 from experiments.experiment import Context, Experiment
 from experiments.plan import Sweep, plan
 from experiments.sweep import Executor, as_begun
 from experiments.table.reading import read_file
-
-OVERHEAD = 3.0  # seconds of a command that is one repair, which an experiment does not take
 
 
 def forecast_sweep(
@@ -54,7 +53,7 @@ def _edit_sets(sweep: Sweep, context: Context) -> str:
 
 def _seconds(experiment: Experiment, beside: int) -> float:
     images = beside + experiment.size * max(1, experiment.iteration)
-    return seconds_of(experiment.options, images * (1 + len(experiment.options.region.moves))) - OVERHEAD
+    return seconds_of(experiment.options, images * (1 + len(experiment.options.region.moves))) - STARTED
 
 
 def _combined(experiments: list[Experiment]) -> str:

@@ -24,8 +24,7 @@ from sytorch.metrics.last_layer import (
 )
 from sytorch.network.applying import apply
 from sytorch.network.chain import Chain, chain_of
-from sytorch.network.layer_view import LayerView, linearise
-from sytorch.network.parts import Part, part_named
+from sytorch.network.layer_view import LayerView, Part, linearise, part_named
 from sytorch.network.symbolic import symbolic, symbolic_layers
 from sytorch.one_call.repairing import Repaired, Tried, repair
 from sytorch.problem.answer import Answer, Status

@@ -1,4 +1,4 @@
-"""The metric of the last layer: how much a change of it moves what the network says of ordinary images."""
+"""Metrics from training images, and their files: how much a change moves what the network says of ordinary images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from helpers.activations import linear_logits
 from helpers.array_cache import keep_array, read_array
 from helpers.cli import say_once
 from helpers.errors import UsageError
-from sytorch import PerClassMetric, SecondMomentMetric, second_moment_metric
+from sytorch import KroneckerMetric, PerClassMetric, SecondMomentMetric, second_moment_metric
 from sytorch.metrics.kronecker import NO_DOUBT, softmax_curvature
 from sytorch.problem.arrays import Matrix
 
@@ -193,3 +193,32 @@ def with_weighted_products(
         part[:, -1:] = roots[chosen]
         total = ssyrk(1.0, part.T, beta=1.0, c=total, lower=True, overwrite_c=True)
     return total
+
+
+def cached_metric(compute: Callable[[], KroneckerMetric], paths: tuple[Path, Path], width: int) -> KroneckerMetric:
+    """The metric from the cache where it is there, both factors rounded to float32 in any case.
+
+    Args:
+        compute: gives it.
+        paths: the files of the inputs' and of the outputs' factor; that of the identity has no entries.
+        width: the number of the layer's outputs.
+    """
+    found = _read_factors(paths, width)
+    if found is None:
+        metric = compute()
+        found = metric.inputs.float(), torch.zeros(0) if metric.outputs is None else metric.outputs.float()
+        for path, factor in zip(paths, found, strict=True):
+            keep_array(path, factor.numpy())
+    inputs, outputs = (factor.double() for factor in found)
+    return KroneckerMetric(inputs, outputs if len(outputs) else None)
+
+
+def _read_factors(paths: tuple[Path, Path], width: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Both factors. How many inputs there are after folding, only the file says."""
+    inputs = read_array(paths[0], (None, None))
+    outputs = next(
+        (found for shape in ((width, width), (0,)) if (found := read_array(paths[1], shape)) is not None), None
+    )
+    if inputs is None or outputs is None or inputs.shape[0] != inputs.shape[1]:
+        return None
+    return torch.from_numpy(inputs), torch.from_numpy(outputs)

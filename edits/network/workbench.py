@@ -14,10 +14,9 @@ from torch import nn
 
 from edits.network.applying import added
 from edits.network.hidden_units import CACHE_BYTES, NO_IMAGES, HiddenUnits, behind_relu
-from edits.network.layer_metric import cached_metric
 from edits.network.prepared import Network
 from edits.network.training_images import TrainingImages
-from edits.network.training_metric import MetricSample
+from edits.network.training_metric import MetricSample, cached_metric
 from edits.options import LAST_LAYER, PLANTED_LAYER, RepairOptions
 from helpers.activations import batches, layer_activations
 from helpers.array_cache import cache_path

@@ -20,8 +20,7 @@ from torch import nn
 from sytorch.hidden_layer.constraints import still_of
 from sytorch.network.activation_pattern import FixedLayer, FixedSigns, Pattern, pattern_of
 from sytorch.network.chain import Chain, chain_of
-from sytorch.network.layer_view import LayerView, linearise
-from sytorch.network.parts import Part, part_named
+from sytorch.network.layer_view import LayerView, Part, linearise, part_named
 from sytorch.problem.checks import check_images, checked_labels
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import InvalidInputError, SplitPolytopeError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,12 +10,38 @@ from torch import nn
 
 from sytorch.network.activation_pattern import Pattern, pattern_of, window_of
 from sytorch.network.chain import Chain, chain_of
-from sytorch.network.parts import Part, part_named
 from sytorch.network.repeats import Folding, folding_of, without_repeats
 from sytorch.problem.checks import check_finite, check_images
 from sytorch.problem.deadline import Deadline, as_deadline
 from sytorch.problem.errors import InvalidInputError, UnsupportedLayerError
 from sytorch.problem.outputs import AffineOutputs
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which weights of a layer change.
+
+    Attributes:
+        layer: its name.
+        units: the outputs whose weights change, ``(start, stop)``; None for all.
+        bias_only: whether only the bias changes.
+    """
+
+    layer: str
+    units: tuple[int, int] | None = None
+    bias_only: bool = False
+
+
+def part_named(text: str) -> Part:
+    """Read ``classifier.4``, ``classifier.4.bias``, ``classifier.4[0:400]`` or ``classifier.4[0:400].bias``.
+
+    Raises:
+        UnsupportedLayerError: the brackets do not hold a range.
+    """
+    found = re.fullmatch(r"([^\[\]]*?)(?:\[(\d+):(\d+)\])?(\.bias)?", text)
+    if not found or not found[1] or (found[2] and int(found[2]) >= int(found[3])):
+        raise UnsupportedLayerError(f"{text!r} names no layer; write a name, NAME.bias or NAME[first:last].")
+    return Part(found[1], (int(found[2]), int(found[3])) if found[2] else None, bool(found[4]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from edits.forecast import seconds_of
 from edits.options import RepairOptions
-from edits.pace import expected
+from edits.pace import expected, seconds_of
 from edits.task import Task
 from helpers.images.preprocessing import Preprocessing
 

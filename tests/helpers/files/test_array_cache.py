@@ -12,8 +12,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from edits.network.layer_metric import cached_metric
 from edits.network.training_images import TrainingImages
+from edits.network.training_metric import cached_metric
 from helpers import array_cache
 from helpers.array_cache import Fact, cache_path, keep_array, read_array
 from helpers.images.datasets import ImageDataset

@@ -17,8 +17,7 @@ from sytorch.hidden_layer.moves import Moves
 from sytorch.hidden_layer.program import FixedPatternProgram, fixed_pattern_program
 from sytorch.metrics.kronecker import KroneckerMetric
 from sytorch.network.activation_pattern import FixedSigns
-from sytorch.network.layer_view import LayerView, linearise
-from sytorch.network.parts import part_named
+from sytorch.network.layer_view import LayerView, linearise, part_named
 from sytorch.problem.arrays import Matrix, Vector
 from sytorch.solvers.linear_program import LinearProgram
 from tests.sytorch.network.test_layer_view import changed

@@ -8,8 +8,7 @@ from torch import nn
 
 from model_classes.alexnet import AlexNet
 from sytorch.network.chain import Permute, chain_of
-from sytorch.network.layer_view import linearise
-from sytorch.network.parts import part_named
+from sytorch.network.layer_view import linearise, part_named
 from sytorch.problem.errors import InvalidInputError, UnsupportedLayerError
 
 

@@ -10,8 +10,7 @@ from torch import nn
 
 from sytorch.hidden_layer.constraints import still_of
 from sytorch.network.chain import chain_of
-from sytorch.network.layer_view import LayerView, linearise
-from sytorch.network.parts import part_named
+from sytorch.network.layer_view import LayerView, linearise, part_named
 from tests.sytorch.networks import NETWORKS, PARTS, network
 
 STEP = 1e-5

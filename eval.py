@@ -141,7 +141,7 @@ def _evaluate_edits(
     disputed: list[int],
 ) -> EditEvaluation:
     """From logits: accuracy on the edit set, and on the test images outside it where known."""
-    from editset_helpers.location import locate, without
+    from editset_helpers.location import ALL_DISPUTED, locate, without
     from helpers.evaluation import is_right
 
     location, right = locate(edits, test), is_right(test_logits, test.labels)
@@ -152,6 +152,8 @@ def _evaluate_edits(
     accuracy, count = float(right[location.outside].mean()), int(location.outside.sum())
     found = replace(found, drawdown_accuracy=accuracy, drawdown_count=count)
     kept = without(location.outside, disputed)
+    if disputed and not kept.any():
+        say(ALL_DISPUTED)
     if not disputed or not kept.any():
         return found
     return replace(found, undisputed_accuracy=float(right[kept].mean()), undisputed_count=int(kept.sum()))
@@ -199,10 +201,13 @@ def main(
     if exclude_disputed is not None and edit_set is None:
         raise UsageError("--exclude-disputed is about drawdown: name the --edit-set, too.")
     from helpers.doubts import doubts
+    from helpers.files.outputs import certificate_path
     from helpers.images.input_spec import spec_of, spec_with
 
     path = weights or baseline_weights(dataset, data_root)
     spec = spec_with(spec_of(path), *of_inputs)
+    if spec != spec_of(path) and certificate_path(path).exists():
+        raise UsageError(f"{path} was repaired with images prepared as is remembered: measure a copy of it otherwise.")
     report = evaluate(
         weights, dataset, data_root, edit_set, batch_size=batch_size, disputed=exclude_disputed, spec=spec
     )

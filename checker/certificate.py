@@ -207,11 +207,11 @@ class Certificate:
         return [factor for said in files for factor in read_factors(self._path(said), said["hash"], said["upper"])]
 
     def _in_coordinates(self, factor: Tensor, change: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-        """The coordinates of a change in the span of the images, (C, N), and a gradient pulled back to them."""
+        """Coordinates in the span of the images, (C, N), of which part may move nothing; a gradient pulled back."""
         seen, x = torch.constant_pad_nd(torch.cat(self.reached).double(), (0, 1), 1.0), self.tensors["coordinates"]
         solved = torch.cholesky_solve(seen.T, factor)
         root, inverse = symmetric_roots(seen @ solved)
-        moved, wanted = change @ seen.T, x @ root
+        moved, wanted, length = change @ seen.T, x @ root, float((x @ root @ inverse).norm())
         need(float((moved - wanted).abs().max()) <= ROUNDING * max(1.0, float(moved.abs().max())), "x moves otherwise")
-        need(abs(size(change, [factor], []) - float(x.norm())) <= ROUNDING * float(x.norm()), "x is not the change")
+        need(abs(size(change, [factor], []) - length) <= ROUNDING * length, "x is not the change")
         return x, slope @ solved @ inverse

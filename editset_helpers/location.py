@@ -95,6 +95,9 @@ def own_training_images(
     return np.flatnonzero(inside)
 
 
+ALL_DISPUTED = "note: all test images outside the edit set are disputed: there is no drawdown without them."
+
+
 def without(outside: NDArray[np.bool_], disputed: list[int]) -> NDArray[np.bool_]:
     """A mask of test images, (T,), less those with these numbers."""
     kept = outside.copy()

@@ -49,7 +49,9 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
         raise ToolError(f"The weights file {path} holds no state dict (names and tensors).")
     for name, value in state.items():
         if not (isinstance(name, str) and is_plain(value) and value.is_floating_point()):
-            raise ToolError(f"The weights file {path} is no state dict: {name!r} is not a floating-point tensor.")
+            raise ToolError(
+                f"The weights file {path} is no AlexNet's state dict: {name!r} is not a floating-point tensor."
+            )
     return standard_names({name: value.detach().float().contiguous() for name, value in state.items()}, path)
 
 

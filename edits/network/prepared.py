@@ -72,7 +72,7 @@ class Network:
     def outputs(self, inputs: NDArray[np.float32]) -> AffineOutputs:
         """The logits as functions of the last layer's change, for what it gets from images, (N, n)."""
         logits = self._last_layer(inputs, self.model.state_dict())
-        return AffineOutputs(logits.double().numpy(), append_one(inputs.astype(np.float64)))
+        return AffineOutputs(logits.double().numpy(), append_one(inputs))
 
     def metric(self, options: RepairOptions) -> Metric:
         """The last layer's metric that the options name."""

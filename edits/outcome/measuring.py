@@ -15,7 +15,8 @@ from edits.pace import expected
 from edits.record.report import RepairReport
 from edits.task import Task
 from editset_helpers.edit_set import EditSet
-from editset_helpers.location import without
+from editset_helpers.location import ALL_DISPUTED, without
+from helpers.cli import say
 from helpers.evaluation import checked, is_right, margins, predict_logits
 from helpers.files.outputs import outcomes_path
 from helpers.files.publishing import Publication
@@ -127,6 +128,8 @@ def measure_accuracy(
     report.outside_wrong, report.outside_mended = int((~right).sum()), int((~right & stays).sum())
     report.outside_broken = int((right & ~stays).sum())
     undisputed = without(outside, report.disputed_images)
+    if report.disputed_images and not undisputed.any():
+        say(ALL_DISPUTED)
     if report.disputed_images and undisputed.any():
         before, after = test_logits.accuracies(test_labels, undisputed)
         report.drawdown_undisputed_before, report.drawdown_undisputed_after = before, after

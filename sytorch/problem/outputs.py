@@ -29,4 +29,4 @@ class AffineOutputs:
 
 def append_one(inputs: NDArray[np.floating]) -> Matrix:
     """Append the constant input that the bias multiplies: (N, n) to (N, n + 1), in float64."""
-    return np.hstack([inputs, np.ones((len(inputs), 1))]).astype(np.float64)
+    return np.hstack([inputs, np.ones((len(inputs), 1))]).astype(np.float64, copy=False)

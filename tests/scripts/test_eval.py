@@ -114,6 +114,11 @@ def test_drawdown_is_told_with_and_without_disputed_images(network: nn.Module, d
     assert (edits["drawdown_count"], edits["undisputed_count"]) == (593, 591)
     assert edits["undisputed_accuracy"] == pytest.approx(np.delete(right, [0, 5, 9, 100, 101]).mean())
     assert edits["drawdown_accuracy"] == pytest.approx(np.delete(right, [0, 5, 9]).mean())
+    Path("all.txt").write_text("\n".join(map(str, range(596))))
+    assert (
+        "all test images outside the edit set are disputed"
+        in _run("--edit-set", str(path), "--exclude-disputed", "all.txt").stderr
+    )
     table = _run("--edit-set", str(path), "--exclude-disputed", "disputed.txt").stdout
     assert re.search(rf"591 of these undisputed\) +{100 * edits['undisputed_accuracy']:.2f} %", table)
 

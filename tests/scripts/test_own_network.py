@@ -197,6 +197,9 @@ def test_a_repair_is_accepted_and_keeps_the_preprocessing(theirs: Theirs, metric
     assert (report["status"], report["edit_set_size"]) == ("repaired", wrong)
     assert report["prepare"] == {"identity": "none", "training": "spare-units"}[metric]
     assert report["test_accuracy_before"] == pytest.approx(theirs.accuracy)
+    otherwise = ["--weights", "fixed.pth", "--data-root", str(theirs.folder), "--preprocessing", "cifar"]
+    refused = CliRunner().invoke(eval_script.app, otherwise)
+    assert refused.exit_code == 2 and "measure a copy of it otherwise" in refused.stderr
     assert preprocessing_path(Path("fixed.pth")).read_bytes() == preprocessing_path(theirs.weights).read_bytes()
     if metric == "training":
         assert CliRunner().invoke(eval_script.app, ["--report", str(report_path(Path("fixed.pth")))]).exit_code == 0

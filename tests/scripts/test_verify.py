@@ -19,13 +19,14 @@ import pytest
 import torch
 
 from checker.certificate import Certificate
-from edits.options import RepairOptions
+from edits.options import NORMS, NormName, PrepareName, RepairOptions
 from edits.pipeline import repair_edit_set
 from edits.task import Task
 from editset_helpers.edit_set import EditSet, save_edit_set
 from editset_helpers.regions import Region
 from helpers.evaluation import margins
 from helpers.files.outputs import certificate_path
+from model_classes.alexnet import load_alexnet
 from tests.certificates import EDIT_SET, LAST, Place, Sealed, place, refused
 from tests.conftest import CHECKOUT, with_cache
 
@@ -285,6 +286,29 @@ def test_the_script_tells_and_its_exit_code_says_it(digits: Place) -> None:
     table.write_text(f"experiment_id,certificate_path,status\na,{path},repaired\nb,,repaired\nc,,time_limit\n")
     told = _script(str(table))
     assert told.returncode == 1 and "no certificate of b" in told.stdout and "of c" not in told.stdout
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("prepare", ["none", "spare-units"])
+def test_images_that_repeat_each_other_are_repaired(prepare: PrepareName, norm: NormName, digits: Place) -> None:
+    """The fault: coordinates that move nothing make the norm less, and the checker took them for another change."""
+    few, path, output = digits.edit_set, Path("data/edit_sets/twice_edit_dataset.pt"), Path("artifacts/twice.pth")
+    again = torch.tensor([0, 1, 2, 3, 0, 1, 0])
+    edit_set = EditSet(few.images[again], few.labels[again], [few.metadata[place] for place in again.tolist()])
+    save_edit_set(edit_set, path)
+    options = RepairOptions(prepare=prepare, norm=norm)
+    report = repair_edit_set(Task(digits.bench, edit_set, path, options, output, "a test"))
+    assert report.status == "repaired", report.message
+    assert report.gap is not None and report.gap < 1e-6
+    logits = load_alexnet(output)(edit_set.images)
+    assert float(margins(logits, edit_set.labels).min()) >= options.margin
+    sealed, forged = Sealed.read(certificate_path(output)), output.with_name("forged_certificate.npz")
+    assert Certificate(certificate_path(output)).check().accepted
+    if "coordinates" in sealed.arrays:
+        for added in (0.1, 1e6):  # of what moves nothing
+            x = sealed.arrays["coordinates"] + added * (np.eye(7)[0] - np.eye(7)[4])
+            _with_array(sealed, "coordinates", x).write(forged, seal=True)
+            assert not Certificate(forged).check().accepted
 
 
 def test_the_checker_is_short_and_knows_torch_and_numpy_alone() -> None:

@@ -88,7 +88,9 @@ def undo(
     from helpers.files.outputs import writable_output
 
     target = writable_output(output)
-    if target == weights.resolve() or (target.exists() and not force):
+    if target.resolve() == weights.resolve():
+        raise UsageError(f"{output} is the repaired network, which stays; name another --output.")
+    if target.exists() and not force:
         raise UsageError(f"{output} is there already; name another --output, or give --force.")
     print(write_before(weights, target, whole))
 

@@ -7,6 +7,7 @@ ones. So bounds, drawdown and proof count from that network, and nothing adds up
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from helpers.files.outputs import report_path
 from model_classes.alexnet import load_alexnet
 from model_classes.weights import weights_hash
 from sytorch.problem.arrays import Indices
+from sytorch.spare_units.preparation import rows_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,11 +123,20 @@ class Earlier:
         lacking += ["--flip"] * (told.flip and not region.flip)
         if self.counts_from_base(options) and options.param_bound < told.param_bound:
             lacking.append(f"--param-bound {told.param_bound:g} or more")
+        elif self.counts_from_base(options) and self.serves(options) and options.param_bound < self._moved:
+            lacking.append(f"--param-bound {math.ceil(1000 * self._moved) / 1000:g} or more")
         if lacking:
             raise UsageError(
                 f"{self.now.weights_path} was repaired with more than is asked now; give {' and '.join(lacking)}, so "
                 f"that its {told.edit_set_size} images keep what they have."
             )
+
+    @functools.cached_property
+    def _moved(self) -> float:
+        """The largest change of an entry of its detectors, which stay."""
+        layers = (bench.linear(PLANTED_LAYER) for bench in (self.base, self.now))
+        before, after = (rows_of(layer, self.units) for layer in layers)
+        return float(np.abs(after.astype(np.float64) - before).max(initial=0.0))
 
     @property
     def steps(self) -> list[dict[str, Any]]:

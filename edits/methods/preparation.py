@@ -150,7 +150,7 @@ def _tell(report: RepairReport, task: Task, units: HiddenUnits, prepared: Prepar
     members, found = prepared.members, prepared.found
     report.prepare_max_abs_change = float(np.abs(planting.change).max())
     taken = np.isin(units.spare.order, planting.units)
-    report.detected_groups = len(members)
+    report.detected_groups, report.detected_images = len(members), sum(map(len, members))
     report.planted_units, report.planted_loss = len(planting.units), float(units.spare.lost[taken].max())
     report.detected_alone = int(sum(len(part) for part, alone in zip(members, found.alone, strict=True) if alone))
     for place in np.flatnonzero(~found.separable):

@@ -63,7 +63,9 @@ def steps_of(weights: Path) -> tuple[str, list[Step]]:
     told, _ = _told(weights)
     steps, images = list[Step](), 0
     for entry in [*told.earlier, told.step]:
-        file = stated_weights(entry["output_path"], entry["weights_hash_after"], report_path(weights))
+        file = weights
+        if entry["weights_hash_after"] != told.weights_hash_after:
+            file = stated_weights(entry["output_path"], entry["weights_hash_after"], report_path(weights))
         steps.append(
             Step(
                 weights=str(file),
@@ -113,6 +115,7 @@ def undo(weights: Path, output: Path, whole: bool = False) -> str:
 
     Raises:
         ToolError: what it takes is gone or another file, or the output cannot be written.
+        UsageError: the output is the network before the repair, or before all repairs.
     """
     told, history = _told(weights)
     last = None if whole or not told.earlier else told.earlier[-1]
@@ -120,6 +123,12 @@ def undo(weights: Path, output: Path, whole: bool = False) -> str:
     if target is None:
         raise ToolError(f"Which network was before all repairs of {weights} is not told; undo them one by one.")
     before = stated_weights(target[0], target[1], report_path(weights))
+    for path, digest in filter(None, [target, told.first_weights]):
+        kept = stated_weights(path, digest, report_path(weights))
+        if kept.resolve() == output.resolve() and _holds(kept, digest):
+            raise UsageError(
+                f"{output} is what the repairs of {weights} were made from, and stays; name another --output."
+            )
     if last is None or _holds(before, target[1]):
         _check_there(before, target[1], f"{before}, from which {weights} was made,")
         _copy(before, target[1], output)
@@ -163,6 +172,8 @@ def _publish(publishing: Publication, before: Path) -> None:
 def _restore(weights: Path, told: RepairReport, history: History, output: Path, before: Path) -> None:
     """The weights before, from those after, the way back, and the network from which the repair counts."""
     base = stated_weights(told.weights_path, told.weights_hash_before, report_path(weights))
+    if base == before:
+        raise ToolError(f"{before}, from which {weights} was made and counts, is gone: put it back to undo the repair.")
     gone, known = f"{before}, from which {weights} was made, is gone", history.before
     if known is None or not history.back[-1]:
         raise ToolError(f"{gone}, and {weights} does not hold the way back to it: put it back to undo the repair.")

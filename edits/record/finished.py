@@ -38,10 +38,13 @@ def read_repair(path: Path) -> RepairReport:
         told = RepairReport(**{key: value for key, value in current(content).items() if key in known})
         numbers = [*told.edit_images, *told.disputed_images, told.edit_set_size, told.shifts]
         figures = [getattr(told, name) for name in (*FRACTIONS, *MARGINS)]
-        is_sound = all(type(number) is int and abs(number) < 2**31 for number in numbers) and told.edit_set_size > 0
+        asked = [told.margin, told.param_bound, *(step["margin"] for step in told.earlier)]
+        numbers += [step["edit_set_size"] for step in told.earlier]
+        is_sound = all(type(figure) in {int, float} for figure in asked)
+        is_sound &= all(type(number) is int and abs(number) < 2**31 for number in numbers) and told.edit_set_size > 0
         is_sound &= all(figure is None or isinstance(figure, int | float) for figure in figures)
         is_sound &= all(isinstance(name, str) for name in (told.weights_path, told.edit_set_path, told.dataset))
-    except (AttributeError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         is_sound = False
     if not is_sound:
         raise UsageError(f"{path} is no report of a repair; name the .json file beside repaired weights.")

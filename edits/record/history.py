@@ -24,6 +24,7 @@ from model_classes.weight_files import read_history
 FORMAT = "alexnet-repair history 1"
 MOST = 50_000_000  # signs of all ways back; a header of safetensors holds 100 million
 NEEDED = {"edit_set_hash", "weights_hash_before", "weights_hash_after"}
+PROMISED = ("edit_set_hash", "edit_set_size", "margin", "param_bound", "shifts", "flip")
 SAME, VALUES = ":as in base", ":rows"  # what a way back says of rows of a parameter
 
 State = Mapping[str, Tensor]
@@ -97,7 +98,13 @@ def told_of(weights: Path) -> tuple[RepairReport, History] | None:
         report = read_repair(path)
         if history is None:
             return report, of_report(report)
-        if history.last.weights_hash_after == report.weights_hash_after:
+        own = history.repairs[-1]
+        if own["weights_hash_after"] == report.weights_hash_after:
+            if differing := [name for name in PROMISED if name in own and own[name] != getattr(report, name)]:
+                raise ToolError(
+                    f"{path} was altered: {differing[0]} is {own[differing[0]]}, as {weights} says itself. Remove the "
+                    "report; what the file says counts then."
+                )
             return report, history
     return None if history is None else (history.last, history)
 

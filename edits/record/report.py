@@ -29,13 +29,14 @@ class RepairReport:
     is not in it. ``generalization_*`` is of shifted and flipped copies of the edit images. ``min_margin`` is of the
     saved weights, in float32.
     ``prepare`` is ``spare-units`` or ``none``; older reports name the hidden layer that was moved first. With spare
-    units, ``planted_units`` became detectors of ``detected_groups`` groups of edit images that are detected together,
-    those of earlier repairs not counted, and reach as far as ``reach`` says; without them ``planted_loss`` of
-    the training images get another answer; ``detected_alone`` counts edit images whose copies no detector is of, for
-    ordinary images are too much like them; ``not_separable`` are the edit images, by their place, to which an
-    ordinary image or one with another label responds as much, and ``nearest_training_images`` these, by their place
-    in the training split, -1 for an edit image; ``largest_ordinary_response`` is the largest of the others', the edit
-    image's own being 1; ``outside_detected`` counts the other test images that set one off.
+    units, ``planted_units`` became detectors of ``detected_images`` edit images, in ``detected_groups`` groups that are
+    detected together, those that have detectors of earlier repairs not counted, and reach as far as ``reach`` says;
+    without them ``planted_loss`` of the training images get another answer; ``detected_alone`` counts edit images whose
+    copies no detector is of, for ordinary images are too much like them; ``not_separable`` are the edit images, by
+    their place, to which an ordinary image or one with another label responds as much, and
+    ``nearest_training_images`` these, by their place in the training split, -1 for an edit image;
+    ``largest_ordinary_response`` is the largest of the others', the edit image's own being 1; ``outside_detected``
+    counts the other test images that set one off.
     ``copies`` counts copies of edit images, shifted by up to ``shifts`` pixels and mirrored if ``flip``, that were
     constrained besides them; ``copies_*`` is of these, ``copies_min_margin`` of the saved weights. ``seconds`` is by
     phase.
@@ -97,6 +98,7 @@ class RepairReport:
     prepare_test_accuracy: float | None = None
     planted_units: int | None = None
     detected_groups: int | None = None
+    detected_images: int | None = None
     planted_loss: float | None = None
     detected_alone: int | None = None
     not_separable: list[int] = field(default_factory=list)
@@ -216,7 +218,7 @@ def _prepared(report: RepairReport) -> list[tuple[str, str]]:
 
 def _planted(report: RepairReport) -> str:
     units = f"{report.planted_units:,} spare units of classifier.4 became detectors, reach {report.reach}"
-    images = report.edit_set_size - report.earlier_images
+    images = report.detected_images or report.edit_set_size - report.earlier_images
     shared = f", of {images:,} images in {report.detected_groups:,} groups" if report.detected_groups != images else ""
     return f"{units}{shared}"
 
@@ -281,7 +283,7 @@ def _measured(report: RepairReport) -> list[tuple[str, ...]]:
     if report.drawdown_accuracy_before is not None:
         rows.append(_row("outside the edit set", report.drawdown_accuracy_before, report.drawdown_accuracy_after))
     if report.last_drawdown_points is not None:
-        rows.append(("against the last repair", "", "", f"{-report.last_drawdown_points:+.2f}"))
+        rows.append(("against the last repair", "", "", f"{0.0 - report.last_drawdown_points:+.2f}"))
     if report.drawdown_undisputed_before is not None:
         name = f"without {len(report.disputed_images):,} disputed"
         rows.append(_row(name, report.drawdown_undisputed_before, report.drawdown_undisputed_after))

@@ -195,16 +195,39 @@ def _alone(weights: Path, place: str) -> Path:
 def test_a_file_without_its_report_knows_what_it_was_repaired_of(folder: Path) -> None:
     moved = _alone(SECOND, "moved")
     shown, known = (json.loads(_repairs("show", str(path), "--json").stdout) for path in (moved, SECOND))
-    for step in known["repairs"][1:]:
-        step |= {
-            "drawdown_points": None,
-            "last_drawdown_points": None,
-            "generalization": None,
-        }  # figures are the report's
+    figures = ("drawdown_points", "last_drawdown_points", "generalization")
+    known["repairs"][-1] |= {**dict.fromkeys(figures), "weights": str(moved)}  # figures are the report's
     assert shown == known
     assert _repairs("list", "moved").stdout.count("second.pth") == 1
     again = _run("file", _told(FIRST)["edit_set_path"], "--weights", str(moved), output=Path("artifacts/none.pth"))
     assert again.exit_code == 2 and "was repaired of all these images already" in again.output, again.output
+
+
+def test_undo_replaces_nothing_that_repairs_were_made_from(folder: Path) -> None:
+    """The fault: a relative --output with --force took the place of the repaired network, or lost its report."""
+    before = {path: path.read_bytes() for path in Path("artifacts").iterdir()}
+    for output, arguments in ((SECOND, []), (FIRST, []), (BASE, ["--all"]), (BASE, [])):
+        told = _repairs("undo", str(SECOND), "--output", str(output), "--force", *arguments)
+        assert told.exit_code == 2 and "stays; name another --output" in told.stderr, told.output
+        assert {path: path.read_bytes() for path in Path("artifacts").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("margin", 0.5), ("edit_set_size", 1), ("margin", None), ("param_bound", "five")]
+)
+def test_a_report_that_says_another_thing_than_its_weights_is_refused(folder: Path, name: str, value: Any) -> None:
+    """The fault: the next repair gave earlier images the margin that the altered report told, or had a traceback."""
+    report = report_path(FIRST)
+    told = report.read_text()
+    try:
+        report.write_text(json.dumps({**json.loads(told), name: value}))
+        again = _run("misclassified", "--weights", str(FIRST), output=Path("artifacts/none.pth"))
+        assert again.exit_code in (1, 2) and isinstance(again.exception, SystemExit)
+        assert "was altered" in again.stderr or "is no report of a repair" in again.stderr
+        listed = _repairs("list", "artifacts")
+        assert listed.exit_code == 0 and SECOND.name in listed.stdout
+    finally:
+        report.write_text(told)
 
 
 @pytest.mark.slow

@@ -13,6 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 import verify
+from helpers.cli import DatasetName
+from helpers.evaluation import predict_logits
+from helpers.images.datasets import load_dataset
+from model_classes.alexnet import load_alexnet
 from tests.conftest import CHECKOUT, with_cache
 
 PAGE = (CHECKOUT / "docs/next_repair.md").read_text()
@@ -29,8 +33,12 @@ def test_every_command_of_the_page_runs(
     for suffix in (".pth", ".json"):
         (folder / f"artifacts/alexnet_base_digits{suffix}").symlink_to(digits_baseline.with_suffix(suffix))
     with contextlib.chdir(folder):
+        test = load_dataset(DatasetName.DIGITS, "test")
+        predicted = predict_logits(load_alexnet(digits_baseline), test).argmax(dim=1).numpy()
+        # Which digits are taken wrongly for others depends on the machine that trained the network.
+        taken = str(predicted[predicted != test.labels][0])
         for command, program in STEPS:
-            script, *words = shlex.split(command) or [""]
+            script, *words = shlex.split(command.replace("--predicted-class 8", f"--predicted-class {taken}")) or [""]
             if program:
                 exec(program, {})
             elif script == "verify.py":

@@ -14,6 +14,7 @@ from helpers.files.writing import atomic_file
 
 SETTINGS = {
     "dataset": "{}",
+    "baseline_weights_hash": "network {:.8}",
     "layer": "{}",
     "prepare": "prepare {}",
     "prepare_copies": "prepare {} copies",
@@ -25,13 +26,15 @@ SETTINGS = {
     "keep": "keep {:g}",
     "more_options": "options {}",
 }
+# What the steps of one sequence have in common, but for the norm, which changes where images become many.
+CHAIN = ["repair_set_type", "target_class", "seed", "requested_repair_set_size", *(set(SETTINGS) - {"norm"})]
 # Okabe and Ito's palette for any colour vision.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 LINES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1))]
 SIZE = "images asked for"
 REPAIRED = "images repaired"
-WIDE = 30  # sizes that differ by more are told apart on a logarithmic axis
+WIDE, FEW = 30, 12  # few sizes that differ by more are told apart on a logarithmic axis
 
 Draw = Callable[[Axes, pd.DataFrame], None]
 
@@ -41,8 +44,19 @@ def varied(rows: pd.DataFrame) -> list[str]:
     return [name for name in SETTINGS if rows[name].nunique() > 1]
 
 
+def with_one_norm(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows; the steps of a sequence have the norm of its last one, unless each norm has a sequence of its own."""
+    rows = rows.reset_index(drop=True)
+    steps = rows[rows["sequence"] == "step"].sort_values("iteration")
+    keys = [steps[name] for name in CHAIN]
+    several = steps.duplicated([*CHAIN, "iteration"], keep=False).groupby(keys, dropna=False).transform("any")
+    last = steps[~several].groupby(CHAIN, dropna=False)["norm"].transform("last")
+    return rows.assign(norm=last.reindex(rows.index).fillna(rows["norm"]))
+
+
 def series_of(rows: pd.DataFrame) -> pd.Series[str]:
     """The name of each row's series: its type of edit set, and what else differs in this table."""
+    rows = with_one_norm(rows).set_index(rows.index)
     names = rows["repair_set_type"].astype(str).str.replace("_", " ")
     for setting in varied(rows):
         names = names + ", " + rows[setting].map(SETTINGS[setting].format)
@@ -58,6 +72,13 @@ def by_images(rows: pd.DataFrame) -> pd.DataFrame:
         requested_repair_set_size=sizes.where(steps, rows["requested_repair_set_size"]),
         actual_repair_set_size=rows["images_so_far"].where(steps, rows["actual_repair_set_size"]),
     )
+
+
+def baselines(rows: pd.DataFrame) -> dict[str, float]:
+    """The accuracy of each network before repair, in per cent, by what a legend says."""
+    found = rows.groupby("baseline_weights_hash")["baseline_accuracy_test_set"].mean().dropna()
+    names = [f"before repair, network {digest:.8}" if len(found) > 1 else "before repair" for digest in found.index]
+    return dict(zip(names, 100 * found, strict=True))
 
 
 def draw_figures(rows: pd.DataFrame, folder: Path) -> list[Path]:
@@ -103,8 +124,8 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def _accuracy(axes: Axes, rows: pd.DataFrame) -> None:
-    baseline = 100 * float(rows["baseline_accuracy_test_set"].mean())
-    axes.axhline(baseline, color="#555555", linewidth=1, label="before repair")
+    for number, (name, baseline) in enumerate(baselines(rows).items()):
+        axes.axhline(baseline, color="#555555", linewidth=1, linestyle=LINES[number % len(LINES)], label=name)
     _means(axes, rows.assign(value=100 * rows["repaired_accuracy_test_set"]))
     _label(axes, "Accuracy after repair", SIZE, "all test images right (%)")
 
@@ -130,6 +151,11 @@ def _sequence(axes: Axes, rows: pd.DataFrame) -> None:
     _label(axes, "Repairs one upon the other", SIZE, "right (%)")
 
 
+def is_wide(sizes: pd.Series[float]) -> bool:
+    """Whether sizes want a logarithmic axis; those of a long sequence are at equal distances."""
+    return bool(0 < sizes.nunique() <= FEW and sizes.max() > WIDE * sizes.min() > 0)
+
+
 def _means(axes: Axes, rows: pd.DataFrame) -> None:
     """The mean over classes and seeds as a line, the range as a band, every repair as a faint point."""
     for number, (kind, group) in enumerate(rows.groupby("series")):
@@ -138,8 +164,11 @@ def _means(axes: Axes, rows: pd.DataFrame) -> None:
         axes.fill_between(by_size.index, by_size["min"], by_size["max"], color=colour, alpha=0.15, linewidth=0)
         axes.plot(group["requested_repair_set_size"], group["value"], marker, color=colour, alpha=0.35, markersize=3)
         axes.plot(by_size.index, by_size["mean"], linestyle=line, marker=marker, color=colour, label=str(kind))
-    if rows["requested_repair_set_size"].max() > WIDE * rows["requested_repair_set_size"].min():
+    if is_wide(rows["requested_repair_set_size"]):
+        sizes = sorted(rows["requested_repair_set_size"].unique())
         axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        axes.minorticks_off()
     axes.legend(frameon=False, title="mean; the band is the range")
 
 

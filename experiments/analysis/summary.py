@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.analysis.figures import SETTINGS, varied
+from experiments.analysis.figures import CHAIN, varied, with_one_norm
 from experiments.table.reading import read_file
 from experiments.table.values import joined, typed
 from helpers.cli import say
@@ -32,11 +32,13 @@ def read_tables(paths: list[Path]) -> pd.DataFrame:
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for each type, setting that differs, and size: counts, and means over its repairs with their spread.
 
-    Of a sequence the last repair counts, which keeps all images of those before.
+    Of a sequence the last repair counts, which keeps all images of those before, and every step that failed.
     Accuracies are in per cent, drawdown in percentage points, runtimes in seconds.
     """
-    groups = ["repair_set_type", *varied(rows), "requested_repair_set_size"]
-    rows = _last_steps(rows).assign(good=rows["repair_successful"])
+    rows = _last_steps(with_one_norm(rows))
+    apart = ["sequence"] if rows["sequence"].nunique() > 1 else []
+    groups = ["repair_set_type", *apart, *varied(rows), "requested_repair_set_size"]
+    rows = rows.assign(good=rows["repair_successful"])
     good = rows[rows["good"]]
     counts = rows.groupby(groups, dropna=False)["good"].agg(experiments="count", repaired="sum")
     measured = good.groupby(groups, dropna=False).agg(
@@ -53,10 +55,9 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _last_steps(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows without those repairs that another one was made upon."""
-    steps = rows["sequence"] == "step"
-    chain = ["repair_set_type", "target_class", "seed", "requested_repair_set_size", *SETTINGS]
-    last = rows[steps & rows["repair_successful"]].groupby(chain, dropna=False)["iteration"].transform("max")
-    return rows[~steps | (rows["iteration"] == last.reindex(rows.index))]
+    repaired = rows[(rows["sequence"] == "step") & rows["repair_successful"]]
+    last = repaired.groupby([*CHAIN, "norm"], dropna=False)["iteration"].transform("max")
+    return rows.drop(last[last > repaired["iteration"]].index)
 
 
 def is_summary(path: Path) -> bool:
@@ -67,6 +68,8 @@ def is_summary(path: Path) -> bool:
 
 def as_text(table: pd.DataFrame) -> list[list[str]]:
     """Header and cells for people: four digits, a dash for what is not there."""
+    if "baseline_weights_hash" in table:
+        table = table.assign(baseline_weights_hash=table["baseline_weights_hash"].str[:8])
     cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
     return [[name.replace("_", " ") for name in table.columns], *cells]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,23 @@ def test_detectors_stay_whatever_was_repaired_in_between(folder: Path) -> None:
     assert planted.sum() == 4 and all(torch.equal(first[name][planted], third[name][planted]) for name in PLANTED)
     assert _told(last)["weights_path"] == str(BASE)
     assert _told(last)["planted_units"] == _told(last)["edit_set_size"] == 8  # those in between had no detector
+    assert _told(last)["detected_images"] == 4 and "in groups" not in result.output
     assert _told(last)["min_margin"] >= 2 and Certificate(certificate_path(last)).check().accepted
+
+
+def test_a_bound_below_what_kept_detectors_moved_is_refused_at_once(folder: Path) -> None:
+    """The repair in between, of the last layer alone, got by with less than they."""
+    base, first = (read_weights(path) for path in (BASE, FIRST))
+    moved = max(float((first[name].double() - base[name].double()).abs().max()) for name in PLANTED)
+    between, last, bound = Path("artifacts/little.pth"), Path("artifacts/upon_little.pth"), f"{0.9 * moved:.6f}"
+    asked = ("misclassified", "--max-samples", "2", "--param-bound")
+    result = _run(*asked, bound, "--weights", str(FIRST), "--prepare", "none", output=between)
+    assert result.exit_code == 0, result.output
+    result = _run(*asked, bound, "--weights", str(between), output=last)
+    enough = re.search(r"give --param-bound (\S+) or more", result.output)
+    assert result.exit_code == 2 and enough and moved <= float(enough[1]) < moved + 0.001, result.output
+    assert not report_path(last).exists() and not report_path(last).with_name("upon_little_failed.json").exists()
+    assert _run(*asked, enough[1], "--weights", str(between), output=last).exit_code == 0
 
 
 def test_for_a_larger_margin_all_images_get_new_detectors(folder: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from experiments.analysis.figures import by_images, draw_figures, series_of
-from experiments.analysis.summary import summarise
+from experiments.analysis.figures import baselines, by_images, draw_figures, series_of
+from experiments.analysis.summary import as_text, summarise
 from visualizer.drawing.charts import experiment_figures
 
 
@@ -22,7 +23,7 @@ def rows() -> pd.DataFrame:
     )  # fmt: skip
     same = {"dataset": "digits", "layer": "classifier.6", "prepare": "none", "metric": "training", "param_bound": 5.0,
             "keep": 0, "prepare_copies": "none", "reach": "none", "more_options": "none", "sequence": "alone",
-            "seed": 0,
+            "seed": 0, "baseline_weights_hash": "0" * 64,
             **dict.fromkeys(("iteration", "images_so_far", "repaired_accuracy_type"), float("nan"))}  # fmt: skip
     measured = dict.fromkeys(
         ("repaired_accuracy_test_set", "repaired_accuracy_edit_set", "baseline_accuracy_test_set", "drawdown_points",
@@ -48,9 +49,51 @@ def test_steps_of_a_sequence_are_where_they_have_come_to(rows: pd.DataFrame) -> 
     steps = rows.assign(sequence="step", iteration=[*range(1, 9)], images_so_far=[5.0 * step for step in range(1, 9)])
     sizes = by_images(pd.concat([rows, steps]))["requested_repair_set_size"].tolist()
     assert sizes == [5] * 8 + [5, 10, 15, 20, 25, 30, 35, 40]
-    assert series_of(steps)[0] == "misclassified, l1, margin 1, 5 a step"
+    assert series_of(steps)[0] == "misclassified, margin 1, 5 a step"
     one = steps.assign(norm="l1", margin=1.0, repair_set_type="misclassified", target_class="")
     assert summarise(one)["experiments"].tolist() == [1]
+
+
+def _sequence(rows: pd.DataFrame, steps: int, **facts: Any) -> pd.DataFrame:
+    """A sequence of some repairs of misclassified images, the norm as usual: another one from the fourth step on."""
+    one = pd.concat([rows.head(1)] * steps, ignore_index=True).assign(sequence="step", **facts)
+    return one.assign(iteration=range(1, steps + 1), norm=["l1" if step < 3 else "l2" for step in range(steps)])
+
+
+def test_a_sequence_whose_norm_changes_is_one(rows: pd.DataFrame) -> None:
+    """The fault: fifty steps were two last repairs, and two curves, for many images have another norm."""
+    steps = _sequence(rows, 6)
+    assert summarise(steps)["experiments"].tolist() == [1] and set(series_of(steps)) == {"misclassified, 5 a step"}
+    of_each = pd.concat([steps.assign(norm=norm) for norm in ("l1", "l2")])
+    assert summarise(of_each)[["norm", "experiments"]].to_numpy().tolist() == [["l1", 1], ["l2", 1]]
+    assert set(series_of(of_each)) == {f"misclassified, {norm}, 5 a step" for norm in ("l1", "l2")}
+
+
+@pytest.mark.parametrize("good", range(5))
+def test_steps_that_failed_are_counted(rows: pd.DataFrame, good: int) -> None:
+    """The fault: they were left out, and where all had failed, so were the type and the size."""
+    steps = _sequence(rows, 5).assign(repair_successful=[step < good for step in range(5)])
+    summary = summarise(steps)
+    told = ["repair_set_type", "requested_repair_set_size", "experiments", "repaired"]
+    failed, last = 5 - good, min(good, 1)
+    assert summary[told].to_numpy().tolist() == [["misclassified", 5, failed + last, last]]
+
+
+def test_a_sequence_is_not_averaged_with_repairs_that_stand_alone(rows: pd.DataFrame) -> None:
+    summary = summarise(pd.concat([rows.head(1), _sequence(rows, 2).assign(norm="l1")]))
+    assert summary[["sequence", "experiments"]].to_numpy().tolist() == [["alone", 1], ["step", 1]]
+
+
+def test_two_networks_are_not_averaged(rows: pd.DataFrame, tmp_path: Path) -> None:
+    one = rows.head(1).assign(target_class="")
+    other = one.assign(baseline_weights_hash="f" * 64, drawdown_points=10.0, baseline_accuracy_test_set=0.5)
+    both = pd.concat([one, other], ignore_index=True)
+    assert summarise(both)["drawdown_mean"].tolist() == [1, 10]
+    assert [row[1] for row in as_text(summarise(both))[1:]] == ["0" * 8, "f" * 8]
+    draw_figures(both, tmp_path)
+    drawn = (tmp_path / "accuracy.svg").read_text()
+    assert all(f"before repair, network {digit * 8}" in drawn for digit in "0f")
+    assert baselines(both) == {"before repair, network 00000000": 100, "before repair, network ffffffff": 50}
 
 
 def test_a_keep_set_is_another_series(rows: pd.DataFrame) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.analysis.figures import COLOURS, WIDE, by_images, series_of
+from experiments.analysis.figures import COLOURS, baselines, by_images, is_wide, series_of
 
 Figure = dict[str, Any]
 
@@ -59,7 +59,7 @@ def _means(rows: pd.DataFrame, y: str, title: str, limits: list[float] | None = 
         data.append({**line, "name": f"{plain(kind)} (mean)", "error_y": bars, "line": shape})
         data.append({**_markers(group, sizes, y), "name": plain(kind), "marker": _marker(number), "showlegend": False})
     made = figure(data, SIZE, title)
-    if len(rows) and rows[sizes].max() > WIDE * rows[sizes].min() > 0:
+    if is_wide(rows[sizes]):
         made["layout"]["xaxis"]["type"] = "log"
     made["layout"]["yaxis"] |= {"range": limits} if limits else {}
     return made
@@ -70,13 +70,12 @@ def _marker(number: int) -> Figure:
 
 
 def _with_base(made: Figure, rows: pd.DataFrame) -> Figure:
-    """The same with a line where the network before stands."""
-    base = 100 * float(rows["baseline_accuracy_test_set"].mean())
+    """The same with a line where each network before stands."""
     sizes = rows["requested_repair_set_size"].dropna()
-    if not math.isnan(base) and len(sizes):
+    if len(sizes):
         ends = [float(sizes.min()), float(sizes.max())]
         line = {"type": "scatter", "mode": "lines", "line": {"color": "#808080", "width": 1}}
-        made["data"].append({**line, "name": "before repair", "x": ends, "y": [base, base]})
+        made["data"] += [{**line, "name": plain(name), "x": ends, "y": [y, y]} for name, y in baselines(rows).items()]
     return made
 
 

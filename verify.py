@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import csv
 import json
+import signal
 import sys
 import zipfile
 import zlib
@@ -21,7 +22,8 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, csv.Error, zip
 def paths_of(path: Path) -> list[Path]:
     """The certificates that a path names: itself, or those of a sweep's repairs, beside its table or from here."""
     with contextlib.suppress(*UNREADABLE), path.open(encoding="utf-8-sig", newline="") as stream:
-        made = csv.DictReader(stream if path.suffix == ".csv" else "")
+        lines = (path.suffix == ".csv" and stream.readlines()) or [""]
+        made = csv.DictReader(lines, delimiter=max(",;\t", key=lines[0].count))
         rows = [row for row in made if row.get("certificate_path") or row.get("status") == "repaired"]
         named = [Path(row["certificate_path"] or f"no certificate of {row['experiment_id']}") for row in rows]
         return [found if found.is_file() else path.parent / found for found in named] or [path]
@@ -37,18 +39,25 @@ def main() -> int:
     from checker.chain import certificate_of
 
     for path in [found for named in arguments.paths for found in paths_of(named)]:
-        lines, good = [("FAILS", "certificate", "none can be read: give *_certificate.npz or a sweep's table")], False
+        print(path, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+        why = "it names no certificate" if path.suffix == ".csv" else "it is none: give *_certificate.npz, or a table"
+        lines, good = [("FAILS", "certificate", why if path.exists() else "there is no such file")], False
         with contextlib.suppress(*UNREADABLE):
             lines, good = (checked := certificate_of(path).check()).lines, checked.accepted
         told.append({"certificate": str(path), "accepted": good, "lines": lines})
         if not arguments.json:
-            print(path, *(f"  {state:<11} {name}: {seen}" for state, name, seen in lines), sep="\n")
             wrong = [f"{state}: {name}" for state, name, _ in lines if state != "ok"]
-            print("accepted" if good else f"not accepted ({', '.join(wrong)})")
+            print(*(f"  {state:<11} {name}: {seen}" for state, name, seen in lines), sep="\n")
+            print("accepted" if good else f"not accepted ({', '.join(wrong)})", flush=True)
     if arguments.json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(told, indent=2), flush=True)
     return 0 if told and all(one["accepted"] for one in told) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    for ending in (signal.SIGINT, signal.SIGPIPE):
+        signal.signal(ending, signal.SIG_DFL)  # a quiet end, whose exit code is 130 or 141 in a shell
+    try:
+        sys.exit(main())
+    except OSError as error:
+        sys.exit(f"error: what was found cannot be printed: {error.strerror}.")

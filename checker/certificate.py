@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from checker.terms import bends, chosen, margin_rows, matrix_of, norm, read_fact
 
 FORMAT = "alexnet-repair certificate 2"
 ROUNDING = 1e-4  # relative: what float32 makes of images is not the same to the bit everywhere
-OF_LOGITS = 1e-5  # the same, of the largest logit: how far what a row lacks may be off
+OF_LOGITS = 1e-5  # the same, of the largest logit: who certifies keeps so much of what every row lacks back
+NOISE = 1e-12  # the same, of sums in float64
+MOST_MORE = 2e-2  # than the margin, of the largest logit, that a program may ask for so that rounding takes none
 NEEDED = ("seal", "networks", "edit set")  # nothing more can be said where one of these does not hold
 
 
@@ -48,7 +51,8 @@ class Certificate:
 
     def check(self) -> Certificate:
         """Check all claims; each gets a line: ``ok``, ``FAILS`` or ``not checked``, its name, and what was seen."""
-        proof = ["refutation"] if self.facts["status"] == "infeasible" else ["margins", "change", "pattern", "optimum"]
+        proved = ["refutation"] if self.facts.get("status") == "infeasible" else ["pattern", "optimum"]
+        proof = ["margins", "change", *proved] if len(proved) > 1 else ["change", *proved]
         for name in ["seal", "networks", "edit set", *proof]:
             try:
                 seen: str | None = getattr(self, f"_{name.replace(' ', '_')}")()
@@ -97,12 +101,15 @@ class Certificate:
         content = torch.load(self._path(said), map_location="cpu", weights_only=True)
         images, at = content["images"].detach().to_dense(), self.tensors["positions"]
         images = (images / 255 if images.dtype == torch.uint8 else images.float())[at].contiguous()
-        labels = self.tensors["classes of labels"][content["labels"].to_dense().long()[at]].contiguous()
+        order = self.tensors["classes of labels"]
+        need(len(set(order.tolist())) == len(order), "two classes of the edit set count as one")
+        labels = order[content["labels"].to_dense().long()[at]].contiguous()
         digest = hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()
         need(digest == said["hash"], f"{said['file']} holds other images or labels than those repaired")
         copies = copies_of(images, self.tensors.get("pixels", images), said, self.facts.get("preprocessing", {}))
         self.images, self.labels = torch.cat([images, *copies]), labels.repeat(1 + len(copies))
-        return f"{len(images)} images of {said['file']}, with {len(self.images) - len(images)} copies"
+        told = "" if order.equal(torch.arange(len(order))) else f", whose classes are the network's {order.tolist()}"
+        return f"{len(images)} images of {said['file']}, with {len(self.images) - len(images)} copies{told}"
 
     def _margins(self) -> str:
         logits = self._logits(self.images)
@@ -116,6 +123,7 @@ class Certificate:
         layer = (self.facts["part"] or {"layer": "classifier.6"})["layer"]
         seen = (run(self.network, part, {}) for part in torch.split(images, 250))
         logits, self.reached = zip(*((one["logits"], one[layer]) for one in seen), strict=True)
+        self.shape = (len(images), len(logits[0][0]))
         return torch.cat(logits)
 
     def _change(self) -> str:
@@ -146,10 +154,14 @@ class Certificate:
         claimed, low, name = self.facts["objective"], self.facts["lower_bound"], self.facts["norm"]
         if low is None:
             return None
-        margins, asked = self.tensors["margins"].double(), self.facts["margin"] + self.facts["allowance"]
+        need(0 <= low <= claimed * (1 + ROUNDING) < math.inf, f"{low:.8g} is no lower bound of {claimed:.8g}")
+        margins, more = self.tensors["margins"].double(), self.facts["allowance"]
+        asked, far = self.facts["margin"] + more, self.facts["distances"]
         need(margins.shape == self.labels.shape and bool((margins == asked).all()), "the program has other margins")
-        value, slope = self._weighed(margins, self.facts["distances"])
-        part = self.facts["part"]
+        need(0 <= more <= MOST_MORE * max(1, self.most), f"it asks for {more:g} more than the margin")
+        part, kind = self._part(), self.facts["metric"]["name"]
+        need((kind == "identity") == (not part["inputs"] + part["outputs"]), f"the metric is not {kind}")
+        value, slope = self._weighed(margins, far)
         whole = matrix_of(self.network, part["layer"]) - matrix_of(self.base, part["layer"])
         change = chosen(whole, part)
         need(int((whole != 0).sum()) == int((change != 0).sum()), "more of a layer changed than its part")
@@ -163,19 +175,39 @@ class Certificate:
             objective, dual = size(change, *both), size(gradient, *both, dual=True)
         else:
             objective, dual = norm(name, change), norm(name, gradient, dual=True)
-        proved = max(value, 0.0) / dual if dual else 0.0
-        off = ROUNDING * claimed + OF_LOGITS * self.most * float(self.tensors["multipliers"].relu().sum()) / (dual or 1)
+        noise = NOISE * max(1, self.most) * float(self.tensors["multipliers"].sum())
+        proved = (value - noise) / dual if value > noise and dual else 0.0
         need(abs(objective - claimed) <= ROUNDING * claimed, f"the objective is {objective:.8g}, not {claimed:.8g}")
-        need(proved >= low - off, f"the multipliers prove {proved:.8g}, not {low:.8g}")
-        need(proved <= objective + off, f"the objective {objective:.8g} is below the bound {proved:.8g}")
-        return f"no change that meets the program is below {min(proved, objective):.8g}; this one has {objective:.8g}"
+        need(proved >= low * (1 - ROUNDING), f"the multipliers prove {proved:.8g}, not {low:.8g}")
+        told = f"{name} in the {kind} metric {objective:.8g}; for margins of {asked:.6g} it is {low:.8g} at least"
+        return f"the change of {self._name(part)} has {told}"
+
+    def _part(self) -> dict[str, Any]:
+        """What of a layer the program changes; its multipliers are made ready, for any multiple proves the same."""
+        part: dict[str, Any] = self.facts["part"]
+        own = {f"{part['layer']}.bias"} | (set() if part["bias_only"] else {f"{part['layer']}.weight"})
+        need(own == {name for name in self.facts["changed"] if name.startswith(part["layer"] + ".")}, "another part")
+        need(chosen(matrix_of(self.base, part["layer"]), part).numel() > 0, "the part is empty")
+        names, shape = ["multipliers", "bounds", *(f"signs {one}" for one in self.facts["pattern"])], self.shape
+        need(self.tensors["multipliers"].shape == shape, "there is not a multiplier for each row")
+        self.tensors["multipliers"] = self.tensors["multipliers"].clamp(min=0).scatter(1, self.labels[:, None], 0)
+        largest = max(float(self.tensors[name].abs().max()) for name in names if self.tensors[name].numel())
+        need(largest < math.inf, "multipliers are not finite")
+        self.tensors |= {name: self.tensors[name].double() / (largest or 1.0) for name in names}
+        return part
+
+    def _name(self, part: Mapping[str, Any]) -> str:
+        units = "" if part["units"] == [None] else "[{}:{}]".format(*part["units"])
+        return f"{part['layer']}{units}{'.bias' * part['bias_only']}"
 
     def _refutation(self) -> str:
         self._logits(self.images.double())
+        part = self._part()
         value, slope = self._weighed(torch.full((len(self.labels),), self.facts["margin"], dtype=torch.float64), {})
-        most = self.facts["bound"] * float(chosen(slope, self.facts["part"]).abs().sum())
+        most = self.facts["bound"] * float(chosen(slope, part).abs().sum())
         need(value > most * (1 + 1e-9), f"the multipliers ask for {value:.8g}, and changes can give {most:.8g}")
-        return f"the multipliers ask for {value:.8g}; no change within the bound gives more than {most:.8g}"
+        named = f"no change of {self._name(part)} within {self.facts['bound']:g}"
+        return f"the multipliers ask for {value:.8g}; {named} gives more than {most:.8g}"
 
     def _weighed(self, margins: Tensor, distances: Mapping[str, float]) -> tuple[float, Tensor]:
         """What the weighted rows lack in all without a change, and by how much changes raise them: (value, slope)."""
@@ -189,7 +221,7 @@ class Certificate:
 
     def _lacks(self, weights: Weights, margins: Tensor, distances: Mapping[str, float]) -> Iterator[Tensor]:
         """The sum over rows of a multiplier times what the row lacks, some images at a time."""
-        layer, multipliers = self.facts["part"]["layer"], self.tensors["multipliers"].clamp(min=0)
+        layer, multipliers = self.facts["part"]["layer"], self.tensors["multipliers"]
         signs = {name: self.tensors[f"signs {name}"].clamp(min=0) for name in self.facts["pattern"]}
         need(bends(layer) <= set(signs), "activations behind the layer are not fixed")
         for at, reached in zip(torch.split(torch.arange(count := len(self.images)), 250), self.reached, strict=True):
@@ -200,6 +232,8 @@ class Certificate:
                 left = slack(name, seen[name], pattern)
                 far = ROUNDING * left.detach().abs().amax().clamp(min=1)
                 need(bool((left >= -far).all()), f"{name} is fixed otherwise than it was")
+                most = MOST_MORE / ROUNDING * float(far)
+                need(distances.get(name, 0.0) <= most, f"{name} is to stay far within its pattern")
                 rows = torch.zeros(count * left.shape[1]).double().put_(self.tensors[f"signs {name} at"], signs[name])
                 lacks = lacks + (rows.view(count, -1)[at] * (distances.get(name, 0.0) - left)).sum()
             yield lacks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from checker.certificate import ROUNDING, Certificate, seal
+from checker.certificate import MOST_MORE, NOISE, ROUNDING, Certificate, seal
 from checker.network import RefusedError, Weights, need
 from checker.terms import matrix_of, size
 
 CHAIN = "sytorch certificate 1"
+BATCH = 1000
 Watch = Callable[[str, list[Any], Tensor], None]
 
 
@@ -24,7 +26,7 @@ def certificate_of(path: Path) -> Certificate | ChainCertificate:
     """The certificate in a file, of either kind."""
     with np.load(path, allow_pickle=False) as content:
         facts = json.loads(content["facts"].tobytes())
-    return ChainCertificate(path) if facts["format"] == CHAIN else Certificate(path)
+    return ChainCertificate(path) if facts.get("format") == CHAIN else Certificate(path)
 
 
 class ChainCertificate:
@@ -59,7 +61,9 @@ class ChainCertificate:
         return bool(self.lines) and all(state == "ok" for state, *_ in self.lines)
 
     def _seal(self) -> str:
-        need(seal(self.facts, self.arrays) == self.facts["seal"], "it was altered")
+        need(
+            self.facts["status"] == "repaired" and seal(self.facts, self.arrays) == self.facts["seal"], "it was altered"
+        )
         return "nothing was altered"
 
     def _run(self, weights: Weights, values: Tensor, until: str = "", watch: Watch | None = None) -> Tensor:
@@ -97,8 +101,14 @@ class ChainCertificate:
         return torch.einsum("nrc,nc->nr", self.tensors["weights"], outputs)
 
     def _required(self) -> str:
-        outputs = self._run(self.after, self.tensors["points"]).double()
-        missing = self.tensors["least"] - self._rises(outputs)
+        batches = torch.split(self.tensors["points"], BATCH)  # the last bits depend on how many run together
+        outputs = torch.cat([self._run(self.after, batch) for batch in batches]).double()
+        least = self.tensors["least"]
+        need(outputs.ndim == 2 and len(least) == len(outputs), "there is not a requirement for each point")
+        if "labels" in self.tensors:
+            need(self.tensors["labels"].shape == least.shape[:1] and least.shape == outputs.shape, "labels are amiss")
+        missing = least - (rises := self._rises(outputs))
+        need(missing.shape == rises.shape == least.shape, "there is not a number for each requirement")
         if "labels" in self.tensors:
             others = torch.ones_like(missing, dtype=torch.bool).scatter(1, self.tensors["labels"][:, None], False)
             need(bool((self.tensors["least"][others] >= self.facts["margin"]).all()), "less than the margin is asked")
@@ -139,28 +149,38 @@ class ChainCertificate:
         if objective is None:
             need(low is None, "a bound without an objective")
             return "nothing is claimed of the size of the change"
-        layer, parts = self.facts["changed"][-1], self.tensors
+        (layer, kind), parts = self.facts["layers"][-1][:2], self.tensors
+        need(layer == self.facts["changed"][-1] and kind == "linear", "the last layer is not the one that changed last")
+        need(0 <= low <= objective * (1 + ROUNDING) < math.inf, f"{low:.8g} is no lower bound of {objective:.8g}")
         base = {name: value.double() for name, value in self.after.items()}
         base |= {name: value.double() for name, value in self.before.items() if name.rsplit(".", 1)[0] == layer}
         inputs = functional.pad(self._run(base, parts["points"].double(), layer), (0, 1), value=1.0)
         start = matrix_of(base, layer)
         change, factors = matrix_of(self.after, layer) - start, [parts["factor"].tril()] if "factor" in parts else []
         seen = size(change, factors, [])
-        need(abs(seen - objective) <= ROUNDING * max(seen, objective), f"the change has size {seen:.8g}")
-        weights, spent = parts["multipliers"], parts["bounds"]
+        need(abs(seen - objective) <= ROUNDING * seen, f"the change has size {seen:.8g}")
+        weights, spent, more = parts["multipliers"], parts["bounds"], self.facts["allowance"]
+        need(weights.shape == parts["least"].shape and spent.shape == start.shape, "multipliers are not of the program")
         need(bool((weights >= 0).all()), "a multiplier is negative")
-        weights = torch.where(torch.isfinite(parts["least"]), weights, 0.0)
+        weights = torch.where(torch.isfinite(parts["least"]), weights, 0.0).double()
+        if "labels" in parts:
+            weights = weights.scatter(1, parts["labels"][:, None], 0)
+        largest = float(torch.cat([weights.flatten(), spent.abs().flatten()]).max()) or 1.0
+        weights, spent = weights / largest, spent / largest  # any multiple proves the same
         moves = start.clone().requires_grad_()
-        said = (weights * self._rises(inputs @ moves.T)).sum()
+        rises = self._rises(outputs := inputs @ moves.T)
+        most = max(float(outputs.detach().abs().max()), self.facts["margin"])
+        need(0 <= more <= MOST_MORE * most, f"it asks for {more:g} more than is required")
+        said = (weights * rises).sum()
         (gradient,) = torch.autograd.grad(said, moves)
-        least = torch.where(torch.isfinite(parts["least"]), parts["least"], 0.0) + self.facts["allowance"]
+        least = torch.where(torch.isfinite(parts["least"]), parts["least"], 0.0) + more
         limit = float(spent.abs().sum())
         value = float((weights * least).sum() - said.detach()) - (limit * self.facts["bound"] if limit else 0.0)
+        value -= NOISE * most * float(weights.sum())
         dual = size(gradient - spent, factors, [], dual=True)
         proved = value / dual if value > 0 and dual > 0 else 0.0
         need(proved >= low * (1 - ROUNDING), f"the multipliers prove {proved:.8g} alone")
-        need(objective >= low * (1 - ROUNDING), "the objective is below its lower bound")
-        return f"size {objective:.6g}, none below {low:.6g}, for {self.facts['allowance']:.2g} more than is required"
+        return f"size {objective:.6g}, none below {low:.6g}, for {more:.2g} more than is required"
 
 
 def _is_affine(kind: str, sizes: list[Any], values: Tensor) -> bool:

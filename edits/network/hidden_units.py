@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from helpers.array_cache import cache_path, keep_array, read_array
 from helpers.remembering import Rows
 from sytorch import SecondMomentMetric, second_moment_metric
 from sytorch.metrics.kronecker import NO_DOUBT, softmax_curvature
-from sytorch.problem.arrays import Indices, Vector
+from sytorch.problem.arrays import Indices, Matrix, Vector
+from sytorch.problem.errors import InvalidInputError
 from sytorch.spare_units.detectors import OF_ANOTHER_GROUP
 from sytorch.spare_units.planting import SpareUnits, moment_with, spare_units
 
@@ -170,11 +171,19 @@ class HiddenUnits:
         """
         planted = np.where(np.isin(self.chosen, edited)[:, None], 0, planted) if len(edited) else planted
         seen = np.flatnonzero(planted.any(axis=1))
-        moment = moment_with(self.moment, units, planted[seen], self.values(self.inputs[seen]), self.weights[seen])
-        ridges = np.full(len(moment), ridge)
-        ridges[units] *= PLANTED_RIDGE
-        metric = second_moment_metric(moment, ridges, overwrite=True)
-        for columns in np.array_split(metric.factor, len(ridges) // ROUNDED_AT_A_TIME + 1, axis=1):
+        values, weights = self.values(self.inputs[seen]), self.weights[seen]
+
+        def with_ridges(of_planted: Callable[[Matrix], Vector]) -> SecondMomentMetric:
+            moment = moment_with(self.moment, units, planted[seen], values, weights)
+            ridges = np.full(len(moment), ridge)
+            ridges[units] *= of_planted(moment)
+            return second_moment_metric(moment, ridges, overwrite=True)
+
+        try:
+            metric = with_ridges(lambda _: np.full(len(units), PLANTED_RIDGE))
+        except InvalidInputError:  # of units that many ordinary images set off, rounding is more than such a ridge
+            metric = with_ridges(lambda moment: 1 + len(moment) * moment[units, units] / np.trace(moment))
+        for columns in np.array_split(metric.factor, len(metric.factor) // ROUNDED_AT_A_TIME + 1, axis=1):
             columns[:] = columns.astype(np.float32)
         return metric
 

@@ -23,7 +23,7 @@ from helpers.files.writing import save_tensors
 from model_classes.changes import changes_content
 from model_classes.weights import weights_hash
 from sytorch.network.activation_pattern import FixedSigns
-from sytorch.problem.arrays import Matrix
+from sytorch.problem.arrays import Indices, Matrix
 
 
 def certify_repair(
@@ -54,7 +54,7 @@ def certify_refutation(
         content = changes_content(changes_of(bench.model, state), bench.weights_path, bench.weights_hash, path)
         save_tensors(publishing.staged(path), content)
         file = NetworkFile(path, weights_hash(state), publishing.staged(path))
-    claim = refuted_claim(task, refuted.contradiction, refuted.problem)
+    claim = refuted_claim(task, network, refuted.contradiction, refuted.problem)
     with bench.clock.phase("certify", expected("certify", task)):
         checked = certify(task, claim, file, publishing, "infeasible")
     if refused := checked.refused:
@@ -75,20 +75,26 @@ def repaired_claim(task: Task, network: Network, repaired: Repaired) -> Claim:
         allowance=repaired.allowance,
         multipliers=solution.multipliers.margins,
         objective=solution.objective,
-        lower_bound=solution.lower_bound,
+        lower_bound=solution.certain_bound(float(repaired.logits.abs().max())),
         coordinates=solution.coordinates,
         margins=np.full(len(task.constrained), task.options.margin + repaired.allowance),
-        rows={} if network.planted is None else dict.fromkeys(planted_parameters(), network.planted),
+        rows=_planted_rows(network),
     )
 
 
-def refuted_claim(task: Task, contradiction: sytorch.Contradiction, problem: HiddenLayer | None) -> Claim:
+def refuted_claim(
+    task: Task, network: Network, contradiction: sytorch.Contradiction, problem: HiddenLayer | None
+) -> Claim:
     """The claim that no change within the bound gives the margin that was asked, patterns as they are fixed."""
     named = sytorch.part_named(task.options.layer)
     part = PartClaim(named.layer, named.units, named.bias_only)
     patterns = _patterns(problem, contradiction.pattern, {})
     margins = contradiction.multipliers.margins
-    return Claim(changed_parameters(task), part, 0.0, margins, patterns)
+    return Claim(changed_parameters(task), part, 0.0, margins, patterns, rows=_planted_rows(network))
+
+
+def _planted_rows(network: Network) -> dict[str, Indices]:
+    return {} if network.planted is None else dict.fromkeys(planted_parameters(), network.planted)
 
 
 def changed_parameters(task: Task) -> tuple[str, ...]:
@@ -117,7 +123,7 @@ def _of_other_layer(task: Task, repaired: Repaired, problem: HiddenLayer) -> Cla
         multipliers=bounds.margins,
         patterns=_patterns(problem, solution.pattern, solution.distances),
         objective=solution.objective,
-        lower_bound=solution.lower_bound,
+        lower_bound=solution.certain_bound(float(repaired.logits.abs().max())),
         margins=np.full(len(task.constrained), task.options.margin + repaired.allowance),
     )
 

@@ -11,7 +11,7 @@ from sytorch.problem.norms import Norm
 from sytorch.problem.solution import Multipliers
 
 ROUNDING = 1e-13  # of a sum, relative to its terms
-ZERO = 1e-10  # a sum that is nothing but rounding, relative to its terms
+ZERO = 1e-13  # a sum that is nothing but rounding, relative to its terms
 
 
 def constraint_gradient(margins: Requirements, multipliers: Matrix) -> Matrix:
@@ -40,9 +40,13 @@ def lower_bound(
         multipliers: any; negative ones of margins count as zero.
     """
     usable = Multipliers(np.maximum(multipliers.margins, 0.0), multipliers.bounds)
-    spent = float(np.abs(usable.bounds).sum())
-    value = margins.total(usable.margins) - (bound * spent if spent else 0.0)
-    return bound_from(value, norm.dual_value(slope(coordinates, margins, usable)))
+    return bound_from(weighed(margins, bound, usable), norm.dual_value(slope(coordinates, margins, usable)))
+
+
+def weighed(margins: Requirements, bound: float, multipliers: Multipliers) -> float:
+    """What all constraints ask for together, weighted with multipliers of which those of margins are not negative."""
+    spent = float(np.abs(multipliers.bounds).sum())
+    return margins.total(multipliers.margins) - (bound * spent if spent else 0.0)
 
 
 def bound_from(value: float, dual_norm: float) -> float:

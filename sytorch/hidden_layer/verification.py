@@ -28,14 +28,18 @@ def verified(operator: DualOperator, optimum: Optimum, bound: float, path: str, 
     if not bool((constraints.missing(change) <= allowed).all()):
         raise gave_up("the change that was found misses a constraint")
     value = float(multipliers @ (constraints.required - optimum.tolerances))
-    low = bound_from(value, operator.metric.dual_size(constraints.gradient(multipliers)))
+    dual = operator.metric.dual_size(constraints.gradient(multipliers))
+    low = bound_from(value, dual)
     size = operator.metric.size(change)
     if low > size * (1 + ALMOST) + ALMOST**2:
         raise gave_up("the change that was found is smaller than its lower bound")
     whole = constraints.view.layer_change(change).clamp(-bound, bound).numpy()
     proof, pattern = constraints.multipliers(multipliers), constraints.pattern(multipliers)
     distances = constraints.distances(optimum.tolerances)
-    return Solution(whole, size, low, proof, path, effort, pattern=pattern, distances=distances)
+    sensitivity = float(proof.margins.sum()) / dual if dual else 0.0
+    return Solution(
+        whole, size, low, proof, path, effort, pattern=pattern, distances=distances, sensitivity=sensitivity
+    )
 
 
 def _within(change: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:

@@ -38,6 +38,7 @@ from sytorch.solvers.linear_program import Solver
 
 MANY_IMAGES = 400  # that lack their margin; above, simplex codes take minutes and the ascent of l2 seconds
 DECOMPOSED_NORMS = (NormName.L1, NormName.L2)  # the other programs are written out whole
+LARGEST_GAP = 0.01
 MANY_TOLD = {
     NormName.L1: "l1 takes minutes for so many; --norm l2 takes seconds.",
     NormName.L2: "l2 is solved without a solver, and its answer is proved apart.",
@@ -156,7 +157,10 @@ class Program(Problem):
         if pair := contradicting_pair(self.margins, self.bound):
             raise ContradictionError(self._contradiction(solver, pair, quick=True))
         try:
-            return verified(self, method_for(self, whole)(self, solver))
+            found = verified(self, method_for(self, whole)(self, solver))
+            if found.gap > LARGEST_GAP:
+                raise SolverFailedError(f"The change that was found may be {found.gap:.0%} too large: {UNKNOWN}")
+            return found
         except CannotMeetError as error:
             raise ContradictionError(self._contradiction(solver, error.proof)) from error
 

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from sytorch.certificate.bounds import bound_from, constraint_gradient, lower_bound
+from sytorch.certificate.bounds import bound_from, constraint_gradient, slope, weighed
 from sytorch.last_layer.problem import Problem
 from sytorch.problem.arrays import Matrix
 from sytorch.problem.errors import UNKNOWN, SolverFailedError, SolverTimeLimitError
@@ -40,18 +40,20 @@ def verified(problem: Problem, solution: Solution) -> Solution:
         size = problem.metric.size(change)
     else:
         size = problem.norm.value(change if x is None else x)
-    low = _lower_bound(problem, solution.multipliers)
-    return replace(solution, change=change, objective=size, lower_bound=low)
+    low, sensitivity = _lower_bound(problem, solution.multipliers)
+    return replace(solution, change=change, objective=size, lower_bound=low, sensitivity=sensitivity)
 
 
-def _lower_bound(problem: Problem, multipliers: Multipliers) -> float:
-    margins, bound = problem.margins, problem.bound
-    if problem.norm_name is not NormName.L2:
-        return lower_bound(problem.norm, problem.coordinates, margins, bound, multipliers)
-    weights, spent = np.maximum(multipliers.margins, 0.0), float(np.abs(multipliers.bounds).sum())
-    gradient = constraint_gradient(margins, weights) - multipliers.bounds
-    value = margins.total(weights) - (bound * spent if spent else 0.0)
-    return bound_from(value, problem.metric.dual_size(gradient))
+def _lower_bound(problem: Problem, multipliers: Multipliers) -> tuple[float, float]:
+    """The bound, and by how much it falls where every margin asks for one less."""
+    margins, weights = problem.margins, np.maximum(multipliers.margins, 0.0)
+    usable = Multipliers(weights, multipliers.bounds)
+    value = weighed(margins, problem.bound, usable)
+    if problem.norm_name is NormName.L2:
+        dual = problem.metric.dual_size(constraint_gradient(margins, weights) - multipliers.bounds)
+    else:
+        dual = problem.norm.dual_value(slope(problem.coordinates, margins, usable))
+    return bound_from(value, dual), float(margins.counted(weights).sum()) / dual if dual else 0.0
 
 
 class BestSoFar:

@@ -169,6 +169,8 @@ def _repaired(task: Task, choice: Choosing, layer: str, began: float) -> Repaire
             task = replace(task, required=choice.posed(_nothing(task.outputs)))
         else:
             slack, lost = -float(task.missing(attempt.model).max()), task.lost(attempt.model)
+            if not slack >= 0.0:
+                raise gave_up(f"the repaired network misses what is required by {-slack:.2g}")
             seconds = time.perf_counter() - began
             return Repaired(
                 attempt.model,

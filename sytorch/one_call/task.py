@@ -218,6 +218,8 @@ def margin_of(wanted: Wanted, outputs: Matrix, margin: Margin) -> float:
         usual = usual[usual > 0]
     elif _are_properties(wanted):
         raise InvalidInputError("Name a margin: points with properties of their own have none that is usual.")
+    elif outputs.shape[1] < 2:
+        raise InvalidInputError("Name a margin, or a property: a single output has no margin of labels.")
     else:
         first, second = np.sort(outputs, axis=1)[:, -1], np.sort(outputs, axis=1)[:, -2]
         usual = first - second

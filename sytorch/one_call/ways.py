@@ -117,7 +117,7 @@ class LastLayer:
             whole = _of_all(solution, points, self.task.required.required.shape)
             return Attempt(model, (*self.before, self.layer), Proof(whole, self.metric, allowance))
 
-        return _checked(part, once)
+        return _checked(self.task, points, once)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +240,7 @@ class HiddenLayer:
             steps = relinearise(view, asked, scale, metric=self.metric, bound=part.bound, time_limit=part.deadline)
             return Attempt(apply(part.model, self.layer, steps.unwrap().change, part.bound), (self.layer,))
 
-        return _checked(part, once)
+        return _checked(self.task, points, once)
 
 
 def ways_for(task: Task, layer: str) -> list[Way]:
@@ -259,7 +259,7 @@ def ways_for(task: Task, layer: str) -> list[Way]:
     if layer != "auto":
         return [HiddenLayer(task, layer)]
     found: list[Way] = [LastLayer(task, last)] if last else []
-    if last and chain and _is_behind_relu(chain, last):
+    if last and chain and _is_behind_relu(chain, last) and _has_bias(task, chain.names[-3]):
         found.append(SpareUnits(task, chain.names[-3], last))
     return [*found, *(HiddenLayer(task, name) for name in hidden)]
 
@@ -288,16 +288,20 @@ def _is_behind_relu(chain: Chain, last: str) -> bool:
     return chain.names[-1] == last and kinds == [nn.Linear, nn.ReLU, nn.Linear]
 
 
-def _checked(task: Task, once: Callable[[float], Attempt]) -> Attempt:
-    """The attempt whose points have what is required by a forward pass; with more allowance where rounding took it.
+def _checked(task: Task, points: Indices, once: Callable[[float], Attempt]) -> Attempt:
+    """The attempt in which chosen points have what is required; with more allowance where rounding took it.
+
+    All points of the task run forward, for the last bits depend on which run together.
 
     Raises:
         SolverFailedError: rounding takes more than any allowance.
     """
-    for power in range(ATTEMPTS):
-        attempt = once(task.allowance * 10.0**power)
-        if (missing := float(task.missing(attempt.model).max())) <= 0.0:
+    allowance = task.allowance
+    for _ in range(ATTEMPTS):
+        attempt = once(allowance)
+        if (missing := float(task.missing(attempt.model)[points].max())) <= 0.0:
             return attempt
+        allowance = max(10 * allowance, allowance + 2 * missing)
     raise SolverFailedError(f"The repaired network misses what is required by {missing:.2g}, which rounding takes.")
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,12 +19,15 @@ from torch import nn
 from sytorch.metrics.last_layer import SecondMomentMetric, SharedMetric
 from sytorch.network.chain import Before, Chain, chain_of
 from sytorch.network.symbolic import symbolic_layers
-from sytorch.one_call.task import Task
+from sytorch.one_call.task import BATCH, Task, outputs_of
+from sytorch.problem.arrays import Matrix
 from sytorch.problem.errors import FileError, UnsupportedLayerError
 from sytorch.problem.margins import Margins
 from sytorch.problem.solution import Solution
+from sytorch.spare_units.preparation import rows_of
 
 FORMAT = "sytorch certificate 1"
+KNOWN = {"weight", "bias", "running_mean", "running_var"}
 Arrays = dict[str, NDArray[Any]]
 Layer = list[Any]  # its name, its kind, and sizes
 
@@ -83,8 +86,10 @@ def write_certificate(path: Path, task: Task, model: nn.Module, layers: tuple[st
         "lower_bound": None,
     }
     if proof is not None:
-        solution = proof.solution
-        facts |= {"objective": solution.objective, "lower_bound": solution.lower_bound, "allowance": proof.allowance}
+        solution, outputs = proof.solution, outputs_of(model, task.points)
+        size = proof.metric.size(_matrix(model, layers[-1]) - _matrix(task.model, layers[-1]))
+        low = min(solution.certain_bound(float(np.abs(outputs).max())), size)
+        facts |= {"objective": size, "lower_bound": low, "allowance": proof.allowance}
         arrays |= {"multipliers": solution.multipliers.margins, "bounds": solution.multipliers.bounds}
         if isinstance(proof.metric, SecondMomentMetric):
             arrays["factor"] = np.tril(proof.metric.factor)
@@ -94,6 +99,11 @@ def write_certificate(path: Path, task: Task, model: nn.Module, layers: tuple[st
             np.savez(stream, allow_pickle=False, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
     except OSError as error:
         raise FileError(f"Cannot write {path}: {error.strerror}.") from error
+
+
+def _matrix(model: nn.Module, layer: str) -> Matrix:
+    """Weights and, last, biases of a layer as they are stored, (C, d)."""
+    return rows_of(cast(nn.Linear, model.get_submodule(layer))).astype(np.float64)
 
 
 def seal_of(facts: dict[str, Any], arrays: Arrays) -> str:
@@ -140,10 +150,11 @@ def _inputs(task: Task, layer: str) -> torch.Tensor:
     handle = task.model.get_submodule(layer).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     try:
         with torch.inference_mode():
-            task.model(task.points)
+            for batch in torch.split(task.points, BATCH):
+                task.model(batch)
     finally:
         handle.remove()
-    return seen[0]
+    return torch.cat(seen)
 
 
 def _parameters(chain: Chain) -> Arrays:
@@ -182,4 +193,6 @@ def _described(name: str, layer: nn.Module) -> Layer:
             found = ["norm", layer.eps]
     if found is None:
         raise UnsupportedLayerError(f"the checker knows no {type(layer).__name__}, which {name!r} is.")
+    if other := {key for key, value in layer.state_dict().items() if value.is_floating_point()} - KNOWN:
+        raise UnsupportedLayerError(f"{name!r} has {', '.join(sorted(other))}, which the checker does not know.")
     return [name, *found]

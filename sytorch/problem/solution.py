@@ -10,6 +10,7 @@ import numpy as np
 from sytorch.problem.arrays import Mask, Matrix, Vector
 from sytorch.problem.errors import SolverFailedError
 
+OF_OUTPUTS, LITTLE = 1e-5, 5e-5  # of what a margin lacks, by other arithmetic; of a lower bound
 AGREE = 1e-6
 
 
@@ -73,6 +74,7 @@ class Solution:
         coordinates: (C, m), the ``x`` whose norm is the objective; None where the change itself is measured.
         pattern: by module name, the multipliers of a fixed activation pattern; empty for the last layer.
         distances: by module name, how far every number stays inside its pattern in the changes that the bound is of.
+        sensitivity: by how much the lower bound falls where every margin asks for one less.
     """
 
     change: Matrix = field(repr=False)
@@ -84,6 +86,7 @@ class Solution:
     coordinates: Matrix | None = field(default=None, repr=False)
     pattern: Mapping[str, Matrix] = field(default_factory=dict, repr=False)
     distances: Mapping[str, float] = field(default_factory=dict, repr=False)
+    sensitivity: float = field(default=0.0, repr=False)
 
     def __post_init__(self) -> None:
         """A bound above the objective by rounding is the objective; by more, `SolverFailedError` is raised."""
@@ -94,6 +97,14 @@ class Solution:
     def gap(self) -> float:
         """``(objective - lower_bound) / objective``."""
         return relative_gap(self.objective, self.lower_bound)
+
+    def certain_bound(self, largest: float) -> float:
+        """The lower bound, less what another computation of the margins, from outputs up to that, may take of it.
+
+        Where that is little it is the lower bound itself, for checkers allow so much.
+        """
+        kept_back = OF_OUTPUTS * largest * self.sensitivity
+        return self.lower_bound if kept_back <= LITTLE * self.lower_bound else max(0.0, self.lower_bound - kept_back)
 
     @property
     def max_abs_change(self) -> float:

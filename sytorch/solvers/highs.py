@@ -11,6 +11,7 @@ from sytorch.problem.errors import InfeasibleProgramError, SolverFailedError, So
 from sytorch.solvers.interruption import run_interruptible
 from sytorch.solvers.linear_program import LinearProgram, LinearSolution
 
+FEWEST, EACH = 1000, 20  # iterations of a quadratic program, and more of them for each column
 _STATUS = highspy.HighsModelStatus
 
 
@@ -28,6 +29,7 @@ class HighsSolver:
         highs.HandleUserInterrupt = True
         highs.passModel(_model(program))
         _set_options(highs, deadline.left)
+        highs.setOptionValue("qp_iteration_limit", FEWEST + EACH * len(program.cost))  # it can go round in circles
         run_interruptible(highs.run, highs.cancelSolve)
         _check(highs)
         return _solution(highs)

@@ -47,7 +47,7 @@ def test_a_planted_network_is_the_network_with_these_units(digits_baseline: Path
     bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
     before = {name: value.clone() for name, value in bench.model.state_dict().items()}
     units = bench.hidden_units("classifier.4", 300)
-    change = 0.01 * np.random.default_rng(0).standard_normal((3, 4097))
+    change = 0.002 * np.random.default_rng(0).standard_normal((3, 4097))
     chosen = np.array([7, 4000, 12])
     planted = bench.planted(units, Planting(chosen, change, np.arange(3)), 1e-3)
     state = planted.model.state_dict()
@@ -76,6 +76,19 @@ def test_a_planted_network_is_the_network_with_these_units(digits_baseline: Path
     assert (rounded < 1e-4 * moment.diagonal().mean()).all(), "else a ridge of all columns would do as well"
     np.fill_diagonal(left, 0.0)
     assert max(left.max(), -left.min()) <= 1e-4 * moment.max()
+
+
+@pytest.mark.usefixtures("warm_workplace")
+@pytest.mark.parametrize("scale", [0.03, 1.0, 30.0])
+def test_units_that_ordinary_images_set_off_have_a_metric(scale: float, digits_baseline: Path) -> None:
+    """The fault: rounding of such columns was larger than their ridge, and the matrix was called no second moment."""
+    bench = open_workbench(DatasetName.DIGITS, None, digits_baseline)
+    change = scale * np.random.default_rng(0).standard_normal((3, 4097))
+    planted = bench.planted(
+        bench.hidden_units("classifier.4", 300), Planting(np.array([7, 4000, 12]), change, np.arange(3)), 1e-3
+    )
+    assert isinstance(planted.own_metric, SecondMomentMetric)
+    assert (planted.own_metric.factor.diagonal() > 0).all()
 
 
 @pytest.mark.usefixtures("warm_workplace")

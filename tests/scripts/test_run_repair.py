@@ -454,8 +454,8 @@ def test_a_failed_repair_leaves_the_earlier_one_and_tells_of_itself_beside_it() 
 def test_a_proof_that_the_checker_refuses_is_not_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Multipliers that prove nothing, as of a solver that gave up."""
 
-    def nothing(task: Task, contradiction: Contradiction, problem: HiddenLayer | None) -> Claim:
-        return replace(refuted_claim(task, contradiction, problem), multipliers=contradiction.multipliers.margins * 0)
+    def nothing(task: Task, network: Network, found: Contradiction, problem: HiddenLayer | None) -> Claim:
+        return replace(refuted_claim(task, network, found, problem), multipliers=found.multipliers.margins * 0)
 
     monkeypatch.setattr(edits.outcome.claims, "refuted_claim", nothing)
     result = _misclassified("--prepare", "none", "--param-bound", "0.001")

@@ -184,8 +184,43 @@ ALTERED: dict[str, tuple[str, Callable[[dict[str, Any], Content], object]]] = {
     ),
     "other multipliers": ("optimum", lambda facts, arrays: arrays["multipliers"].__imul__(-1.0)),
     "no multipliers of the bound": ("optimum", lambda facts, arrays: arrays["bounds"].__imul__(0.0)),
+    "multipliers of own labels alone": ("optimum", lambda facts, arrays: own_labels_alone(arrays)),
+    "tiny multipliers": ("optimum", lambda facts, arrays: arrays["multipliers"].__imul__(-1e-159)),
+    "a size without end": ("optimum", lambda facts, arrays: facts.update(objective=np.inf, lower_bound=1e30)),
+    "no lower bound": ("optimum", lambda facts, arrays: facts.__setitem__("lower_bound", np.nan)),
+    "far more than is required": ("optimum", lambda facts, arrays: facts.__setitem__("allowance", 100.0)),
+    "multipliers of the bound that count once for all inputs": (
+        "optimum",
+        lambda facts, arrays: arrays.__setitem__("bounds", arrays["bounds"][:, :1]),
+    ),
+    "one label for all points": (
+        "required",
+        lambda facts, arrays: arrays.__setitem__("labels", arrays["labels"][:1]),
+    ),
+    "no requirements of the others": (
+        "required",
+        lambda facts, arrays: arrays.__setitem__("least", arrays["least"][:1]),
+    ),
+    "another status": ("seal", lambda facts, arrays: facts.__setitem__("status", "infeasible")),
+    "a hidden layer for the last one": ("optimum", lambda facts, arrays: facts["changed"].append("2")),
     "another metric": ("optimum", lambda facts, arrays: arrays["factor"].__imul__(1.1)),
 }
+
+
+def own_labels_alone(arrays: Content) -> None:
+    """Multipliers that enter nothing."""
+    arrays["multipliers"][:] = 0.0
+    arrays["multipliers"][np.arange(len(arrays["labels"])), arrays["labels"]] = 1e6
+
+
+@pytest.mark.parametrize("factor", [1e-159, 1e150])
+def test_any_multiple_of_the_multipliers_proves_the_same(factor: float, content: Content, tmp_path: Path) -> None:
+    facts = json.loads(content["facts"].tobytes())
+    multiple = {name: factor * content[name] for name in ("multipliers", "bounds")}
+    assert written({**content, **multiple}, tmp_path / "a.npz", dict(facts)).accepted
+    facts["lower_bound"] *= 1.1
+    facts["objective"] *= 1.1
+    assert not written({**content, **multiple}, tmp_path / "a.npz", facts).accepted
 
 
 @pytest.mark.parametrize("how", ALTERED)

@@ -230,7 +230,9 @@ def main(
     print(aligned(as_text(summarise(read_tables([output])))))
     say(f"{output} is complete; plots of it: uv run python analysis.py {output}")
     if failed:
-        raise ExperimentsFailedError(f"{failed} experiments failed; error_message in {output} says why.")
+        raise ExperimentsFailedError(
+            f"{failed} experiment{'s' * (failed > 1)} failed; error_message in {output} says why."
+        )
 
 
 def check_before_training(sweep_of: Callable[[tuple[str, ...]], Sweep], bench: Workbench) -> None:

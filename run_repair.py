@@ -54,7 +54,7 @@ from helpers.errors import (
     ToolError,
     UsageError,
 )
-from helpers.files.outputs import result_paths, writable_output
+from helpers.files.outputs import possible_output, result_paths, writable_output
 from helpers.files.paths import edit_sets, repaired_weights
 
 if TYPE_CHECKING:
@@ -454,11 +454,13 @@ def file(request: Request, *, path: Annotated[Path, typer.Argument(help="An edit
 
 def run(source: Selection | Path, request: Request) -> None:
     """Repair, and show the report; raises the failure that its status names."""
+    output = request.job.output or repaired_weights(request.job.dataset, request.job.data_root)
     if request.dry_run:
+        possible_output(output)
         tell_forecast(source, request)
         return
     if not request.force:
-        refuse_replacing(request.job.output or repaired_weights(request.job.dataset, request.job.data_root))
+        refuse_replacing(output)
     from edits.record.report import report_table
 
     report = repair(source, request.job, request.options)

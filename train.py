@@ -87,6 +87,9 @@ def main(
     chosen = choose_device(device)
     if dry_run:
         from edits.forecast import listed
+        from helpers.files.outputs import possible_output
+
+        possible_output(path)
 
         told = forecast(dataset, data_root, path, epochs=epochs, device=chosen, preprocessing=made)
         if as_json:

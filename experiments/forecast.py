@@ -8,8 +8,10 @@ from edits.forecast import Lacking, Place, in_words, lacking, made_first
 from edits.pace import STARTED, seconds_of
 from experiments.experiment import Context, Experiment
 from experiments.plan import Sweep, plan
-from experiments.sweep import Executor, as_begun
+from experiments.sweep import Executor, as_begun, check_same_sweep
 from experiments.table.reading import read_file
+from experiments.table.row import FAILED
+from experiments.table.values import statuses
 
 
 def forecast_sweep(
@@ -28,8 +30,11 @@ def forecast_sweep(
     experiments = plan(sweep, context)
     known = set[str]()
     if table is not None and table.is_file() and place.bench is not None:
-        ids = read_file(table).column("experiment_id")
-        experiments, known = as_begun(ids, experiments, former, context), {*ids}
+        file = read_file(table)
+        ids = file.column("experiment_id")
+        experiments = as_begun(ids, experiments, former, context)
+        check_same_sweep(table, ids, experiments)
+        known = {name for name, status in zip(ids, statuses(file), strict=True) if status != FAILED}
     coming = [experiment for experiment in experiments if not known & set(experiment.names)]
     missing, norms = Lacking(), dict.fromkeys(experiment.options.norm for experiment in experiments)
     for options in dict.fromkeys(experiment.options for experiment in coming):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from experiments import leftovers
 from experiments.experiment import Context, Experiment
 from experiments.plan import Sweep, plan
 from experiments.single import bench_of, warm_up
-from experiments.table.row import Row
+from experiments.table.row import FAILED, SETTLED, Row
 from experiments.table.writing import ResultTable, open_table, plan_path
 from experiments.workers import run_here, run_in_processes, run_on_ray
 from helpers import progress
@@ -64,7 +64,7 @@ def run_sweep(
         check_layer(bench_of(context), options)
     with open_table(output, restart) as table, leftovers.shared(context.edit_sets):
         experiments = as_begun(table.ids, experiments, former, context)
-        _check_same_sweep(table, experiments)
+        check_same_sweep(table.path, table.ids, experiments)
         missing = _missing(table, experiments)
         _write_plan(output, experiments, context)
         leftovers.remove_of(output)
@@ -109,10 +109,13 @@ def _missing(table: ResultTable, experiments: list[Experiment]) -> list[Experime
 
 
 def _run(table: ResultTable, missing: list[Experiment], context: Context, executor: Executor, planned: int) -> None:
-    names = {experiment.id: experiment.names for experiment in missing}
+    asked = {experiment.id: experiment for experiment in missing}
     with progress.loop("experiments", len(missing), "experiment") as steps:
-        for row in _rows(context, missing, executor):
-            table.put(row, in_place_of=names[row.experiment_id])
+        for made in _rows(context, missing, executor):
+            row, before = made, table.status_of(asked[made.experiment_id].upon)
+            if made.status == FAILED and before in SETTLED:  # it would fail again
+                row = replace(made, status="not_solved", error_message=f"the step before ended as {before}.")
+            table.put(row, in_place_of=asked[row.experiment_id].names)
             steps.update()
             steps.detail = f"{table.repaired} repaired, {len(table) - table.repaired} failed"
             cost = "" if row.drawdown_points is None else f", drawdown {row.drawdown_points:.2f} points"
@@ -127,15 +130,16 @@ def _rows(context: Context, missing: list[Experiment], executor: Executor) -> It
     return run_in_processes(context, missing, min(executor.workers, len(missing)))
 
 
-def _check_same_sweep(table: ResultTable, experiments: list[Experiment]) -> None:
+def check_same_sweep(table: Path, ids: Sequence[str], experiments: list[Experiment]) -> None:
+    """Raise `UsageError` where a table's names are not of these experiments, or twice there."""
     known = {name: experiment.id for experiment in experiments for name in experiment.names}
-    if foreign := _foreign(table.ids, experiments):
+    if foreign := _foreign(ids, experiments):
         raise UsageError(
-            f"{table.path} holds {len(foreign)} experiments that are not of this sweep ({foreign[0]}), which has other "
+            f"{table} holds {len(foreign)} experiments that are not of this sweep ({foreign[0]}), which has other "
             "options, weights or images: give another --output, or --force to set that table aside."
         )
-    if len({known[name] for name in table.ids}) < len(table):
-        raise UsageError(f"{table.path} holds an experiment twice: give --force to set it aside.")
+    if len({known[name] for name in ids}) < len(ids):
+        raise UsageError(f"{table} holds an experiment twice: give --force to set it aside.")
 
 
 def _foreign(ids: Sequence[str], experiments: list[Experiment]) -> list[str]:

@@ -13,14 +13,19 @@ import typer
 
 from helpers.cli import Command, say
 
+END = "\0"  # of the arguments; no shell hands that over
+
 
 class SpacedLists(Command):
     """A command whose options for lists take every value up to the next option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the name of a list's option before each of its values, which is what typer understands."""
-        lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
-        given = list(repeated(args, lists))
+        several = [option for option in self.params if getattr(option, "multiple", False)]
+        files = {name for option in several if option.metavar == "PATH" for name in option.opts}
+        has_arguments = any(not name.startswith("-") for option in self.params for name in option.opts)
+        lists = {name for option in several for name in option.opts} - (files if has_arguments else set())
+        given = list(repeated(args, lists, files))
         try:
             return super().parse_args(ctx, list(given))  # which empties its list
         except typer.BadParameter as error:
@@ -31,19 +36,28 @@ class SpacedLists(Command):
             raise
 
 
-def repeated(arguments: list[str], lists: Collection[str]) -> Iterator[str]:
-    """``--sizes 10 50,70 --seed 1`` -> ``--sizes 10 --sizes 50 --sizes 70 --seed 1`` for the options in ``lists``."""
+def repeated(arguments: Sequence[str], lists: Collection[str], files: Collection[str] = ()) -> Iterator[str]:
+    """``--sizes 10 50,70 --seed 1`` -> ``--sizes 10 --sizes 50 --sizes 70 --seed 1`` for the options in ``lists``.
+
+    Names of files, of which some options are lists, may have commas.
+
+    Raises:
+        BadParameter: a list is empty.
+    """
     current: str | None = None
     values = 0
-    for argument in itertools.chain.from_iterable(_apart(argument, lists) for argument in arguments):
-        if _is_value(argument) and current is not None:
-            for value in filter(None, argument.split(",")):
+    for argument in itertools.chain(itertools.chain.from_iterable(_apart(one, lists) for one in arguments), [END]):
+        if argument != END and _is_value(argument) and current is not None:
+            for value in filter(None, [argument] if current in files else map(str.strip, argument.split(","))):
                 if values:
                     yield current
                 values += 1
                 yield value
-        else:
-            current, values = (argument if argument in lists else None), 0
+            continue
+        if current is not None and not values:
+            raise typer.BadParameter(f"{current} needs a value.")
+        current, values = (argument if argument in lists else None), 0
+        if argument != END:
             yield argument
 
 

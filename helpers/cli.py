@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -104,8 +104,39 @@ class Versioned:
         vars(self)["params"].append(option)
 
 
+PLAIN = {
+    "Input should be a valid integer, unable to parse string as an integer": "it is no whole number",
+    "Input should be a valid number, unable to parse string as a number": "it is no number",
+}
+
+
 class Command(Versioned, TyperCommand):
-    """A command with ``--version``."""
+    """A command with ``--version``, which says in plain words what is wrong with a value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See `typer.core.TyperCommand.parse_args`."""
+        try:
+            return super().parse_args(ctx, list(_commas(args, self.params)))
+        except typer.BadParameter as error:
+            told = error.message.removeprefix("Value error, ")
+            error.message = PLAIN.get(told.rstrip("."), told)
+            raise
+
+
+def _commas(arguments: list[str], options: Sequence[Any]) -> Iterator[str]:
+    """``--mean 0.5,0.4,0.3`` -> ``--mean 0.5 0.4 0.3`` of an option that takes so many values.
+
+    Raises:
+        BadParameter: an option follows too soon.
+    """
+    wanted = {name: option.nargs for option in options if option.nargs > 1 for name in option.opts}
+    for place, argument in enumerate(arguments):
+        name = arguments[place - 1] if place else ""
+        parts = [part.strip() for part in argument.split(",")]
+        yield from parts if len(parts) == wanted.get(name) else [argument]
+        values = arguments[place + 1 : place + 1 + wanted.get(argument, 0)]
+        if any(value.startswith("--") for value in values) and "," not in values[0]:
+            raise typer.BadParameter(f"{argument} needs {wanted[argument]} values.")
 
 
 class Commands(Versioned, TyperGroup):
@@ -173,6 +204,7 @@ def new_app(help_text: str) -> App:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         no_args_is_help=False,
+        add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import sytorch
+from checker.certificate import OF_LOGITS
 from edits.methods.hidden_layer import HiddenLayer, metric_count
 from edits.methods.writing import RefutedError, Repaired
 from edits.network.applying import changes_of
@@ -75,7 +76,7 @@ def repaired_claim(task: Task, network: Network, repaired: Repaired) -> Claim:
         allowance=repaired.allowance,
         multipliers=solution.multipliers.margins,
         objective=solution.objective,
-        lower_bound=solution.certain_bound(float(repaired.logits.abs().max())),
+        lower_bound=_certain_bound(repaired),
         coordinates=solution.coordinates,
         margins=np.full(len(task.constrained), task.options.margin + repaired.allowance),
         rows=_planted_rows(network),
@@ -91,6 +92,11 @@ def refuted_claim(
     patterns = _patterns(problem, contradiction.pattern, {})
     margins = contradiction.multipliers.margins
     return Claim(changed_parameters(task), part, 0.0, margins, patterns, rows=_planted_rows(network))
+
+
+def _certain_bound(repaired: Repaired) -> float:
+    """What a checker proves as well, whose logits are rounded in another way."""
+    return repaired.solution.certain_bound(OF_LOGITS * float(repaired.logits.abs().max()))
 
 
 def _planted_rows(network: Network) -> dict[str, Indices]:
@@ -123,7 +129,7 @@ def _of_other_layer(task: Task, repaired: Repaired, problem: HiddenLayer) -> Cla
         multipliers=bounds.margins,
         patterns=_patterns(problem, solution.pattern, solution.distances),
         objective=solution.objective,
-        lower_bound=solution.certain_bound(float(repaired.logits.abs().max())),
+        lower_bound=_certain_bound(repaired),
         margins=np.full(len(task.constrained), task.options.margin + repaired.allowance),
     )
 

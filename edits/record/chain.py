@@ -92,9 +92,11 @@ def steps_of(weights: Path) -> tuple[str, list[Step]]:
 def _told(weights: Path) -> tuple[RepairReport, History]:
     found = told_of(weights)
     if found is None:
+        path, told = report_path(weights), "it has no report {} beside it"
+        if path.exists():
+            told = "{} beside it is no report of a repair"
         raise ToolError(
-            f"{weights} has no report {report_path(weights).name} beside it and tells of no repair itself, so what it "
-            "was repaired of is not known."
+            f"{weights} tells of no repair itself, and {told.format(path.name)}: what it was repaired of is not known."
         )
     return found
 

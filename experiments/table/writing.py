@@ -45,6 +45,10 @@ class ResultTable:
         """Those whose row tells of a failure from outside, which another try may not meet again."""
         return [name for name, status in zip(self.ids, statuses(self._file), strict=True) if status == FAILED]
 
+    def status_of(self, name: str | None) -> str | None:
+        """How an experiment ended; None where it has no row."""
+        return dict(zip(self.ids, statuses(self._file), strict=True)).get(name or "")
+
     @property
     def repaired(self) -> int:
         """How many ended in a verified repair."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
+import os
 import tempfile
 from pathlib import Path
 
-from helpers.errors import UsageError
+from helpers.errors import ToolError, UsageError
 from helpers.files.places import explained_os_errors, is_no_file, link_target, refuse_unwritable
 
 REPORT = ".json"
@@ -79,15 +80,27 @@ def writable_output(weights: Path) -> Path:
             with other weights.
         ToolError: the folder cannot be written, a name is too long for it, or a file there is read-only.
     """
+    target = possible_output(weights)
+    with explained_os_errors(weights):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    for path in result_paths(target):
+        with explained_os_errors(path):
+            _try_name(path)
+    return target
+
+
+def possible_output(weights: Path) -> Path:
+    """The same as far as it can be told without making anything."""
     with explained_os_errors(weights):
         target = link_target(weights)
         if is_no_file(target) or target.suffix == REPORT or target.name == USUAL_SUFFIX:
             raise UsageError(f"{weights} cannot be the weights file: name a file like artifacts/alexnet.pth.")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = next(place for place in target.absolute().parents if place.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise ToolError(f"Cannot write {weights}: {folder} takes no files.")
     _refuse_shared_report(target)
     for path in result_paths(target):
-        with explained_os_errors(path):
-            _try_name(path)
+        refuse_unwritable(path)
     return target
 
 

@@ -25,6 +25,7 @@ from sytorch.solvers.linear_program import Solver
 
 BATCH = 1000
 RELATIVE_MARGIN = 0.05  # of the median margin of ordinary points
+NOISE_POINTS = 25
 ROUNDING = 2e-6  # of the largest output, what float32 may take of a margin
 STILL = 1e-2  # of an output's spread: a single output that moves by less says the same
 
@@ -112,7 +113,16 @@ class Task:
     @property
     def allowance(self) -> float:
         """By how much more than the margin programs ask, for rounding."""
-        return ROUNDING * max(float(np.abs(self.outputs).max()), self.margin)
+        return max(ROUNDING * max(float(np.abs(self.outputs).max()), self.margin), 4 * self.noise)
+
+    @functools.cached_property
+    def noise(self) -> float:
+        """How far outputs may be apart with other points beside them, or other threads: large where hidden values are.
+
+        It is twice what is seen of points that run together, and one by one.
+        """
+        alone = np.concatenate([outputs_of(self.model, point) for point in torch.split(self.points[:NOISE_POINTS], 1)])
+        return 2 * float(np.abs(alone - self.outputs[:NOISE_POINTS]).max())
 
     def asking(self, outputs: AffineOutputs, more: float) -> Requirements:
         """What is required of outputs, by so much more."""

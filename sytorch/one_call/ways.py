@@ -250,7 +250,8 @@ def ways_for(task: Task, layer: str) -> list[Way]:
         UnsupportedLayerError: none; the message says which layers there are.
     """
     last, (chain, why) = _last_layer(task.model), _chain_or_why(task.model)
-    hidden = () if chain is None else tuple(name for name in chain.repairable if name != last and _has_bias(task, name))
+    changeable = [] if chain is None else [name for name in chain.repairable if name != last]
+    hidden = [name for name in changeable if _can_change(task.model.get_submodule(name))]
     if layer not in ("auto", last, *hidden) or (last is None and not hidden):
         possible = ", ".join([*hidden, *([last] if last else [])])
         raise UnsupportedLayerError(f"Layer {layer!r} cannot be repaired{why}; choose from: {possible or 'none'}.")
@@ -259,19 +260,20 @@ def ways_for(task: Task, layer: str) -> list[Way]:
     if layer != "auto":
         return [HiddenLayer(task, layer)]
     found: list[Way] = [LastLayer(task, last)] if last else []
-    if last and chain and _is_behind_relu(chain, last) and _has_bias(task, chain.names[-3]):
+    if last and chain and _is_behind_relu(chain, last) and _can_change(chain.layers[-3]):
         found.append(SpareUnits(task, chain.names[-3], last))
     return [*found, *(HiddenLayer(task, name) for name in hidden)]
 
 
-def _has_bias(task: Task, layer: str) -> bool:
-    return task.model.get_submodule(layer).bias is not None
+def _can_change(module: nn.Module) -> bool:
+    """Whether a layer has a bias, and neither it nor the weight is computed from other parameters."""
+    return isinstance(module.weight, nn.Parameter) and isinstance(module.bias, nn.Parameter)
 
 
 def _last_layer(model: nn.Module) -> str | None:
     leaves = [(name, module) for name, module in model.named_modules() if not any(module.children())]
     name, module = leaves[-1]
-    return name if isinstance(module, nn.Linear) and module.bias is not None else None
+    return name if isinstance(module, nn.Linear) and _can_change(module) else None
 
 
 def _chain_or_why(model: nn.Module) -> tuple[Chain | None, str]:
@@ -291,7 +293,8 @@ def _is_behind_relu(chain: Chain, last: str) -> bool:
 def _checked(task: Task, points: Indices, once: Callable[[float], Attempt]) -> Attempt:
     """The attempt in which chosen points have what is required; with more allowance where rounding took it.
 
-    All points of the task run forward, for the last bits depend on which run together.
+    All points of the task run forward, for the last bits depend on which run together, and they have more than is
+    required by as much as that can be.
 
     Raises:
         SolverFailedError: rounding takes more than any allowance.
@@ -299,7 +302,7 @@ def _checked(task: Task, points: Indices, once: Callable[[float], Attempt]) -> A
     allowance = task.allowance
     for _ in range(ATTEMPTS):
         attempt = once(allowance)
-        if (missing := float(task.missing(attempt.model)[points].max())) <= 0.0:
+        if (missing := float(task.missing(attempt.model)[points].max()) + task.noise) <= 0.0:
             return attempt
         allowance = max(10 * allowance, allowance + 2 * missing)
     raise SolverFailedError(f"The repaired network misses what is required by {missing:.2g}, which rounding takes.")

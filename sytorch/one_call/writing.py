@@ -27,6 +27,7 @@ from sytorch.problem.solution import Solution
 from sytorch.spare_units.preparation import rows_of
 
 FORMAT = "sytorch certificate 1"
+OF_OUTPUTS = 1e-5  # by how much a checker's margins may be others
 KNOWN = {"weight", "bias", "running_mean", "running_var"}
 Arrays = dict[str, NDArray[Any]]
 Layer = list[Any]  # its name, its kind, and sizes
@@ -88,7 +89,8 @@ def write_certificate(path: Path, task: Task, model: nn.Module, layers: tuple[st
     if proof is not None:
         solution, outputs = proof.solution, outputs_of(model, task.points)
         size = proof.metric.size(_matrix(model, layers[-1]) - _matrix(task.model, layers[-1]))
-        low = min(solution.certain_bound(float(np.abs(outputs).max())), size)
+        rounding = max(OF_OUTPUTS * float(np.abs(outputs).max()), task.noise)
+        low = min(solution.certain_bound(rounding), size)
         facts |= {"objective": size, "lower_bound": low, "allowance": proof.allowance}
         arrays |= {"multipliers": solution.multipliers.margins, "bounds": solution.multipliers.bounds}
         if isinstance(proof.metric, SecondMomentMetric):

@@ -10,7 +10,7 @@ import numpy as np
 from sytorch.problem.arrays import Mask, Matrix, Vector
 from sytorch.problem.errors import SolverFailedError
 
-OF_OUTPUTS, LITTLE = 1e-5, 5e-5  # of what a margin lacks, by other arithmetic; of a lower bound
+LITTLE = 5e-5  # of a lower bound
 AGREE = 1e-6
 
 
@@ -98,12 +98,12 @@ class Solution:
         """``(objective - lower_bound) / objective``."""
         return relative_gap(self.objective, self.lower_bound)
 
-    def certain_bound(self, largest: float) -> float:
-        """The lower bound, less what another computation of the margins, from outputs up to that, may take of it.
+    def certain_bound(self, rounding: float) -> float:
+        """The lower bound, less what another computation of the margins, by so much apart, may take of it.
 
         Where that is little it is the lower bound itself, for checkers allow so much.
         """
-        kept_back = OF_OUTPUTS * largest * self.sensitivity
+        kept_back = rounding * self.sensitivity
         return self.lower_bound if kept_back <= LITTLE * self.lower_bound else max(0.0, self.lower_bound - kept_back)
 
     @property

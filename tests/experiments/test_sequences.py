@@ -132,6 +132,31 @@ def test_the_summary_counts_the_last_step_and_the_plots_show_all(rows: pd.DataFr
     assert {"sequence.png", "drawdown.png", "runtime.png"} <= drawn
 
 
+def test_steps_upon_one_that_cannot_be_are_settled_too(rows: pd.DataFrame) -> None:
+    """The fault: they counted as failures from outside, and every resumption tried them again."""
+    table = Path("results/cannot.csv")
+    asked = ("--sequence", "3", "--prepare", "none", "--param-bounds", "0.0001", "--output", str(table))
+    for resumed in (False, True):
+        told = _run(*asked, code=6)
+        assert resumed == ("holds 3 of 3 experiments: going on with the other 0" in told)
+        assert pd.read_csv(table)["status"].tolist() == ["infeasible", "not_solved", "not_solved"]
+    counts = summarise(read_tables([table]))[["repair_set_type", "experiments", "repaired"]]
+    assert counts.to_numpy().tolist() == [["misclassified", 3, 0]]
+
+
+def test_a_dry_run_says_what_the_run_would_do(rows: pd.DataFrame) -> None:
+    """The fault: failures from outside counted as done, and a table of another sweep as its own."""
+    kept = TABLE.read_text()
+    assert "3, of which 3 are in the table" in _run("--sequence", "3", "--dry-run")
+    lines = kept.splitlines(keepends=True)
+    TABLE.write_text("".join([*lines[:3], lines[3].replace(",repaired", ",error")]))
+    try:
+        assert "3, of which 2 are in the table" in _run("--sequence", "3", "--dry-run")
+        assert "not of this sweep" in _run("--sequence", "2", "--seeds", "1", "--dry-run", code=2)
+    finally:
+        TABLE.write_text(kept)
+
+
 @pytest.mark.parametrize("other", [("--workers", "2"), ("--keep-weights", "none")])
 def test_what_a_sequence_cannot_do_without_is_told(rows: pd.DataFrame, other: tuple[str, ...]) -> None:
     assert "need the weights of the last" in _run("--sequence", "2", *other, "--output", "results/no.csv", code=2)

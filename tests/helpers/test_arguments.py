@@ -14,8 +14,9 @@ import analysis
 import editset_generator
 import experiment_runner
 import run_repair
+import train
 from benchmarks import layers
-from helpers.arguments import OldNames, knowing, renamed
+from helpers.arguments import OldNames, knowing, renamed, repeated
 from helpers.cli import new_app, print_json
 
 FORMER = {
@@ -125,3 +126,56 @@ def test_an_old_name_beside_the_new_one_is_refused() -> None:
     ended = CliRunner().invoke(experiment_runner.app, words)
     assert ended.exit_code == 2
     assert "--param-bound is the old name of --param-bounds: give one of them." in ended.stderr
+
+
+LISTS, FILES = {"--sizes", "--types", "--also"}, {"--also"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--types", "a, b", "c ,d"], ["--types", "a", "--types", "b", "--types", "c", "--types", "d"]),
+        (
+            ["--also", "x,y.pt", "z.pt", "--sizes", "1,2"],
+            ["--also", "x,y.pt", "--also", "z.pt", "--sizes", "1", "--sizes", "2"],
+        ),
+        (["--sizes", "1", "", "--seed", ""], ["--sizes", "1", "--seed", ""]),
+    ],
+)
+def test_commas_and_blanks_are_of_lists_and_not_of_files(given: list[str], expected: list[str]) -> None:
+    assert list(repeated(given, LISTS, FILES)) == expected
+
+
+@pytest.mark.parametrize("empty", [["--sizes", ""], ["--sizes", ","], ["--sizes"], ["--sizes", " , "]])
+@pytest.mark.parametrize("rest", [[], ["--types", "a"], ["--seed", "1"]])
+def test_an_empty_list_is_named(empty: list[str], rest: list[str]) -> None:
+    """The fault: it took the next option for its value."""
+    with pytest.raises(typer.BadParameter, match="--sizes needs a value"):
+        list(repeated([*empty, *rest], LISTS, FILES))
+
+
+@pytest.mark.parametrize(
+    ("script", "given", "said"),
+    [
+        (train, ["--mean", "0.5", "--std", "0.5", "0.5", "0.5"], "--mean needs 3 values"),
+        (train, ["--mean", "a,b,c"], "'--mean': it is no number"),
+        (experiment_runner, ["--edit-set-sizes", "2.5"], "it is no whole number (given: 2.5)"),
+        (run_repair, ["misclassified", "--margin", "abc"], "it is no number (given: abc)"),
+        (run_repair, ["file", "--also", "A.pt", "B.pt"], "The edit set file B.pt does not exist"),
+        (run_repair, ["misclassified", "--output", ".", "--dry-run"], "cannot be the weights file"),
+        (train, ["--output", ".", "--dry-run"], "cannot be the weights file"),
+    ],
+)
+def test_what_is_wrong_with_an_option_is_said_in_plain_words(
+    script: Any, given: list[str], said: str, workplace: Path
+) -> None:
+    result = CliRunner().invoke(script.app, [*given, "--dataset", "digits"])
+    assert result.exit_code and said in result.output and not result.output.count("parse"), result.output
+
+
+def test_numbers_of_channels_may_have_commas(workplace: Path) -> None:
+    spaces, commas = (
+        CliRunner().invoke(train.app, ["--dataset", "digits", "--dry-run", "--mean", *mean, "--std", "1,1,1"])
+        for mean in (["0.5", "0.4", "0.3"], ["0.5,0.4, 0.3"])
+    )
+    assert spaces.exit_code == 0 and spaces.output == commas.output

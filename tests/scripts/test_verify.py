@@ -193,7 +193,7 @@ FORGERIES = {
 def _own(it: Sealed, size: float) -> np.ndarray[Any, Any]:
     """Multipliers of each image's own class alone, which enter nothing."""
     content = torch.load(EDIT_SET, weights_only=True)
-    own = np.zeros_like(it.arrays["multipliers"])
+    own: np.ndarray[Any, Any] = np.zeros_like(it.arrays["multipliers"])
     own[np.arange(len(own)), content["labels"][torch.from_numpy(it.arrays["positions"])].numpy()] = size
     return own
 
@@ -204,10 +204,11 @@ def test_any_multiple_of_the_multipliers_proves_the_same(kind: str, factor: floa
     """The fault: squares of tiny ones were zero, so that anything counted as proved."""
     path = _certificate(digits, kind)
     sealed, other = Sealed.read(path), path.with_name("multiple_certificate.npz")
-    arrays = {name: sealed.arrays[name] * factor for name in ("multipliers", "bounds") if name in sealed.arrays}
-    replace(sealed, arrays={**sealed.arrays, **arrays}).write(other, seal=True)
+    scaled = {name: array * factor for name, array in sealed.arrays.items() if name in ("multipliers", "bounds")}
+    multiple = replace(sealed, arrays=sealed.arrays | scaled)
+    multiple.write(other, seal=True)
     assert Certificate(other).check().accepted
-    _forge(replace(sealed, arrays={**sealed.arrays, **arrays}), **_more(sealed)).write(other, seal=True)
+    _forge(multiple, **_more(sealed)).write(other, seal=True)
     assert not Certificate(other).check().accepted
 
 

@@ -261,3 +261,61 @@ def test_places_and_networks_without_a_certificate(tmp_path: Path) -> None:
     found = sytorch.repair(model, points, model(points).topk(2).indices[:, 1], ordinary=torch.randn(90, 8), layer="0")
     with pytest.raises(sytorch.FileError, match="Unflatten"):
         found.certify(tmp_path / "a.npz")
+
+
+def test_large_hidden_values_take_nothing_of_what_is_required(tmp_path: Path) -> None:
+    """The fault: outputs depend on which points run together, and only some had run when they were looked at."""
+    for seed in range(16):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 300), nn.ReLU(), nn.Linear(300, 4)).eval()
+        points, ordinary = torch.randn(7, 64), torch.randn(300, 64)
+        with torch.no_grad():
+            parameter(model, "0.bias").add_(10.0 ** (seed % 4))
+            parameter(model, "4.bias").sub_(model(ordinary).mean(0))
+        best = model(points).topk(2).indices
+        labels = torch.cat([best[:1, 1], best[1:, 0]])
+        repaired = sytorch.repair(model, points, labels, ordinary=ordinary, layer="4", margin=0.01)
+        assert repaired.least_slack >= 0
+        for batch in (1, 2, 7):
+            outputs = torch.cat([repaired.model(part) for part in torch.split(points, batch)])
+            others = outputs.scatter(1, labels[:, None], -torch.inf).amax(1)
+            assert (outputs.gather(1, labels[:, None])[:, 0] - others).min() >= 0.01
+        repaired.certify(tmp_path / "a.npz")
+        assert certificate_of(tmp_path / "a.npz").check().accepted
+
+
+def test_what_lacks_next_to_nothing_is_certified(tmp_path: Path) -> None:
+    """The fault: float32 rounds so little a change, and margins are rounded by more than they lack."""
+    for seed in range(12):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 30), nn.ReLU(), nn.Linear(30, 4)).eval()
+        near, far = torch.randn(2, 20)
+        label = model(near).argmax()
+        for _ in range(14):  # the middle comes ever nearer to where the answer changes
+            middle = (near + far) / 2
+            near, far = (middle, far) if model(middle).argmax() == label else (near, middle)
+        repaired = sytorch.repair(model, far[None], label[None], ordinary=torch.randn(300, 20), margin=0.0, layer="4")
+        repaired.certify(tmp_path / "a.npz")
+        checked = certificate_of(tmp_path / "a.npz").check()
+        assert checked.accepted, checked.lines
+
+
+def test_a_layer_without_a_bias_has_no_spare_units() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 3)).eval()
+    points, ordinary = torch.randn(5, 4), torch.randn(50, 4)
+    found = sytorch.repair(model, points, model(points).topk(2).indices[:, 1], ordinary=ordinary, margin=0.01)
+    assert found.layers == ("2",) and found.least_slack >= 0
+
+
+def test_weights_that_are_made_of_others_are_not_repaired() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.utils.parametrizations.weight_norm(nn.Linear(8, 3))).eval()
+    with pytest.raises(sytorch.UnsupportedLayerError, match="choose from"):
+        sytorch.repair(model, torch.randn(3, 4), [0, 1, 2], margin=0.1, layer="2")
+
+
+def test_a_single_output_has_no_usual_margin() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)).eval()
+    with pytest.raises(sytorch.InvalidInputError, match="single output"):
+        sytorch.repair(model, torch.randn(3, 4), [0, 0, 0])

@@ -40,7 +40,7 @@ KINDS = {
     "prepared": RepairOptions(),
     "prepared with a bound that float32 cannot hold": replace(RepairOptions(), norm="l2", param_bound=0.1),
     "shifted and mirrored copies": replace(LAST, norm="l2", region=Region(1, True)),
-    "a fixed pattern": replace(LAST, norm="l2", layer="classifier.4.bias", margin=0.01),
+    "a fixed pattern": replace(LAST, norm="l2", layer="classifier.4[0:400]", margin=0.01),
     "steps that linearise anew": replace(LAST, norm="l2", layer="classifier.4", pattern="relinearise"),
     "infeasible": replace(LAST, param_bound=1e-3),
     "infeasible with a fixed pattern": replace(LAST, norm="l2", layer="classifier.4.bias", param_bound=1e-5),

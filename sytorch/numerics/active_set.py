@@ -47,12 +47,17 @@ def least_distance(root: Matrix, rhs: Vector) -> Iterator[Vector]:
 
     It is exact for distances near 1, so it is done twice.
     """
-    lengths = np.maximum(np.linalg.norm(root, axis=0), np.finfo(np.float64).tiny)
+    lengths = np.linalg.norm(root, axis=0)
+    lengths[lengths == 0.0] = 1.0  # of what no change moves
     columns, needed, distance = root / lengths, rhs / lengths, 1.0
     aim = np.append(np.zeros(len(root)), 1.0)
     with contextlib.suppress(RuntimeError):  # too many iterations
         for _ in range(2):
-            found, _ = scipy.optimize.nnls(np.vstack([columns, needed / distance]), aim)
+            with np.errstate(over="ignore"):
+                asked = needed / distance
+            if not np.isfinite(asked).all():
+                return
+            found, _ = scipy.optimize.nnls(np.vstack([columns, asked]), aim)
             left = max(1.0 - float(needed @ found) / distance, np.finfo(np.float64).eps)
             found = found * distance / left
             yield found / lengths

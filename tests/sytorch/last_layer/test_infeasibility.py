@@ -154,3 +154,45 @@ def test_refuted_bounds_and_lower_bounds_hold_for_any_multipliers() -> None:
         proved = sytorch.lower_bound(linf, coordinates, margins, np.inf, sytorch.Multipliers(multipliers, none))
         assert sytorch.refuted_bound(margins, multipliers) == pytest.approx(proved)
         assert proved <= least * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("apart", [1e-8, 1e-9, 2e-10, 5e-11, 1e-12])
+@pytest.mark.parametrize("solver", ["highs", "auto"])
+def test_images_nearly_alike_are_not_said_to_contradict_each_other(apart: float, solver: str) -> None:
+    """The fault: what was less than 1e-10 of its terms counted as nothing, so that no bound was said to help."""
+    inputs = np.array([[1.0, 1.0], [1.0 + apart, 1.0]])
+    slope = -1.0 / (inputs[1, 0] - inputs[0, 0])
+    change = slope * np.array([[1.0, -(1.0 + inputs[1, 0]) / 2], [-1.0, (1.0 + inputs[1, 0]) / 2]])
+    moved = inputs @ change.T
+    assert min(moved[0, 0] - moved[0, 1], moved[1, 1] - moved[1, 0]) >= 0.999
+    outputs = sytorch.AffineOutputs(np.zeros((2, 2)), inputs)
+    program = sytorch.minimise("l2", sytorch.IdentityMetric()).subject_to(sytorch.margin(outputs, [0, 1], 1.0))
+    found = program.answer(solver, 20.0)
+    assert found.contradiction is None or np.isfinite(found.contradiction.refuted_bound), found
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_an_image_that_no_change_moves_is_found_by_every_solver(count: int) -> None:
+    """The fault: HiGHS went round in circles until the time was up."""
+    rng = np.random.default_rng(0)
+    for features in (2, 3):
+        inputs, logits = rng.normal(size=(count, features)), rng.normal(size=(count, 3))
+        labels = rng.integers(0, 3, count)
+        inputs[0], labels[0] = 0.0, logits[0].argmin()
+        margins = sytorch.margin(sytorch.AffineOutputs(logits, inputs), labels, 0.0)
+        program = sytorch.minimise("l2", sytorch.IdentityMetric()).subject_to(margins)
+        for solver in ("highs", "auto"):
+            assert program.answer(solver, 30.0).contradiction is not None
+
+
+def test_what_may_be_far_from_the_smallest_is_no_solution() -> None:
+    """The fault: of large and small inputs together a solver's answer was told as solved, with a gap of 1."""
+    rng, statuses = np.random.default_rng(0), set[str]()
+    for _ in range(30):
+        inputs = np.hstack([rng.normal(size=(4, 2)) * 1e6, np.ones((4, 1))])
+        margins = sytorch.margin(sytorch.AffineOutputs(rng.normal(size=(4, 3)), inputs), rng.integers(0, 3, 4), 0.1)
+        program = sytorch.minimise("l2", sytorch.IdentityMetric()).subject_to(margins, 1e-6)
+        found = program.answer("highs", 30.0, whole=True)
+        statuses.add(str(found.status))
+        assert found.solution is None or str(found.status) != "solved" or found.solution.gap <= 0.01
+    assert statuses

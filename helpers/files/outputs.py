@@ -98,9 +98,9 @@ def possible_output(weights: Path) -> Path:
         folder = next(place for place in target.absolute().parents if place.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise ToolError(f"Cannot write {weights}: {folder} takes no files.")
-    _refuse_shared_report(target)
-    for path in result_paths(target):
-        refuse_unwritable(path)
+        _refuse_shared_report(target)
+        for path in result_paths(target):
+            refuse_unwritable(path)
     return target
 
 

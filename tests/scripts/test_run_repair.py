@@ -470,7 +470,7 @@ def test_an_objective_that_the_checker_refuses_is_no_repair(monkeypatch: pytest.
 
     monkeypatch.setattr(edits.outcome.claims, "repaired_claim", boasting)
     result = _misclassified("--prepare", "none")
-    assert result.exit_code == 5 and "multipliers prove" in result.stderr and not OUTPUT.exists()
+    assert result.exit_code == 5 and "is no lower bound of" in result.stderr and not OUTPUT.exists()
     assert json.loads(FAILED.read_text())["status"] == "not_verified"
 
 

@@ -187,7 +187,9 @@ class Certificate:
         part: dict[str, Any] = self.facts["part"]
         own = {f"{part['layer']}.bias"} | (set() if part["bias_only"] else {f"{part['layer']}.weight"})
         need(own == {name for name in self.facts["changed"] if name.startswith(part["layer"] + ".")}, "another part")
-        need(chosen(matrix_of(self.base, part["layer"]), part).numel() > 0, "the part is empty")
+        units, most = part["units"], len(self.base[f"{part['layer']}.bias"])
+        whole = units == [None] or (len(units) == 2 and 0 <= units[0] < units[1] <= most)
+        need(whole and all(type(unit) is int for unit in units if units != [None]), "the part is no range of units")
         names, shape = ["multipliers", "bounds", *(f"signs {one}" for one in self.facts["pattern"])], self.shape
         need(self.tensors["multipliers"].shape == shape, "there is not a multiplier for each row")
         self.tensors["multipliers"] = self.tensors["multipliers"].clamp(min=0).scatter(1, self.labels[:, None], 0)

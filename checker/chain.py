@@ -66,7 +66,7 @@ class ChainCertificate:
         )
         return "nothing was altered"
 
-    def _run(self, weights: Weights, values: Tensor, until: str = "", watch: Watch | None = None) -> Tensor:
+    def _run(self, weights: Weights, values: Tensor, until: str | None = None, watch: Watch | None = None) -> Tensor:
         """The outputs of points; or what one layer gets from them. What each layer gets can be watched."""
         for name, kind, *sizes in self.facts["layers"]:
             if name == until:
@@ -102,6 +102,8 @@ class ChainCertificate:
 
     def _required(self) -> str:
         batches = torch.split(self.tensors["points"], BATCH)  # the last bits depend on how many run together
+        names = [layer[0] for layer in self.facts["layers"]]
+        need(all(names) and len(set(names)) == len(names), "layers have no name, or one name")
         outputs = torch.cat([self._run(self.after, batch) for batch in batches]).double()
         least = self.tensors["least"]
         need(outputs.ndim == 2 and len(least) == len(outputs), "there is not a requirement for each point")
@@ -120,6 +122,7 @@ class ChainCertificate:
         """The repaired network is affine on each polytope, so every point of it has what its vertices have."""
         owners, asked = self.tensors["owners"], self.tensors.get("labels", self.tensors.get("weights"))
         assert asked is not None
+        need(owners.dtype == torch.int64 and owners.ndim == 1, "polytopes have no numbers")
         need(len(owners) == len(asked) == len(self.tensors["points"]), "not every point is of a polytope")
         groups = [torch.nonzero(owners == owner)[:, 0] for owner in sorted(set(owners.tolist()))]
         need(all(bool((asked[group] == asked[group[:1]]).all()) for group in groups), "its points are to differ")
@@ -129,15 +132,21 @@ class ChainCertificate:
                 bent = sum(not _is_affine(kind, sizes, values[group]) for group in groups)
                 need(not bent, f"a layer ({kind}) is not affine on {bent} polytopes")
 
-        self._run(
-            {name: value.double() for name, value in self.after.items()}, self.tensors["points"].double(), watch=watch
-        )
+        exact = {name: value.double() for name, value in self.after.items()}
+        outputs = self._run(exact, self.tensors["points"].double(), watch=watch)
+        missing = float((self.tensors["least"] - self._rises(outputs)).max())
+        need(missing <= ROUNDING * max(1.0, float(outputs.abs().max())), f"in float64 vertices lack {missing:.3g}")
         return f"on each of {len(groups)} the network is affine, so what their {len(owners)} vertices have holds inside"
 
     def _change(self) -> str:
         changed, bound = self.facts["changed"], self.facts["bound"]
         moved = {name: self.after[name].double() - self.before[name].double() for name in self.before}
         need(self.after.keys() == self.before.keys(), "parameters came in or went")
+        need(all(bool(torch.isfinite(move).all()) for move in moved.values()), "parameters are not finite")
+        need(all(self.after[name].shape == old.shape for name, old in self.before.items()), "shapes are others")
+        need(
+            {name.rsplit(".", 1)[0] for name in moved} <= {layer[0] for layer in self.facts["layers"]}, "no such layer"
+        )
         other = [name for name, move in moved.items() if move.any() and name.rsplit(".", 1)[0] not in changed]
         need(not other, f"{', '.join(other)} changed, too")
         largest = max(float(move.abs().max()) for move in moved.values())

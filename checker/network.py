@@ -84,18 +84,29 @@ def read_weights(path: Path, base: Weights, base_hash: str = "", place: Path | N
     else:
         content = torch.load(path, map_location="cpu", weights_only=True)
     if str(content.get("format")).startswith(CHANGES):
-        base = base if content["base_hash"] == base_hash else read_base((place or path.parent) / content["base"])[0]
+        if content["base_hash"] != base_hash:
+            base, found = read_base((place or path.parent) / content["base"])
+            need(found == content["base_hash"], f"{content['base']} holds other weights than {path.name} changes")
         changed, moved = dict(base), content["changes"]
         for name in [name for name in moved if not name.endswith(ROWS)]:
             rows, change = moved.get(name + ROWS, torch.arange(len(base[name]))), moved[name].double()
             old = base[name][rows]
             changed[name] = base[name].index_copy(0, rows, torch.where(change == 0, old, (old + change).float()))
         return changed
-    while inner := [value for value in content.values() if isinstance(value, Mapping) and value]:
-        content = max(inner, key=lambda part: sum(bool(NAME.search(str(name))) for name in part))
-    named = [(NAME.search(name), value) for name, value in content.items()]
+    need(len(networks := _networks(content)) == 1, f"{path.name} holds {len(networks)} networks")
+    named = [(NAME.search(str(name)), value) for name, value in networks[0].items()]
     group = {"0": "features", "3": "classifier"}
-    return {f"{group.get(at[1], at[1])}.{at[2]}.{at[3]}": value.float() for at, value in named if at}
+    pairs = [(f"{group.get(at[1], at[1])}.{at[2]}.{at[3]}", value.float()) for at, value in named if at]
+    need(len(weights := dict(pairs)) == len(pairs), f"{path.name} names weights twice")
+    return weights
+
+
+def _networks(content: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
+    """Every mapping in a file that names weights: of two, nobody could say which one is meant."""
+    own = any(isinstance(value, Tensor) and NAME.search(str(name)) for name, value in content.items())
+    return [content] * own + [
+        found for part in content.values() if isinstance(part, Mapping) for found in _networks(part)
+    ]
 
 
 def read_safetensors(data: bytes) -> dict[str, Any]:
@@ -105,8 +116,8 @@ def read_safetensors(data: bytes) -> dict[str, Any]:
     for name, told in said.items():
         part = bytearray(data[start + told["data_offsets"][0] : start + told["data_offsets"][1]])
         tensors[name] = torch.frombuffer(part, dtype=TYPES[told["dtype"]]).view(told["shape"])
-    texts = json.loads(beside.get("alexnet-repair.texts", "{}"))
-    return {**texts, "changes": tensors} if texts else tensors
+    entry = beside.get("alexnet-repair.entry")
+    return {**json.loads(beside.get("alexnet-repair.texts", "{}")), entry: tensors} if entry else tensors
 
 
 def read_base(path: Path) -> tuple[Weights, str]:

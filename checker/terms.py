@@ -13,6 +13,8 @@ from torch import Tensor
 
 from checker.network import LAYERS, Weights, need
 
+ALIKE = 1e-9  # relative: slopes of inputs that are copies of each other
+
 
 def norm(name: str, x: Tensor, dual: bool = False) -> float:
     """A norm of a matrix, or its dual norm; ``linf+l1`` is the largest entry plus the mean one."""
@@ -28,7 +30,10 @@ def size(x: Tensor, inputs: list[Tensor], outputs: list[Tensor], dual: bool = Fa
     """``|G^(1/2) x A^(1/2)|`` by lower factors of A, one for all rows or each, and of G; of a gradient, its dual."""
     if inputs and len(inputs[0]) < x.shape[1]:  # AlexNet's pool copies each input: the copies' columns are one
         copies = (x.shape[1] - 1) // (len(inputs[0]) - 1)
-        x = torch.cat([x[:, :-1].reshape(len(x), -1, copies).sum(2) / copies**0.5, x[:, -1:]], dim=1)
+        alike = x[:, :-1].reshape(len(x), len(inputs[0]) - 1, copies)
+        apart = float((alike - alike.mean(2, keepdim=True)).abs().max())
+        need(not dual or apart <= ALIKE * float(alike.abs().max()), "the metric is of fewer inputs than the layer has")
+        x = torch.cat([alike.sum(2) / copies**0.5, x[:, -1:]], dim=1)
     parts = zip(torch.tensor_split(x, len(inputs)), inputs, strict=True) if inputs else []
     rows = [torch.linalg.solve_triangular(a, row.T, upper=False).T if dual else row @ a for row, a in parts] or [x]
     moved = torch.cat(rows)

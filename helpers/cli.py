@@ -130,6 +130,12 @@ def _commas(arguments: list[str], options: Sequence[Any]) -> Iterator[str]:
         BadParameter: an option follows too soon.
     """
     wanted = {name: option.nargs for option in options if option.nargs > 1 for name in option.opts}
+    apart = (
+        [name, values] if equals and name in wanted else [argument]
+        for argument in arguments
+        for name, equals, values in [argument.partition("=")]
+    )
+    arguments = [part for parts in apart for part in parts]
     for place, argument in enumerate(arguments):
         name = arguments[place - 1] if place else ""
         parts = [part.strip() for part in argument.split(",")]

@@ -24,7 +24,11 @@ from model_classes.weight_files import read_history
 FORMAT = "alexnet-repair history 1"
 MOST = 50_000_000  # signs of all ways back; a header of safetensors holds 100 million
 NEEDED = {"edit_set_hash", "weights_hash_before", "weights_hash_after"}
-PROMISED = ("edit_set_hash", "edit_set_size", "margin", "param_bound", "shifts", "flip")
+PROMISED = (
+    *("edit_set_hash", "edit_set_size", "edit_images", "margin", "param_bound", "shifts", "flip"),
+    *("weights_hash_before", "first_weights_hash"),
+)
+OF_STEPS = ("weights_hash_after", "edit_set_hash", "edit_set_size", "margin")
 SAME, VALUES = ":as in base", ":rows"  # what a way back says of rows of a parameter
 
 State = Mapping[str, Tensor]
@@ -100,13 +104,27 @@ def told_of(weights: Path) -> tuple[RepairReport, History] | None:
             return report, of_report(report)
         own = history.repairs[-1]
         if own["weights_hash_after"] == report.weights_hash_after:
-            if differing := [name for name in PROMISED if name in own and own[name] != getattr(report, name)]:
+            if differing := _altered(history, report):
                 raise ToolError(
-                    f"{path} was altered: {differing[0]} is {own[differing[0]]}, as {weights} says itself. Remove the "
-                    "report; what the file says counts then."
+                    f"{path} was altered: {differing}, as {weights} says itself. Remove the report; what the file says "
+                    "counts then."
                 )
             return report, history
     return None if history is None else (history.last, history)
+
+
+def _altered(history: History, report: RepairReport) -> str | None:
+    """What a report says otherwise than the weights' own history, which is of the same weights; None where nothing."""
+    if len(history.repairs) != len(report.earlier) + 1:
+        return f"there were {len(history.repairs)} repairs"
+    pairs: list[tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]]
+    pairs = [(history.repairs[-1], vars(report), PROMISED)]
+    pairs += [(own, told, OF_STEPS) for own, told in zip(history.repairs, report.earlier, strict=False)]
+    for own, told, names in pairs:
+        for name in names:
+            if name in own and name in told and own[name] != told[name]:
+                return f"{name} is {own[name]}"
+    return None
 
 
 def history_of(weights: Path) -> History | None:

@@ -179,6 +179,8 @@ def _layers(lines: _Lines, sizes: list[int], dtype: torch.dtype) -> list[tuple[n
         with torch.device("meta"):
             layer = nn.Linear(given, units)
         state = {"weight": torch.from_numpy(rows).to(dtype), "bias": torch.from_numpy(constants).to(dtype)}
+        if not all(bool(torch.isfinite(values).all()) for values in state.values()):
+            raise FileError(f"a number of layer {place + 1} is larger than {dtype} holds.")
         layer.load_state_dict(state, assign=True)
         made.append((layer,) if place == len(sizes) - 2 else (layer, nn.ReLU()))
     return made

@@ -199,7 +199,10 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
 
 
 def _stored(proto: TensorProto, name: str) -> Stored:
-    array: Array = import_onnx().numpy_helper.to_array(proto)
+    try:
+        array: Array = import_onnx().numpy_helper.to_array(proto)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(f"its constant {name!r} is damaged: {error}.") from error
     return Stored(name, proto, array)
 
 

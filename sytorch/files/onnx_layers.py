@@ -71,7 +71,8 @@ def _bias(step: Step, stored: Stored, units: int, inner: Sizes = ()) -> Stored:
     """A constant that is added to units, of the shape ``(units, *inner)`` with ones before: as many numbers, or one."""
     shape = stored.value.shape
     padded = (1,) * (1 + len(inner) - len(shape)) + shape
-    if set(padded[: -1 - len(inner)]) - {1} or padded[-1 - len(inner) :] not in ((units, *inner), (1, *inner)):
+    is_larger = len(shape) > 2 + len(inner) or set(padded[: -1 - len(inner)]) - {1}
+    if is_larger or padded[-1 - len(inner) :] not in ((units, *inner), (1, *inner)):
         raise step.refuse(f"adds a constant of the shape {shape}, which is no number for each of {units} units")
     return replace(stored, shape=(units,))
 
@@ -195,6 +196,12 @@ def _pool(step: Step) -> list[Layer]:
     return [Layer(module, {}) for module in adaptive_pool(step)]
 
 
+def _global_pool(step: Step) -> list[Layer]:
+    if len(step.sizes) != 4:
+        raise step.refuse("is of no maps, (N, C, height, width)")
+    return [Layer(nn.AdaptiveAvgPool2d(1), {})]
+
+
 def _idle(step: Step) -> list[Layer]:
     trains = step.constant(2)
     if step.op == "Dropout" and trains is not None and trains.value.any():
@@ -209,7 +216,7 @@ LAYERS: dict[str, Callable[[Step], list[Layer]]] = {
     "Dropout": _idle,
     "Flatten": _flatten,
     "Gemm": _gemm,
-    "GlobalAveragePool": lambda _: [Layer(nn.AdaptiveAvgPool2d(1), {})],
+    "GlobalAveragePool": _global_pool,
     "Identity": _idle,
     "MatMul": _matmul,
     "MaxPool": lambda step: [Layer(max_pool(step), {})],

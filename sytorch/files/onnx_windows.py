@@ -58,7 +58,10 @@ def _padding(step: Step, kernel: Sequence[int], stride: Pair, dilation: Pair) ->
     pairs = []
     for size, long, by, apart in zip(step.sizes[2:], kernel, stride, dilation, strict=True):
         assert size is not None
-        missing = max((-(-size // by) - 1) * by + (long - 1) * apart + 1 - size, 0)
+        missing = (-(-size // by) - 1) * by + (long - 1) * apart + 1 - size
+        if step.op == "MaxPool" and (missing < 0 or apart != 1):
+            raise step.refuse(f"is padded as {how} with gaps between windows, or in them, which others read otherwise")
+        missing = max(missing, 0)
         less, more = missing // 2, missing - missing // 2
         pairs.append((less, more) if how == "SAME_UPPER" else (more, less))
     return (pairs[0][0], pairs[1][0]), (pairs[0][1], pairs[1][1])

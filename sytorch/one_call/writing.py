@@ -125,7 +125,7 @@ def _chains(task: Task, after: nn.Module, layers: tuple[str, ...]) -> tuple[Chai
         raise UnsupportedLayerError(f"not all of {', '.join(layers)} are in it.")
     except UnsupportedLayerError as error:
         (last, *more) = layers
-        if more or last not in symbolic_layers(task.model):
+        if more or task.regions is not None or last not in symbolic_layers(task.model):
             raise FileError(f"A certificate of this repair needs a chain of known layers: {error}") from error
         alone = [Chain((last,), (model.get_submodule(last),)) for model in (task.model, after)]
         return alone[0], alone[1], _inputs(task, last)

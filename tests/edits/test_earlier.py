@@ -237,7 +237,12 @@ def test_undo_replaces_nothing_that_repairs_were_made_from(folder: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("margin", 0.5), ("edit_set_size", 1), ("margin", None), ("param_bound", "five")]
+    ("name", "value"),
+    [
+        *[("margin", 0.5), ("edit_set_size", 1), ("margin", None), ("param_bound", "five")],
+        ("weights_hash_before", "0" * 64),
+        ("edit_images", [0]),
+    ],
 )
 def test_a_report_that_says_another_thing_than_its_weights_is_refused(folder: Path, name: str, value: Any) -> None:
     """The fault: the next repair gave earlier images the margin that the altered report told, or had a traceback."""
